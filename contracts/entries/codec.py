@@ -1,0 +1,130 @@
+"""The record of `entries.v1`: an Arrow IPC stream with one batch, described by Kafka headers.
+
+`decode` reads the judged columns only; what the sender sent (`sent`) stays undecoded until a
+conflict asks for it. See README.md beside this file for each column's meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+VERSION = "1"
+SLOT_FUNCTION = "murmur3-720"
+
+JUDGED = pa.schema(
+    [
+        pa.field("id", pa.binary(16), nullable=False),
+        pa.field("content", pa.uint64(), nullable=False),
+        pa.field("receipt", pa.dictionary(pa.int16(), pa.binary(16)), nullable=False),
+        pa.field("row", pa.uint32(), nullable=False),
+        pa.field("occurred_at", pa.int64(), nullable=False),
+        pa.field("kind", pa.int8(), nullable=False),
+        pa.field("amount_fen", pa.int64(), nullable=False),
+        pa.field("district", pa.uint32(), nullable=False),
+        pa.field("sector", pa.int8(), nullable=False),
+        pa.field("platform", pa.dictionary(pa.int16(), pa.string()), nullable=False),
+        pa.field("merchant", pa.uint64(), nullable=False),
+        pa.field("classified_by", pa.uint8(), nullable=False),
+        pa.field("map_version", pa.uint32(), nullable=False),
+    ]
+)
+"""Columns before `sent`, in order; none holds a null."""
+
+
+class ForeignRecord(Exception):
+    """The record does not carry our header: it never was an acknowledged batch."""
+
+
+class UnreadableRecord(Exception):
+    """Our header, but a version or a body that can't be read: it holds acknowledged entries."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """Kafka headers of a batch. `recorded_on` is an ISO date, set by an import of history only."""
+
+    epoch: int
+    entries: int
+    recorded_on: str | None = None
+    traceparent: str | None = None
+
+    def to_kafka(self) -> list[tuple[str, bytes]]:
+        pairs = [
+            ("v", VERSION),
+            ("epoch", str(self.epoch)),
+            ("slots", SLOT_FUNCTION),
+            ("entries", str(self.entries)),
+        ]
+        if self.recorded_on:
+            pairs.append(("recorded-on", self.recorded_on))
+        if self.traceparent:
+            pairs.append(("traceparent", self.traceparent))
+        return [(key, value.encode()) for key, value in pairs]
+
+    @classmethod
+    def from_kafka(cls, headers: Mapping[str, bytes] | Iterable[tuple[str, bytes]]) -> Header:
+        """Raises ForeignRecord without our header, UnreadableRecord where it can't be understood."""
+        found = dict(headers)
+        if "v" not in found or "epoch" not in found or "slots" not in found:
+            raise ForeignRecord("no v, epoch and slots header")
+        try:
+            version, slots = found["v"].decode(), found["slots"].decode()
+            if version != VERSION:
+                raise UnreadableRecord(f"record version {version}, this worker reads {VERSION}")
+            if slots != SLOT_FUNCTION:
+                raise UnreadableRecord(f"slot function {slots}, this worker knows {SLOT_FUNCTION}")
+            return cls(
+                int(found["epoch"]),
+                int(found["entries"]),
+                found["recorded-on"].decode() if "recorded-on" in found else None,
+                found["traceparent"].decode() if "traceparent" in found else None,
+            )
+        except (KeyError, ValueError) as error:
+            raise UnreadableRecord(f"header not understood: {error}") from error
+
+
+_OPTIONS = pa.ipc.IpcWriteOptions(compression=pa.Codec("lz4"))
+
+
+def encode(judged: pa.RecordBatch, sent: pa.Array, metadata: Mapping[str, str]) -> pa.Buffer:
+    """The record's value. `judged` has the columns of JUDGED; `sent` one value a row."""
+    schema = pa.schema(
+        [*JUDGED, pa.field("sent", sent.type)],
+        metadata={key.encode(): value.encode() for key, value in metadata.items()},
+    )
+    batch = pa.RecordBatch.from_arrays([*judged.columns, sent], schema=schema)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema, options=_OPTIONS) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue()
+
+
+_JUDGED_ONLY = pa.ipc.IpcReadOptions(included_fields=list(range(len(JUDGED))), use_threads=False)
+
+
+def decode(value: bytes | memoryview | pa.Buffer) -> pa.RecordBatch:
+    """The judged columns of a record. Raises UnreadableRecord."""
+    return _read(value, _JUDGED_ONLY, JUDGED)
+
+
+def decode_sent(value: bytes | memoryview | pa.Buffer) -> tuple[pa.Array, dict[str, str]]:
+    """What the sender sent, a value a row, and the record's metadata. Raises UnreadableRecord."""
+    batch = _read(value, pa.ipc.IpcReadOptions(use_threads=False), None)
+    metadata = {k.decode(): v.decode() for k, v in (batch.schema.metadata or {}).items()}
+    return batch.column("sent"), metadata
+
+
+def _read(
+    value: bytes | memoryview | pa.Buffer, options: pa.ipc.IpcReadOptions, expected: pa.Schema | None
+) -> pa.RecordBatch:
+    try:
+        with pa.ipc.open_stream(pa.py_buffer(value), options=options) as reader:
+            batch = reader.read_next_batch()
+    except (pa.ArrowException, StopIteration, OSError) as error:
+        raise UnreadableRecord(f"body not decoded: {error}") from error
+    if expected is not None and not batch.schema.equals(expected):
+        raise UnreadableRecord("columns are not those of version 1")
+    return batch

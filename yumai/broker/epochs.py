@@ -1,0 +1,108 @@
+"""Epochs: an epoch fixes the topic id and the partitions of `entries.v1`.
+
+Kept in `epochs.v1`, so that a lost store learns them again; the table `epochs` mirrors them and
+remembers those of a lost broker. Only the set-up step (`ensure`) makes one.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient
+
+from contracts.entries.codec import SLOT_FUNCTION
+from yumai.broker.topics import ENTRIES, EPOCHS
+from yumai.store.client import connect
+
+
+class NoEpoch(Exception):
+    """The log has no epoch yet, or the topic was made anew since: run the set-up step."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    epoch: int
+    topic_id: str
+    partitions: int
+    slot_function: str = SLOT_FUNCTION
+
+
+def topic_state(bootstrap: str, topic: str = ENTRIES.name) -> tuple[str, int]:
+    """(topic id, partitions) as the broker has it."""
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap, client_id="yumai-epochs")
+    try:
+        (found,) = admin.describe_topics([topic])
+        return str(found["topic_id"]), len(found["partitions"])
+    finally:
+        admin.close()
+
+
+def recorded(bootstrap: str) -> list[Epoch]:
+    """Every epoch in `epochs.v1`, oldest first."""
+    consumer = KafkaConsumer(
+        bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
+    try:
+        partition = TopicPartition(EPOCHS.name, 0)
+        consumer.assign([partition])
+        consumer.seek_to_beginning(partition)
+        end = consumer.end_offsets([partition])[partition]
+        found: dict[int, Epoch] = {}
+        deadline = time.monotonic() + 30
+        while consumer.position(partition) < end and time.monotonic() < deadline:
+            for records in consumer.poll(timeout_ms=500).values():
+                for record in records:
+                    epoch = Epoch(**json.loads(record.value))
+                    found[epoch.epoch] = epoch
+        return [found[number] for number in sorted(found)]
+    finally:
+        consumer.close()
+
+
+def current(bootstrap: str) -> Epoch:
+    """The epoch of the topic as it is now. Raises NoEpoch, or a KafkaError."""
+    topic_id, partitions = topic_state(bootstrap)
+    for epoch in reversed(recorded(bootstrap)):
+        if epoch.topic_id == topic_id and epoch.partitions == partitions:
+            return epoch
+    raise NoEpoch(f"{ENTRIES.name} ({topic_id}, {partitions} partitions) has no epoch yet")
+
+
+def ensure(bootstrap: str, dsn: str) -> Epoch:
+    """The current epoch, made if the topic is new; the store's table is brought up to it."""
+    client = connect(dsn)
+    try:
+        stored = client.query(
+            "SELECT epoch, topic_id, partitions, slot_function FROM epochs FINAL"
+        ).result_rows
+        known = {int(row[0]): Epoch(int(row[0]), row[1], int(row[2]), row[3]) for row in stored}
+        known |= {epoch.epoch: epoch for epoch in recorded(bootstrap)}
+        topic_id, partitions = topic_state(bootstrap)
+        fitting = [
+            e for e in known.values() if e.topic_id == topic_id and e.partitions == partitions
+        ]
+        epoch = max(fitting, key=lambda e: e.epoch, default=None)
+        if epoch is None:
+            epoch = Epoch(max(known, default=0) + 1, topic_id, partitions)
+            known[epoch.epoch] = epoch
+        producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all")
+        try:
+            if epoch not in recorded(bootstrap):
+                producer.send(
+                    EPOCHS.name, key=str(epoch.epoch).encode(), value=json.dumps(asdict(epoch)).encode()
+                ).get(timeout=30)
+        finally:
+            producer.close()
+        missing = [e for e in known.values() if e.epoch not in {int(row[0]) for row in stored}]
+        if missing:
+            client.insert(
+                "epochs",
+                [[e.epoch, e.topic_id, e.partitions, e.slot_function] for e in missing],
+                column_names=["epoch", "topic_id", "partitions", "slot_function"],
+            )
+        return epoch
+    finally:
+        client.close()

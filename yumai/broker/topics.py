@@ -1,0 +1,116 @@
+"""Every topic: its name, partitions, settings, key and meaning. The only place that says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.errors import TopicAlreadyExistsError
+
+DAY_MS = 86_400_000
+MESSAGE_MAX_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Topic:
+    name: str
+    partitions: int
+    key: str
+    meaning: str
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+_FOR_EVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+_COMPACTED = {"cleanup.policy": "compact", "max.message.bytes": str(MESSAGE_MAX_BYTES)}
+
+ENTRIES = Topic(
+    "entries.v1",
+    4,
+    "none: ingest chooses the partition (slot mod partitions)",
+    "batches of entries; everything can be made anew from it",
+    # The append time is the recorded date: one clock, the same at every reading. No retention:
+    # an open block's start must never fall before the log's (blueprint §4).
+    {
+        **_FOR_EVER,
+        "message.timestamp.type": "LogAppendTime",
+        "max.message.bytes": str(MESSAGE_MAX_BYTES),
+        "segment.bytes": str(256 * 1024 * 1024),
+    },
+)
+RECEIPTS = Topic(
+    "receipts.v1", 1, "receipt id, hex", "what ingest acknowledged, a record a request", _COMPACTED
+)
+DEAD_LETTERS = Topic(
+    "dead-letters.v1",
+    1,
+    "platform",
+    "rows that were refused, with their bytes",
+    {
+        "cleanup.policy": "delete",
+        "retention.ms": str(30 * DAY_MS),
+        "max.message.bytes": str(MESSAGE_MAX_BYTES),
+    },
+)
+MERCHANTS = Topic(
+    "merchants.v1", 1, "platform_id 0x1F merchant_id", "a merchant's whole history", _COMPACTED
+)
+TARGETS = Topic("targets.v1", 1, "year/district/sector", "targets as set", _COMPACTED)
+COMMITS = Topic(
+    "commits.v1",
+    1,
+    "epoch/partition",
+    "what has become queryable",
+    {"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS)},
+)
+ALERTS = Topic("alerts.v1", 1, "alert id", "every step of every alert", _FOR_EVER)
+EPOCHS = Topic("epochs.v1", 1, "epoch", "topic id and partitions of entries.v1", _COMPACTED)
+
+TOPICS = (ENTRIES, RECEIPTS, DEAD_LETTERS, MERCHANTS, TARGETS, COMMITS, ALERTS, EPOCHS)
+
+FEED_PREFIX, FEED_SUFFIX = "feed.", ".v1"
+
+
+def feed(platform_id: str) -> Topic:
+    """The Kafka door of one platform: one JSON entry a record."""
+    return Topic(
+        f"{FEED_PREFIX}{platform_id}{FEED_SUFFIX}",
+        2,
+        "the sender's",
+        "one JSON entry a record",
+        {"cleanup.policy": "delete", "retention.ms": str(30 * DAY_MS)},
+    )
+
+
+def feed_platform(topic: str) -> str | None:
+    """The platform of a feed topic's name; None for any other topic."""
+    if topic.startswith(FEED_PREFIX) and topic.endswith(FEED_SUFFIX):
+        return topic[len(FEED_PREFIX) : -len(FEED_SUFFIX)] or None
+    return None
+
+
+def ensure(bootstrap: str, topics: tuple[Topic, ...] = TOPICS) -> list[str]:
+    """Creates what is missing; the names created. An existing topic is left as it is."""
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap, client_id="yumai-topics")
+    created = []
+    try:
+        existing = set(admin.list_topics())
+        for topic in topics:
+            if topic.name in existing:
+                continue
+            try:
+                admin.create_topics(
+                    [
+                        NewTopic(
+                            name=topic.name,
+                            num_partitions=topic.partitions,
+                            replication_factor=-1,
+                            topic_configs=topic.settings,
+                        )
+                    ]
+                )
+                created.append(topic.name)
+            except TopicAlreadyExistsError:
+                pass
+        return created
+    finally:
+        admin.close()

@@ -1,0 +1,30 @@
+"""The words of an entry: kinds and their signs, limits, the ledger's zone. Pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta, timezone
+from zoneinfo import ZoneInfo
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+# No entry is older than five years, and the zone has had no daylight saving since 1991: a fixed
+# offset is exact and vectorises.
+SHANGHAI_OFFSET = timezone(timedelta(hours=8))
+SHANGHAI_OFFSET_MS = 8 * 3_600_000
+
+KINDS: dict[str, int] = {"sale": 1, "refund": 2, "sale_reversal": 3, "refund_reversal": 4}
+SIGNS: dict[int, int] = {1: 1, 2: -1, 3: -1, 4: 1}
+
+AMOUNT_MAX_FEN = 10**13
+TEXT_MAX = 64
+SCENE_TAGS_MAX = 16
+FUTURE_TOLERANCE_MS = 5 * 60_000
+AGE_MAX_YEARS = 5
+
+BATCH_MAX_ENTRIES = 4_096
+"""Rows of one record of entries.v1 at most."""
+
+BLOCK_OFFSETS = 1_024
+"""Offsets of a partition's log that make one block (block = offset // 1,024)."""
+
+SLOTS = 720
+SLOT_FUNCTION = "murmur3-720"

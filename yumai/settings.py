@@ -1,0 +1,92 @@
+"""Typed settings, read once at the entry point and handed down; defaults run the embedded set-up.
+
+Wrong values end the start with every problem listed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from yumai.store.client import Dsn
+
+
+class BadSettings(Exception):
+    """One line a problem: variable, what is wrong, an example."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a service needs to know of the world. Times are seconds unless the name says else."""
+
+    kafka_bootstrap: str = "127.0.0.1:8702"
+    clickhouse_dsn: str = "http://127.0.0.1:8703/yumai"
+    identity_dir: Path = Path(".yumai/identity")
+    host: str = "127.0.0.1"
+    port: int = 8700
+    worker: str = ""
+    work_dir: Path = Path(".yumai/work")
+    ingest_url: str = "http://127.0.0.1:8701"
+    gateway_url: str = "http://127.0.0.1:8700"
+    service_urls: str = ""
+    """`name=url,…` of all services, whose readiness the gateway's includes."""
+    map_file: Path | None = None
+    """GeoJSON of the districts; a public map in China needs an approved one (审图号)."""
+    session_timeout: float = 6.0
+    """Kafka group session: how soon a killed worker's partitions move on."""
+
+    def masked(self) -> dict[str, str]:
+        """What is in force, fit for printing."""
+        shown = {f.name: str(getattr(self, f.name)) for f in fields(self)}
+        dsn = Dsn.parse(self.clickhouse_dsn)
+        if dsn.password:
+            shown["clickhouse_dsn"] = self.clickhouse_dsn.replace(dsn.password, "***")
+        return shown
+
+
+_VARIABLES = {
+    "kafka_bootstrap": ("KAFKA_BOOTSTRAP", "127.0.0.1:9092"),
+    "clickhouse_dsn": ("CLICKHOUSE_DSN", "http://127.0.0.1:8123/yumai"),
+    "identity_dir": ("YUMAI_IDENTITY_DIR", "/etc/yumai/identity"),
+    "host": ("YUMAI_HOST", "0.0.0.0"),
+    "port": ("YUMAI_PORT", "8700"),
+    "worker": ("YUMAI_WORKER", "metrics-1"),
+    "work_dir": ("YUMAI_WORK_DIR", "/var/lib/yumai"),
+    "ingest_url": ("YUMAI_INGEST_URL", "http://ingest:8701"),
+    "gateway_url": ("YUMAI_GATEWAY_URL", "https://yumai.example"),
+    "service_urls": ("YUMAI_SERVICE_URLS", "ingest=http://ingest:8701"),
+    "map_file": ("YUMAI_MAP_FILE", "/etc/yumai/map.geojson"),
+    "session_timeout": ("YUMAI_SESSION_TIMEOUT", "6"),
+}
+
+
+def read(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings of this process. Raises BadSettings with all problems at once."""
+    environment = os.environ if environment is None else environment
+    values: dict[str, object] = {}
+    problems = []
+    for name, (variable, example) in _VARIABLES.items():
+        text = environment.get(variable)
+        if text is None or text == "":
+            continue
+        try:
+            if name in ("identity_dir", "work_dir", "map_file"):
+                values[name] = Path(text)
+            elif name == "port":
+                port = int(text)
+                if not 0 < port < 65_536:
+                    raise ValueError("not a port")
+                values[name] = port
+            elif name == "session_timeout":
+                values[name] = float(text)
+            else:
+                if name == "clickhouse_dsn":
+                    Dsn.parse(text)
+                values[name] = text
+        except ValueError as error:
+            problems.append(f"{variable}={text!r}: {error}; for example {variable}={example}")
+    if problems:
+        raise BadSettings("\n".join(problems))
+    return Settings(**values)  # type: ignore[arg-type]
