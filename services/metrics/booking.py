@@ -1,0 +1,173 @@
+"""The one loop over a record's rows: verdict, ledger row, cell. Each column is read once.
+
+Pure: everything it needs comes in as arrays, everything it changes is named in `book`'s docstring.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from services.metrics.cells import cell_key, cell_place
+from services.metrics.seen import (
+    CONFLICT,
+    DUPLICATE,
+    FRESH,
+    REDELIVERED,
+    exact_add,
+    exact_find,
+    filter_add,
+)
+
+_R1 = "Array({}, 1, 'C', readonly=True)"
+_RECORD = ", ".join(
+    [
+        "Array(uint64, 2, 'C', readonly=True)",  # ids
+        _R1.format("uint64"),  # content
+        _R1.format("int16"),  # receipt codes
+        _R1.format("uint32"),  # receipt row
+        _R1.format("int64"),  # occurred_at
+        _R1.format("int8"),  # kind
+        _R1.format("int64"),  # amount_fen
+        _R1.format("uint32"),  # district
+        _R1.format("int8"),  # sector
+        _R1.format("int16"),  # platform codes
+        _R1.format("uint64"),  # merchant
+        _R1.format("uint8"),  # classified_by
+        _R1.format("uint32"),  # map_version
+    ]
+)
+_LOOKUPS = "uint64[::1], int16[::1], uint8[::1]"  # receipt lows, platform numbers, district numbers
+_GENERATION = "uint32[::1], uint64[:, ::1], uint64[::1], uint64[::1], uint32[::1]"
+_CELLS = (
+    "uint32[::1], uint64[::1], uint32[::1], int64[::1], uint32[::1], uint32[::1], int64[:, ::1],"
+    " uint32[::1], int64[::1]"
+)
+_LEDGER = (
+    "uint64[:, ::1], uint64[::1], uint64[::1], uint32[::1], int64[::1], int8[::1], int64[::1],"
+    " uint32[::1], int8[::1], int16[::1], uint64[::1], uint8[::1], uint32[::1], uint16[::1]"
+)
+
+OVERFLOW = -1
+UNKNOWN_DISTRICT = -2
+
+
+@njit(
+    f"int64({_RECORD}, {_LOOKUPS}, int64, uint32,"
+    f" {_GENERATION}, int64, {_GENERATION}, uint32[:, ::1],"
+    f" {_CELLS}, {_LEDGER}, int64, uint8[::1], uint32[::1], int64[:, :, ::1], int64[::1])",
+    nogil=True,
+    cache=True,
+)
+def book(
+    ids, content, receipt, row, occurred_at, kind, amount, district, sector, platform, merchant,
+    classified_by, map_version,
+    receipt_lows, platform_numbers, district_numbers, recorded_day, flush,
+    young_index, young_ids, young_content, young_receipt, young_row, young_count,
+    old_index, old_ids, old_content, old_receipt, old_row,
+    filter_words,
+    cell_index, cell_keys, cell_entries, cell_sales, cell_flushed, cell_beside, cell_others,
+    cell_touched, cell_counts,
+    led_id, led_content, led_receipt, led_row, led_occurred, led_kind, led_amount, led_district,
+    led_sector, led_platform, led_merchant, led_classified, led_map, led_position,
+    written, verdicts, receipt_booked, changes, totals,
+):  # fmt: skip
+    """Sorts and books the rows of one record; how many are fresh, or OVERFLOW, UNKNOWN_DISTRICT.
+
+    Reads the record's columns (n rows) and the lookups. Changes: the young generation and the
+    filter (a fresh id each), the block's cells, the ledger buffer from `written` on, `verdicts`
+    uint8[n], `receipt_booked` uint32[receipts of the record], `changes` int64[districts, 128, 2]
+    (net fen and entries by sector), `totals` int64[1] (net fen).
+    """
+    at = written
+    count = young_count
+    for i in range(ids.shape[0]):
+        low = ids[i, 0]
+        high = ids[i, 1]
+        receipt_low = receipt_lows[receipt[i]]
+        place = exact_find(young_index, young_ids, low, high)
+        if place >= 0:
+            if young_receipt[place] == receipt_low and young_row[place] == row[i]:
+                verdicts[i] = REDELIVERED
+            elif young_content[place] == content[i]:
+                verdicts[i] = DUPLICATE
+            else:
+                verdicts[i] = CONFLICT
+            continue
+        place = exact_find(old_index, old_ids, low, high)
+        if place >= 0:
+            if old_receipt[place] == receipt_low and old_row[place] == row[i]:
+                verdicts[i] = REDELIVERED
+            elif old_content[place] == content[i]:
+                verdicts[i] = DUPLICATE
+            else:
+                verdicts[i] = CONFLICT
+            continue
+        verdicts[i] = FRESH
+        exact_add(
+            young_index, young_ids, young_content, young_receipt, young_row, count, low, high,
+            content[i], receipt_low, row[i],
+        )  # fmt: skip
+        count += 1
+        filter_add(filter_words, high)
+
+        number = district_numbers[district[i] % np.uint32(10_000)]
+        if number == 255:
+            return UNKNOWN_DISTRICT
+        hour = occurred_at[i] // 3_600_000
+        key = cell_key(hour, number, sector[i], platform_numbers[platform[i]], recorded_day)
+        cell = cell_place(cell_index, cell_keys, cell_counts[0], key)
+        if cell == cell_counts[0]:
+            cell_counts[0] += 1
+            cell_keys[cell] = key
+            cell_entries[cell] = 0
+            cell_sales[cell] = 0
+            cell_flushed[cell] = 0
+            cell_beside[cell] = 0
+        if cell_flushed[cell] != flush:
+            cell_flushed[cell] = flush
+            cell_touched[cell_counts[2]] = cell
+            cell_counts[2] += 1
+        cell_entries[cell] += 1
+        value = amount[i]
+        what = kind[i]
+        if what == 1:
+            cell_sales[cell] += value
+            if cell_sales[cell] < 0:
+                return OVERFLOW
+        else:
+            beside = cell_beside[cell]
+            if beside == 0:
+                beside = np.uint32(cell_counts[1])
+                cell_beside[cell] = beside
+                cell_counts[1] += 1
+                cell_others[beside, 0] = 0
+                cell_others[beside, 1] = 0
+                cell_others[beside, 2] = 0
+            cell_others[beside, what - 2] += value
+            if cell_others[beside, what - 2] < 0:
+                return OVERFLOW
+            if what != 4:
+                value = -value
+        changes[number, sector[i], 0] += value
+        changes[number, sector[i], 1] += 1
+        totals[0] += value
+        receipt_booked[receipt[i]] += 1
+
+        led_id[at, 0] = low
+        led_id[at, 1] = high
+        led_content[at] = content[i]
+        led_receipt[at] = receipt_low
+        led_row[at] = row[i]
+        led_occurred[at] = occurred_at[i]
+        led_kind[at] = what
+        led_amount[at] = amount[i]
+        led_district[at] = district[i]
+        led_sector[at] = sector[i]
+        led_platform[at] = platform_numbers[platform[i]]
+        led_merchant[at] = merchant[i]
+        led_classified[at] = classified_by[i]
+        led_map[at] = map_version[i]
+        led_position[at] = i
+        at += 1
+    return at - written

@@ -1,0 +1,372 @@
+"""One flush: what a round booked becomes durable, in an order in which a crash does no harm.
+
+Runs in a thread of its own, one at a time. Every step may be repeated: each row is a pure function
+of the log, under a key of its own. Infrastructure errors are retried here for ever, with backoff.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from contracts.commits import codec as commits
+from contracts.dead_letters import codec as dead_letters
+from contracts.reasons import REASONS
+from services.metrics.blocks import FUNCTION_VERSION, block_of
+from services.metrics.cells import DISTRICT_CODES
+from services.metrics.ledger import milliseconds, named, stream_bytes
+from services.metrics.processor import PartRound, Round
+from yumai.broker import topics
+from yumai.entry import BLOCK_OFFSETS
+from yumai.sectors import SECTOR_CODES
+from yumai.store.client import STORE_ERRORS, connect
+
+log = logging.getLogger("yumai.metrics.flush")
+T = TypeVar("T")
+
+BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+_INSERT = {"optimize_on_insert": 0}
+# Rows are sorted and unique already; collapsing them at insertion halves the speed (ENGINES.md).
+
+
+class Stopping(Exception):
+    """The worker ends while the world is away: nothing is acknowledged."""
+
+
+class StoreReplaced(Exception):
+    """The store came back without what this worker wrote: start again from what it holds."""
+
+
+@dataclass
+class Written:
+    """How long the steps of a flush took, in seconds."""
+
+    ledger: float
+    rest: float
+
+
+class Flush:
+    """Writes rounds. `on_wait` hears why it waits ('' when it goes on)."""
+
+    def __init__(
+        self, dsn: str, bootstrap: str, worker: str, on_wait: Callable[[str], None]
+    ) -> None:
+        self._dsn = dsn
+        self._bootstrap = bootstrap
+        self._worker = worker
+        self._on_wait = on_wait
+        self._client: Client | None = None
+        self._producer: KafkaProducer | None = None
+        self.stop = threading.Event()
+
+    def write(self, round_: Round) -> Written:
+        """Raises Stopping, or StoreReplaced."""
+        begun = time.monotonic()
+        # 1 ledger: after a crash here the block is read again and gives the same rows
+        if round_.ledger.rows:
+            body = stream_bytes(round_.ledger.batch(round_.platforms))
+            self._insert("entries", body)
+        ledger = time.monotonic() - begun
+        # 2 cells, as totals of their block: the same
+        for body in cells_bodies(round_):
+            self._insert("cells", body)
+        # 3 what of each receipt is booked; duplicates and conflicts, a row each
+        if round_.bookings:
+            self._insert("receipt_bookings", stream_bytes(bookings_batch(round_)))
+        if round_.verdicts:
+            self._insert("verdicts", stream_bytes(verdicts_batch(round_)))
+        # 4 dead letters: durable before anything says that the block is
+        letters = letters_batch(round_)
+        if letters.num_rows:
+            self._announce(topics.DEAD_LETTERS.name, b"conflict", dead_letters.encode(letters))
+        # 5 how far: from here the store knows
+        now = int(time.time() * 1000)
+        if round_.written:
+            self._insert("blocks", stream_bytes(blocks_batch(round_, now)))
+        if round_.parts:
+            self.progress(list(round_.parts.values()), now)
+        # 6 tell everybody what can be queried; twice is harmless
+        for part, share in round_.parts.items():
+            if share.last_offset >= 0:
+                self._announce(
+                    topics.COMMITS.name,
+                    f"{share.state.epoch}/{part}".encode(),
+                    commits.encode(commit_of(share, self._worker, now)),
+                )
+        # 7 the caller acknowledges the complete blocks
+        return Written(ledger, time.monotonic() - begun - ledger)
+
+    def progress(self, shares: list[PartRound], now: int) -> None:
+        """Tells the store up to when each partition's log is booked."""
+        columns: dict[str, list[Any]] = {
+            "epoch": [s.state.epoch for s in shares],
+            "part": [s.state.part for s in shares],
+            "through": [s.last_timestamp for s in shares],
+            "next_offset": [s.state.next_offset for s in shares],
+            "worker": [self._worker] * len(shares),
+            "stopped": [s.state.stopped for s in shares],
+            "written_at": [now] * len(shares),
+        }
+        batch = pa.RecordBatch.from_pydict(
+            {
+                "epoch": pa.array(columns["epoch"], pa.uint16()),
+                "part": pa.array(columns["part"], pa.uint16()),
+                "through": milliseconds(np.array(columns["through"], dtype=np.int64)),
+                "next_offset": pa.array(columns["next_offset"], pa.uint64()),
+                "worker": columns["worker"],
+                "stopped": columns["stopped"],
+                "written_at": milliseconds(np.array(columns["written_at"], dtype=np.int64)),
+            }
+        )
+        self._insert("progress", stream_bytes(batch))
+
+    # -- the outside ----------------------------------------------------------------------------
+
+    def query(self, sql: str, **parameters: Any) -> pa.Table:
+        """A read, retried for ever. Raises Stopping."""
+        return self._retry(
+            "the store", lambda: self._store().query_arrow(sql, parameters=parameters)
+        )
+
+    def command(self, sql: str, settings: dict[str, Any] | None = None) -> None:
+        self._retry("the store", lambda: self._store().command(sql, settings=settings))
+
+    def _insert(self, table: str, body: pa.Buffer) -> None:
+        # http.client sends anything with the buffer protocol as it is: no copy into bytes.
+        view = memoryview(body)
+        self._retry(
+            "the store",
+            lambda: self._store().raw_insert(
+                table, insert_block=view, fmt="ArrowStream", settings=_INSERT
+            ),
+        )
+
+    def _announce(self, topic: str, key: bytes, value: bytes | pa.Buffer) -> None:
+        body = value if isinstance(value, bytes) else value.to_pybytes()
+
+        def send() -> None:
+            if self._producer is None:
+                self._producer = KafkaProducer(
+                    bootstrap_servers=self._bootstrap,
+                    acks="all",
+                    max_request_size=topics.MESSAGE_MAX_BYTES,
+                    client_id=self._worker,
+                )
+            try:
+                self._producer.send(topic, key=key, value=body).get(timeout=10)
+            except KafkaError:
+                self._producer.close(timeout=0)
+                self._producer = None
+                raise
+
+        self._retry("Kafka", send)
+
+    def _store(self) -> Client:
+        if self._client is None:
+            self._client = connect(self._dsn, timeout=300)
+        return self._client
+
+    def _retry(self, whom: str, action: Callable[[], T]) -> T:
+        attempt = 0
+        while True:
+            try:
+                answer = action()
+            except (*STORE_ERRORS, KafkaError) as error:
+                if self.stop.is_set():
+                    raise Stopping(str(error)) from error
+                if attempt == 0:
+                    log.warning("waiting for %s: %s", whom, str(error)[:300])
+                self._on_wait(f"{whom} is away: {str(error)[:200]}")
+                if isinstance(error, STORE_ERRORS):
+                    self._client = None
+                self.stop.wait(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
+                attempt += 1
+                continue
+            if attempt:
+                log.info("%s is back", whom)
+                self._on_wait("")
+                if whom == "the store":
+                    self._same_store()
+            return answer
+
+    def _same_store(self) -> None:
+        """After an outage: is it the store that this worker wrote to?"""
+        for epoch, part, last_offset in self.held:
+            (row,) = (
+                self._store()
+                .query(
+                    "SELECT max(last_offset) FROM blocks WHERE epoch = {e:UInt16} AND part = {p:UInt16}",
+                    parameters={"e": epoch, "p": part},
+                )
+                .result_rows
+            )
+            if int(row[0] or 0) < last_offset:
+                raise StoreReplaced(f"partition {part}: {row[0]} where {last_offset} was written")
+
+    held: list[tuple[int, int, int]] = []
+    """(epoch, part, last offset) of what is written and must still be there after an outage."""
+
+    def close(self) -> None:
+        self.stop.set()
+        if self._producer is not None:
+            self._producer.close(timeout=1)
+        if self._client is not None:
+            self._client.close()
+
+
+# -- what is written, as columns; pure ------------------------------------------------------------
+
+
+def cells_bodies(round_: Round) -> list[pa.Buffer]:
+    """One ArrowStream over all blocks of the round."""
+    parts = [(block, last, touched) for block, last, touched in round_.cells if len(touched["hour"])]
+    if not parts:
+        return []
+    counts = [len(touched["hour"]) for _, _, touched in parts]
+
+    def joined(name: str) -> np.ndarray:
+        if len(parts) == 1:
+            return parts[0][2][name]
+        return np.concatenate([touched[name] for _, _, touched in parts])
+
+    def spread(values: list[int], dtype: type) -> pa.Array:
+        return pa.array(np.repeat(np.array(values, dtype=dtype), counts))
+
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "period": pa.array(joined("hour") * np.uint32(3600)),
+            "recorded_date": pa.array(joined("recorded_day")),
+            "district": pa.array(joined("district")),
+            "sector": pa.array(joined("sector")),
+            "platform": named(joined("platform"), round_.platforms),
+            "epoch": spread([block.epoch for block, _, _ in parts], np.uint16),
+            "part": spread([block.part for block, _, _ in parts], np.uint16),
+            "block": spread([block.number for block, _, _ in parts], np.uint64),
+            "last_offset": spread([last for _, last, _ in parts], np.uint64),
+            "entries": pa.array(joined("entries")),
+            "sales_fen": pa.array(joined("sales")),
+            "refunds_fen": pa.array(joined("refunds")),
+            "sale_reversals_fen": pa.array(joined("sale_reversals")),
+            "refund_reversals_fen": pa.array(joined("refund_reversals")),
+        }
+    )
+    return [stream_bytes(batch)]
+
+
+def bookings_batch(round_: Round) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict(
+        {
+            "receipt": pa.array([receipt for receipt, *_ in round_.bookings], pa.binary(16)),
+            "epoch": pa.array([block.epoch for _, block, *_ in round_.bookings], pa.uint16()),
+            "part": pa.array([block.part for _, block, *_ in round_.bookings], pa.uint16()),
+            "block": pa.array([block.number for _, block, *_ in round_.bookings], pa.uint64()),
+            "last_offset": pa.array([last for _, _, last, _ in round_.bookings], pa.uint64()),
+            "booked": pa.array([booked for *_, booked in round_.bookings], pa.uint32()),
+        }
+    )
+
+
+def verdicts_batch(round_: Round) -> pa.RecordBatch:
+    epochs = {part: share.state.epoch for part, share in round_.parts.items()}
+    return pa.RecordBatch.from_pydict(
+        {
+            "receipt": pa.array([v.receipt for _, v in round_.verdicts], pa.binary(16)),
+            "row": pa.array([v.row for _, v in round_.verdicts], pa.uint32()),
+            # seen.DUPLICATE is 2 and seen.CONFLICT 3; the table's enumeration begins with 1
+            "verdict": pa.array([v.verdict - 1 for _, v in round_.verdicts], pa.int8()),
+            "platform": pa.array([v.platform for _, v in round_.verdicts]),
+            "epoch": pa.array([epochs[part] for part, _ in round_.verdicts], pa.uint16()),
+            "part": pa.array([part for part, _ in round_.verdicts], pa.uint16()),
+            "off": pa.array([v.off for _, v in round_.verdicts], pa.uint64()),
+            "recorded_at": milliseconds(
+                np.array([v.recorded_at for _, v in round_.verdicts], dtype=np.int64)
+            ),
+        }
+    )
+
+
+def letters_batch(round_: Round) -> pa.RecordBatch:
+    """Conflicts with what was sent, and foreign records whole."""
+    recorded = {(v.receipt, v.row): v.recorded_at for _, v in round_.verdicts}
+    rows = [
+        (x.receipt, x.row, x.platform, "conflict", recorded[(x.receipt, x.row)], x.bytes)
+        for x in round_.letters
+    ]
+    for x in round_.foreign:
+        place = f"{topics.ENTRIES.name}\x1f{x.part}\x1f{x.offset}"
+        receipt = hashlib.sha256(place.encode()).digest()[:16]
+        rows.append((receipt, 0, "", "foreign_record", x.timestamp, x.value))
+    kept = dead_letters.KEPT_BYTES
+    return pa.RecordBatch.from_pydict(
+        {
+            "receipt": [r[0] for r in rows],
+            "row": [r[1] for r in rows],
+            "platform": [r[2] for r in rows],
+            "code": [r[3] for r in rows],
+            "field": ["entry_id" if r[3] == "conflict" else "" for r in rows],
+            "message": [REASONS[r[3]].en for r in rows],
+            "at": [r[4] for r in rows],
+            "size": [len(r[5]) for r in rows],
+            "sha256": [hashlib.sha256(r[5]).digest() for r in rows],
+            "bytes": [r[5][:kept] for r in rows],
+        },
+        schema=dead_letters.SCHEMA,
+    )
+
+
+def blocks_batch(round_: Round, now: int) -> pa.RecordBatch:
+    n = len(round_.written)
+    return pa.RecordBatch.from_pydict(
+        {
+            "epoch": pa.array([w[0].epoch for w in round_.written], pa.uint16()),
+            "part": pa.array([w[0].part for w in round_.written], pa.uint16()),
+            "block": pa.array([w[0].number for w in round_.written], pa.uint64()),
+            "last_offset": pa.array([w[1] for w in round_.written], pa.uint64()),
+            "entries": pa.array([w[2] for w in round_.written], pa.uint64()),
+            "net_fen": pa.array([w[3] for w in round_.written], pa.int64()),
+            "complete": pa.array([int(w[4]) for w in round_.written], pa.uint8()),
+            "function_version": pa.array([FUNCTION_VERSION] * n, pa.uint16()),
+            "written_at": milliseconds(np.full(n, now, dtype=np.int64)),
+        }
+    )
+
+
+def commit_of(share: PartRound, worker: str, now: int) -> commits.Commit:
+    """What this round made queryable in one partition."""
+    block_number = block_of(share.last_offset)
+    touched = np.argwhere(share.changes[:, :, 1] > 0)
+    return commits.Commit(
+        epoch=share.state.epoch,
+        partition=share.state.part,
+        block=block_number,
+        last_offset=share.last_offset,
+        entries=share.entries,
+        duplicates=share.duplicates,
+        conflicts=share.conflicts,
+        net_fen=share.net_fen,
+        recorded_from=share.first_timestamp,
+        committed_at=now,
+        through=share.last_timestamp,
+        complete=(share.last_offset + 1) % BLOCK_OFFSETS == 0,
+        worker=worker,
+        changes=[
+            commits.Change(
+                f"{int(DISTRICT_CODES[d]):06d}",
+                SECTOR_CODES[int(s)],
+                int(share.changes[d, s, 0]),
+                int(share.changes[d, s, 1]),
+            )
+            for d, s in touched
+        ],
+    )

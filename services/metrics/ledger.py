@@ -1,0 +1,133 @@
+"""Ledger rows on their way to ClickHouse: one buffer a round, columns side by side.
+
+A round's rows come sorted by position, as the table orders them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+KINDS = 4
+
+
+@dataclass
+class Segment:
+    """Rows of one record in the buffer."""
+
+    epoch: int
+    part: int
+    off: int
+    recorded_day: int
+    rows: int
+
+
+@dataclass
+class LedgerBuffer:
+    """Room for `capacity` rows; grown by the round that needs more."""
+
+    capacity: int
+    rows: int = 0
+    segments: list[Segment] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._allocate(self.capacity)
+
+    def _allocate(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.id = np.empty((capacity, 2), dtype=np.uint64)
+        self.content = np.empty(capacity, dtype=np.uint64)
+        self.receipt_low = np.empty(capacity, dtype=np.uint64)
+        self.receipt_row = np.empty(capacity, dtype=np.uint32)
+        self.occurred_at = np.empty(capacity, dtype=np.int64)
+        self.kind = np.empty(capacity, dtype=np.int8)
+        self.amount_fen = np.empty(capacity, dtype=np.int64)
+        self.district = np.empty(capacity, dtype=np.uint32)
+        self.sector = np.empty(capacity, dtype=np.int8)
+        self.platform = np.empty(capacity, dtype=np.int16)
+        self.merchant = np.empty(capacity, dtype=np.uint64)
+        self.classified_by = np.empty(capacity, dtype=np.uint8)
+        self.map_version = np.empty(capacity, dtype=np.uint32)
+        self.row = np.empty(capacity, dtype=np.uint16)
+
+    def begin(self, rows: int) -> None:
+        """Empties the buffer and makes room for a round of up to `rows` rows."""
+        self.rows = 0
+        self.segments = []
+        if rows > self.capacity:
+            self._allocate(rows)
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        return (
+            self.id,
+            self.content,
+            self.receipt_low,
+            self.receipt_row,
+            self.occurred_at,
+            self.kind,
+            self.amount_fen,
+            self.district,
+            self.sector,
+            self.platform,
+            self.merchant,
+            self.classified_by,
+            self.map_version,
+            self.row,
+        )
+
+    def batch(self, platforms: list[str]) -> pa.RecordBatch:
+        """The rows as the table `entries` has them; shares memory with the buffer."""
+        n = self.rows
+        counts = [segment.rows for segment in self.segments]
+
+        def spread(values: list[int], dtype: type) -> pa.Array:
+            return pa.array(np.repeat(np.array(values, dtype=dtype), counts))
+
+        columns = {
+            "epoch": spread([s.epoch for s in self.segments], np.uint16),
+            "part": spread([s.part for s in self.segments], np.uint16),
+            "off": spread([s.off for s in self.segments], np.uint64),
+            "row": pa.array(self.row[:n]),
+            "id": pa.FixedSizeBinaryArray.from_buffers(
+                pa.binary(16), n, [None, pa.py_buffer(self.id[:n])]
+            ),
+            "content": pa.array(self.content[:n]),
+            "receipt_low": pa.array(self.receipt_low[:n]),
+            "receipt_row": pa.array(self.receipt_row[:n]),
+            "recorded_date": spread([s.recorded_day for s in self.segments], np.uint16),
+            "occurred_at": milliseconds(self.occurred_at[:n]),
+            "kind": pa.array(self.kind[:n]),
+            "amount_fen": pa.array(self.amount_fen[:n]),
+            "district": pa.array(self.district[:n]),
+            "sector": pa.array(self.sector[:n]),
+            "platform": named(self.platform[:n], platforms),
+            "merchant": pa.array(self.merchant[:n]),
+            "classified_by": pa.array(self.classified_by[:n]),
+            "map_version": pa.array(self.map_version[:n]),
+        }
+        return pa.RecordBatch.from_pydict(columns)
+
+
+def milliseconds(values: np.ndarray) -> pa.Array:
+    """Int64 epoch ms as an Arrow timestamp, without a copy."""
+    return pa.Array.from_buffers(
+        pa.timestamp("ms", tz="UTC"),
+        len(values),
+        [None, pa.py_buffer(np.ascontiguousarray(values))],
+    )
+
+
+def named(numbers: np.ndarray, names: list[str]) -> pa.Array:
+    """Small integers as a dictionary column of their names."""
+    return pa.DictionaryArray.from_arrays(pa.array(numbers), pa.array(names, pa.string()))
+
+
+def stream_bytes(batch: pa.RecordBatch) -> pa.Buffer:
+    """One ArrowStream, as ClickHouse reads it."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue()

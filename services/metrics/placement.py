@@ -1,0 +1,123 @@
+"""Where a partition begins, and what it must know before its first record. Reads the store.
+
+The start is a block's first offset: the lower of the broker's committed offset (a hint) and the
+store's lowest incomplete block. A store that was lost, or restored from a backup, reads again.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+
+from services.metrics.blocks import FUNCTION_VERSION
+from services.metrics.processor import Known
+from services.metrics.seen import Filter
+from yumai.entry import BLOCK_OFFSETS, SLOTS
+
+log = logging.getLogger("yumai.metrics.placement")
+
+IDS_PER_QUERY = 20_000
+
+
+@dataclass(frozen=True)
+class Start:
+    """`offset`: a block's first. `written`: last offset the store holds of the log, or -1."""
+
+    offset: int
+    written: int
+
+
+def start_of(client: Client, epoch: int, part: int, committed: int | None) -> Start:
+    """Raises STORE_ERRORS."""
+    rows = client.query(
+        "SELECT block, last_offset, complete FROM blocks FINAL"
+        " WHERE epoch = {e:UInt16} AND part = {p:UInt16} ORDER BY block",
+        parameters={"e": epoch, "p": part},
+    ).result_rows
+    expected = 0
+    for block, _, complete in rows:
+        if int(block) != expected or not complete:
+            break
+        expected += 1
+    if committed is not None and committed >= 0:
+        expected = min(expected, committed // BLOCK_OFFSETS)
+    written = max((int(last) for _, last, _ in rows), default=-1)
+    return Start(expected * BLOCK_OFFSETS, written)
+
+
+def drop_foreign_function(client: Client, epoch: int, part: int, start: int) -> bool:
+    """Removes rows at and above `start` that another function version wrote; whether there were any.
+
+    One block, one function: its cells would mix otherwise. Only with no older worker alive.
+    """
+    parameters = {"e": epoch, "p": part, "b": start // BLOCK_OFFSETS, "v": FUNCTION_VERSION}
+    found = client.query(
+        "SELECT count() FROM blocks FINAL WHERE epoch = {e:UInt16} AND part = {p:UInt16}"
+        " AND block >= {b:UInt64} AND function_version != {v:UInt16}",
+        parameters=parameters,
+    ).result_rows[0][0]
+    if not found:
+        return False
+    where = f"epoch = {epoch} AND part = {part} AND"
+    block = start // BLOCK_OFFSETS
+    for table, beginning in (
+        ("entries", f"off >= {start}"),
+        ("verdicts", f"off >= {start}"),
+        ("cells", f"block >= {block}"),
+        ("receipt_bookings", f"block >= {block}"),
+        ("blocks", f"block >= {block}"),
+    ):
+        client.command(
+            f"ALTER TABLE {table} DELETE WHERE {where} {beginning}", settings={"mutations_sync": 2}
+        )
+    log.warning("partition %d: rows of another function version removed from block %d", part, block)
+    return True
+
+
+def load_filter(client: Client, epoch: int, part: int, partitions: int, below: int) -> Filter:
+    """A filter of every id of this partition below `below`, older epochs included."""
+    where = (
+        f"(epoch = {epoch} AND part = {part} AND off < {below})"
+        f" OR (epoch < {epoch} AND"
+        f" reinterpretAsUInt64(substring(id, 1, 8)) % {SLOTS} % {partitions} = {part})"
+    )
+    (count,) = client.query(f"SELECT count() FROM entries WHERE {where}").result_rows[0]
+    filter_ = Filter(expected=int(count))
+    if count:
+        with client.query_arrow_stream(
+            f"SELECT reinterpretAsUInt64(substring(id, 9, 8)) AS high FROM entries WHERE {where}"
+        ) as batches:
+            for batch in batches:
+                filter_.add(batch.column("high").to_numpy())
+    return filter_
+
+
+def look_up(client: Client, epoch: int, part: int, below: int, ids: np.ndarray) -> Known:
+    """Which ids (uint64[n, 2]) are booked below that offset of the partition, or in older epochs."""
+    unique = np.unique(ids.view("V16").reshape(-1))
+    tables = []
+    for begin in range(0, len(unique), IDS_PER_QUERY):
+        literals = ",".join(f"unhex('{x.tobytes().hex()}')" for x in unique[begin : begin + IDS_PER_QUERY])
+        tables.append(
+            client.query_arrow(
+                "SELECT id, content, receipt_low, receipt_row FROM entries"
+                f" WHERE id IN ({literals}) AND"
+                f" (epoch < {epoch} OR (epoch = {epoch} AND part = {part} AND off < {below}))",
+                settings={"max_query_size": 4_000_000, "max_ast_elements": 1_000_000},
+            )
+        )
+    table = pa.concat_tables(tables).combine_chunks()
+    if table.num_rows == 0:
+        empty = np.empty(0, dtype=np.uint64)
+        return Known(empty.reshape(0, 2), empty, empty, empty.astype(np.uint32))
+    raw = b"".join(table.column("id").to_pylist())
+    return Known(
+        np.frombuffer(raw, dtype=np.uint64).reshape(-1, 2),
+        table.column("content").to_numpy().astype(np.uint64),
+        table.column("receipt_low").to_numpy().astype(np.uint64),
+        table.column("receipt_row").to_numpy().astype(np.uint32),
+    )

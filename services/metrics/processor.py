@@ -1,0 +1,432 @@
+"""From records to what a flush writes. Pure but for the ledger's answers, which it asks for.
+
+A round is what one flush writes: the records that came meanwhile, in order of partition and
+offset. Its walk is `Processor.process`, read it aloud.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from contracts.entries import codec
+from services.metrics import booking
+from services.metrics.blocks import OpenBlock, block_of
+from services.metrics.cells import DISTRICT_CODES, DISTRICT_NUMBERS, PLATFORMS_MAX
+from services.metrics.ledger import LedgerBuffer, Segment
+from services.metrics.seen import CONFLICT, DUPLICATE, Filter, Seen
+from yumai.entry import SHANGHAI_OFFSET_MS
+
+DAY_MS = 86_400_000
+
+
+@dataclass
+class Record:
+    """One record of `entries.v1`. `timestamp`: the broker's append time, epoch ms."""
+
+    part: int
+    offset: int
+    timestamp: int
+    headers: Mapping[str, bytes]
+    value: bytes | None
+
+
+@dataclass
+class Known:
+    """The ledger's answer: ids (uint64[n, 2]) with content, receipt and row of their first position."""
+
+    ids: np.ndarray
+    content: np.ndarray
+    receipt_low: np.ndarray
+    receipt_row: np.ndarray
+
+
+Lookup = Callable[[int, int, np.ndarray], Known]
+"""(part, offsets below, ids) -> which of the ids are booked below that offset, or in older epochs."""
+
+
+class StopPartition(Exception):
+    """The record holds acknowledged entries that this worker must not judge: stop, never skip."""
+
+
+@dataclass
+class Verdict:
+    """A duplicate or a conflict: `row` of the request, `record_row` of the record."""
+
+    receipt: bytes
+    row: int
+    verdict: int
+    platform: str
+    off: int
+    recorded_at: int
+    record_row: int = 0
+
+
+@dataclass
+class Foreign:
+    """A record that is not ours, to the dead letters with its bytes."""
+
+    part: int
+    offset: int
+    timestamp: int
+    value: bytes
+
+
+@dataclass
+class ConflictLetter:
+    receipt: bytes
+    row: int
+    platform: str
+    bytes: bytes
+
+
+@dataclass
+class PartitionState:
+    """Where one partition stands, and what it has seen."""
+
+    epoch: int
+    part: int
+    next_offset: int
+    seen: Seen
+    block: OpenBlock | None = None
+    last_timestamp: int = 0
+    stopped: str = ""
+
+
+@dataclass
+class Round:
+    """What one flush writes."""
+
+    ledger: LedgerBuffer
+    number: int
+    blocks: list[OpenBlock] = field(default_factory=list)
+    cells: list[tuple[OpenBlock, int, dict[str, np.ndarray]]] = field(default_factory=list)
+    bookings: list[tuple[bytes, OpenBlock, int, int]] = field(default_factory=list)
+    written: list[tuple[OpenBlock, int, int, int, bool]] = field(default_factory=list)
+    verdicts: list[tuple[int, Verdict]] = field(default_factory=list)
+    letters: list[ConflictLetter] = field(default_factory=list)
+    foreign: list[Foreign] = field(default_factory=list)
+    parts: dict[int, PartRound] = field(default_factory=dict)
+    platforms: list[str] = field(default_factory=list)
+    records: int = 0
+    rows: int = 0
+
+
+@dataclass
+class PartRound:
+    """One partition's share of a round, for its commit."""
+
+    state: PartitionState
+    last_offset: int = -1
+    first_timestamp: int = 0
+    last_timestamp: int = 0
+    entries: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    net_fen: int = 0
+    changes: np.ndarray = field(
+        default_factory=lambda: np.zeros((len(DISTRICT_CODES), 128, 2), dtype=np.int64)
+    )
+
+
+@dataclass
+class _Decoded:
+    record: Record
+    header: codec.Header
+    ids: np.ndarray
+    columns: tuple[np.ndarray, ...]
+    receipts: list[bytes]
+    platforms: list[str]
+
+
+class Processor:
+    """Sorts and books records; one thread at a time."""
+
+    def __init__(self, epoch: int, lookup: Lookup) -> None:
+        self.epoch = epoch
+        self._lookup = lookup
+        self._platforms: dict[str, int] = {}
+        self.states: dict[int, PartitionState] = {}
+        self._flushes = 0
+        self._lock = threading.Lock()
+
+    def assign(self, part: int, start: int, filter_: Filter) -> None:
+        """A partition begins at `start` (a block's first offset), with a filter of all ids below."""
+        self.states[part] = PartitionState(self.epoch, part, start, Seen(filter_))
+
+    def revoke(self, part: int) -> None:
+        self.states.pop(part, None)
+
+    def process(self, records: dict[int, list[Record]], ledger: LedgerBuffer) -> Round:
+        """Books one round. `records`: by partition, in order of offset, without holes.
+
+        A partition that has to stop keeps what came before the record that stops it.
+        """
+        self._flushes += 1
+        round_ = Round(ledger, self._flushes)
+        decoded = {
+            part: self._decode(self.states[part], of_part, round_)
+            for part, of_part in sorted(records.items())
+            if part in self.states
+        }
+        ledger.begin(sum(len(d.ids) for of_part in decoded.values() for d in of_part))
+        for part, of_part in decoded.items():
+            self._learn(self.states[part], of_part)
+            self._book(self.states[part], of_part, round_)
+        round_.platforms = list(self._platforms)
+        self._close(round_)
+        return round_
+
+    # -- decode ---------------------------------------------------------------------------------
+
+    def _decode(
+        self, state: PartitionState, records: list[Record], round_: Round
+    ) -> list[_Decoded]:
+        decoded: list[_Decoded] = []
+        for record in records:
+            if state.stopped:
+                break
+            try:
+                decoded.append(self._decode_one(state, record))
+            except codec.ForeignRecord:
+                round_.foreign.append(
+                    Foreign(record.part, record.offset, record.timestamp, record.value or b"")
+                )
+                decoded.append(_empty(record))
+            except (codec.UnreadableRecord, StopPartition) as error:
+                state.stopped = f"offset {record.offset}: {error}"
+        return decoded
+
+    def _decode_one(self, state: PartitionState, record: Record) -> _Decoded:
+        header = codec.Header.from_kafka(record.headers)
+        if header.epoch != state.epoch:
+            raise StopPartition(f"record of epoch {header.epoch} in the log of epoch {state.epoch}")
+        if record.value is None:
+            raise codec.UnreadableRecord("no body")
+        batch = codec.decode(record.value)
+        if batch.num_rows != header.entries:
+            raise codec.UnreadableRecord(
+                f"{batch.num_rows} rows where the header says {header.entries}"
+            )
+        columns = tuple(_numbers(batch.column(i)) for i in range(batch.num_columns))
+        if batch.num_rows and not 1 <= int(columns[5].min()) <= int(columns[5].max()) <= 4:
+            raise codec.UnreadableRecord("unknown kind")
+        receipts = batch.column(2).dictionary.to_pylist()
+        platforms = batch.column(9).dictionary.to_pylist()
+        return _Decoded(record, header, columns[0], columns, receipts, platforms)
+
+    # -- learn what the ledger knows ------------------------------------------------------------
+
+    def _learn(self, state: PartitionState, decoded: list[_Decoded]) -> None:
+        rows = sum(len(d.ids) for d in decoded)
+        if not rows:
+            return
+        state.seen.room(rows)
+        asked = [d.ids[state.seen.suspects(d.ids)] for d in decoded if len(d.ids)]
+        asked = [ids for ids in asked if len(ids)]
+        if asked:
+            # Everything from the first of these records on is in memory or in this round.
+            known = self._lookup(state.part, state.next_offset, np.concatenate(asked))
+            if len(known.ids):
+                state.seen.remember(known.ids, known.content, known.receipt_low, known.receipt_row)
+
+    # -- book -----------------------------------------------------------------------------------
+
+    def _book(self, state: PartitionState, decoded: list[_Decoded], round_: Round) -> None:
+        if not decoded and not state.stopped:
+            return
+        part_round = PartRound(state)
+        for item in decoded:
+            record = item.record
+            block = self._block(state, record.offset, round_)
+            if len(item.ids):
+                self._book_one(state, item, block, part_round, round_)
+            state.next_offset = record.offset + 1
+            state.last_timestamp = record.timestamp
+            block.last_offset = record.offset
+            part_round.first_timestamp = part_round.first_timestamp or record.timestamp
+            part_round.last_timestamp = record.timestamp
+            part_round.last_offset = record.offset
+            round_.records += 1
+            if block.complete:
+                self._finish(block, round_)
+                state.block = None
+        round_.parts[state.part] = part_round
+
+    def _block(self, state: PartitionState, offset: int, round_: Round) -> OpenBlock:
+        if state.block is None:
+            state.block = OpenBlock(state.epoch, state.part, block_of(offset))
+        if state.block not in round_.blocks:
+            round_.blocks.append(state.block)
+        return state.block
+
+    def _book_one(
+        self,
+        state: PartitionState,
+        item: _Decoded,
+        block: OpenBlock,
+        part_round: PartRound,
+        round_: Round,
+    ) -> None:
+        seen, rows, record = state.seen, len(item.ids), item.record
+        block.cells.room(rows)
+        level = seen.filter.room(rows)
+        recorded_day = self._recorded_day(item)
+        receipt_lows = np.frombuffer(b"".join(item.receipts), dtype=np.uint64)[::2].copy()
+        numbers = np.array([self._platform(name) for name in item.platforms], dtype=np.int16)
+        verdicts = np.empty(rows, dtype=np.uint8)
+        booked = np.zeros(len(item.receipts), dtype=np.uint32)
+        totals = np.zeros(1, dtype=np.int64)
+        ledger = round_.ledger
+        fresh = booking.book(
+            *item.columns,
+            receipt_lows,
+            numbers,
+            DISTRICT_NUMBERS,
+            recorded_day,
+            round_.number,
+            *seen.young.columns,
+            seen.young.count,
+            *seen.old.columns,
+            level.words,
+            *block.cells.arrays,
+            *ledger.arrays,
+            ledger.rows,
+            verdicts,
+            booked,
+            part_round.changes,
+            totals,
+        )
+        if fresh < 0:
+            # The arrays are half changed: the process must not go on with them.
+            raise AssertionError(
+                f"partition {state.part} offset {record.offset}: "
+                + ("a cell's sum does not fit 63 bits" if fresh == booking.OVERFLOW else "district")
+            )
+        seen.young.count += fresh
+        level.count += fresh
+        if fresh:
+            ledger.segments.append(
+                Segment(state.epoch, state.part, record.offset, recorded_day, fresh)
+            )
+            ledger.rows += fresh
+        for code in np.flatnonzero(booked):
+            receipt = item.receipts[code]
+            block.receipts[receipt] += int(booked[code])
+            block.receipts_touched.add(receipt)
+        block.entries += fresh
+        block.net_fen += int(totals[0])
+        part_round.entries += fresh
+        part_round.net_fen += int(totals[0])
+        round_.rows += rows
+        if fresh < rows:
+            self._set_aside(state, item, verdicts, part_round, round_)
+
+    def _set_aside(
+        self,
+        state: PartitionState,
+        item: _Decoded,
+        verdicts: np.ndarray,
+        part_round: PartRound,
+        round_: Round,
+    ) -> None:
+        """Duplicates and conflicts as rows; a conflict's bytes as they came."""
+        receipt_codes, receipt_rows, platform_codes = (
+            item.columns[2],
+            item.columns[3],
+            item.columns[9],
+        )
+        conflicts = []
+        for at in np.flatnonzero(verdicts >= DUPLICATE):
+            verdict = Verdict(
+                item.receipts[receipt_codes[at]],
+                int(receipt_rows[at]),
+                int(verdicts[at]),
+                item.platforms[platform_codes[at]],
+                item.record.offset,
+                item.record.timestamp,
+                int(at),
+            )
+            round_.verdicts.append((state.part, verdict))
+            if verdict.verdict == CONFLICT:
+                conflicts.append(verdict)
+        part_round.duplicates += int((verdicts == DUPLICATE).sum())
+        part_round.conflicts += len(conflicts)
+        if conflicts:
+            assert item.record.value is not None
+            sent, _ = codec.decode_sent(item.record.value)
+            round_.letters += [
+                ConflictLetter(v.receipt, v.row, v.platform, sent_bytes(sent, v.record_row))
+                for v in conflicts
+            ]
+
+    # -- close ----------------------------------------------------------------------------------
+
+    def _finish(self, block: OpenBlock, round_: Round) -> None:
+        """What a flush writes of one block, as totals up to its last offset."""
+        round_.cells.append(
+            (block, block.last_offset, block.cells.take_touched(list(self._platforms)))
+        )
+        round_.bookings += [
+            (receipt, block, block.last_offset, block.receipts[receipt])
+            for receipt in block.receipts_touched
+        ]
+        block.receipts_touched = set()
+        round_.written.append(
+            (block, block.last_offset, block.entries, block.net_fen, block.complete)
+        )
+        if block.complete:
+            round_.blocks.remove(block)
+
+    def _close(self, round_: Round) -> None:
+        for block in list(round_.blocks):
+            if block.last_offset >= 0:
+                self._finish(block, round_)
+
+    def _platform(self, name: str) -> int:
+        number = self._platforms.get(name)
+        if number is None:
+            number = len(self._platforms)
+            if number >= PLATFORMS_MAX:
+                raise AssertionError(f"more than {PLATFORMS_MAX} platforms")
+            self._platforms[name] = number
+        return number
+
+    @staticmethod
+    def _recorded_day(item: _Decoded) -> int:
+        """Days since 1970 in Shanghai: the broker's append time, or the import's own date."""
+        if item.header.recorded_on:
+            return int(np.datetime64(item.header.recorded_on, "D").astype(np.int64))
+        return (item.record.timestamp + SHANGHAI_OFFSET_MS) // DAY_MS
+
+
+def _numbers(column: pa.Array) -> np.ndarray:
+    """A non-null column of a record as numpy, without a copy; dictionary columns as their codes."""
+    if isinstance(column, pa.DictionaryArray):
+        column = column.indices
+    if column.null_count:
+        raise codec.UnreadableRecord("a null in a judged column")
+    if pa.types.is_fixed_size_binary(column.type):
+        both = np.frombuffer(column.buffers()[1], dtype=np.uint64)
+        return both[2 * column.offset : 2 * (column.offset + len(column))].reshape(-1, 2)
+    return np.ascontiguousarray(column.to_numpy(zero_copy_only=True))
+
+
+def _empty(record: Record) -> _Decoded:
+    return _Decoded(record, codec.Header(0, 0), np.empty((0, 2), dtype=np.uint64), (), [], [])
+
+
+def sent_bytes(sent: pa.Array, row: int) -> bytes:
+    """What the sender sent in that row: its bytes, or a one-row IPC stream of its own columns."""
+    if pa.types.is_struct(sent.type):
+        one = sent.slice(row, 1)
+        batch = pa.RecordBatch.from_struct_array(one)
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        return sink.getvalue().to_pybytes()
+    return sent[row].as_py() or b""
