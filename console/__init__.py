@@ -1,0 +1,1 @@
+"""The `yumai` command. Imports everything, is imported by nobody."""

@@ -1,0 +1,7 @@
+"""`python -m console`: the same as `yumai`."""
+
+import sys
+
+from console.commands import main
+
+sys.exit(main())

@@ -1,0 +1,82 @@
+"""Short questions to a process: do you serve? Each ends within its timeout and never raises."""
+
+import http.client
+import json
+import socket
+import struct
+import time
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+
+class Health(NamedTuple):
+    healthy: bool
+    reason: str | None = None
+
+
+def broker(address: str, timeout: float = 1.5) -> Health:
+    """Asks for the cluster's brokers (Metadata v1, no topics): the list is empty while the broker is fenced.
+
+    By hand, since a Kafka client takes longer to import than the answer takes to come.
+    """
+    host, _, port = address.rpartition(":")
+    request = struct.pack(">hhihi", 3, 1, 1, -1, 0)
+    deadline = time.monotonic() + timeout
+    try:
+        with socket.create_connection((host, int(port)), timeout) as connection:
+            connection.sendall(struct.pack(">i", len(request)) + request)
+            (size,) = struct.unpack(">i", _receive(connection, 4, deadline))
+            _, brokers = struct.unpack(">ii", _receive(connection, size, deadline)[:8])
+    except (OSError, struct.error) as error:
+        return Health(False, _words(error))
+    return Health(True) if brokers > 0 else Health(False, "starting: not yet registered")
+
+
+def get(url: str, timeout: float = 1.5) -> Health:
+    """GET; healthy is 2xx. Of a JSON answer with `reason` or `reasons` the reason is passed on."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+    try:
+        connection.request("GET", parts.path or "/")
+        answer = connection.getresponse()
+        body = answer.read(4096)
+    except (OSError, http.client.HTTPException) as error:
+        return Health(False, _words(error))
+    finally:
+        connection.close()
+    if 200 <= answer.status < 300:
+        return Health(True)
+    return Health(False, _reason(body) or f"HTTP {answer.status}")
+
+
+def _receive(connection: socket.socket, size: int, deadline: float) -> bytes:
+    received = b""
+    while len(received) < size:
+        connection.settimeout(max(deadline - time.monotonic(), 0.01))
+        part = connection.recv(size - len(received))
+        if not part:
+            raise ConnectionResetError("closed the connection")
+        received += part
+    return received
+
+
+def _reason(body: bytes) -> str | None:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return None
+    if not isinstance(answer, dict):
+        return None
+    for key in ("reason", "reasons", "waiting_for", "detail", "problems"):
+        if answer.get(key):
+            value = answer[key]
+            return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return None
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens on its port"
+    return str(error) or type(error).__name__

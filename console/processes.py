@@ -1,0 +1,145 @@
+"""Which processes make up Yumai on one machine, their ports and what each is told (docs/architecture.md)."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from console.state import State
+from console.supervisor import Program
+
+DEFAULT_PORT_BASE = 8700
+HOST = "127.0.0.1"
+# A worker's port is base + 10 + N or base + 40 + N.
+MOST_WORKERS = 29
+SCALABLE = {"metrics": 10, "alerts": 40}
+SINGLE = ("gateway", "ingest")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All programs of one state directory; pure, so that `up` and tests see the same table."""
+
+    state: State
+    base: int
+
+    @property
+    def bootstrap(self) -> str:
+        return f"{HOST}:{self.base + 2}"
+
+    @property
+    def dsn(self) -> str:
+        return f"http://{HOST}:{self.base + 3}/yumai"
+
+    @property
+    def page(self) -> str:
+        return self._url(self.base)
+
+    def _url(self, port: int) -> str:
+        return f"http://{HOST}:{port}"
+
+    def broker(self) -> Program:
+        arguments = ("--data-dir", str(self.state.kafka), "--port", str(self.base + 2))
+        return Program(
+            "broker",
+            self._python("embedded.broker", *arguments, "--controller-port", str(self.base + 4)),
+            self._environment(self.base + 2),
+            url=self.bootstrap,
+            port=self.base + 2,
+            stage=2,
+        )
+
+    def store(self) -> Program:
+        port = self.base + 3
+        return Program(
+            "store",
+            self._python(
+                "embedded.store", "--data-dir", str(self.state.store), "--port", str(port)
+            ),
+            self._environment(port),
+            url=self._url(port),
+            health=f"{self._url(port)}/ping",
+            port=port,
+            stage=1,
+            data_dir=self.state.store,
+        )
+
+    def prepare(self) -> Program:
+        return Program(
+            "prepare",
+            self._python("console.prepare"),
+            self._environment(self.base),
+            once=True,
+            listed=False,
+        )
+
+    def gateway(self, metrics: int, alerts: int) -> Program:
+        """Its /health/ready is about the whole system, so what says that *it* works is /health/live."""
+        urls = {"ingest": self._url(self.base + 1)}
+        for service, wanted in (("metrics", metrics), ("alerts", alerts)):
+            for number in range(1, wanted + 1):
+                urls[f"{service}-{number}"] = self._url(self.worker_port(service, number))
+        listed = ",".join(f"{name}={url}" for name, url in urls.items())
+        return self._service(
+            "gateway", "gateway", self.base, "live", {"YUMAI_SERVICE_URLS": listed}
+        )
+
+    def ingest(self) -> Program:
+        return self._service("ingest", "ingest", self.base + 1, "ready", {})
+
+    def worker_port(self, service: str, number: int) -> int:
+        return self.base + SCALABLE[service] + number
+
+    def worker(self, service: str, number: int) -> Program:
+        port = self.worker_port(service, number)
+        return self._service(f"{service}-{number}", service, port, "ready", {})
+
+    def demo(self, step: str, console: bool) -> Program:
+        """`pour` ends when the city is there; `live` goes on."""
+        return Program(
+            "demo",
+            self._python("console.demo", step, "--state", str(self.state.directory)),
+            self._environment(self.base),
+            once=step == "pour",
+            listed=False,
+            console=console,
+        )
+
+    def ports(self, metrics: int, alerts: int) -> Iterator[tuple[str, int]]:
+        """What needs which port before anything is started."""
+        yield from (("gateway", self.base), ("ingest", self.base + 1), ("broker", self.base + 2))
+        yield from (("store", self.base + 3), ("broker (controller)", self.base + 4))
+        for service, wanted in (("metrics", metrics), ("alerts", alerts)):
+            for number in range(1, wanted + 1):
+                yield f"{service}-{number}", self.worker_port(service, number)
+
+    def _service(
+        self, name: str, package: str, port: int, health: str, more: dict[str, str]
+    ) -> Program:
+        return Program(
+            name,
+            self._python(f"services.{package}"),
+            {**self._environment(port), "YUMAI_WORKER": name, **more}
+            | {"YUMAI_WORK_DIR": str(self.state.work / name)},
+            url=self._url(port),
+            health=f"{self._url(port)}/health/{health}",
+            port=port,
+        )
+
+    def _python(self, module: str, *arguments: str) -> tuple[str, ...]:
+        return (sys.executable, "-m", module, *arguments)
+
+    def _environment(self, port: int) -> dict[str, str]:
+        """On top of `up`'s own environment; what its user has set about anything else reaches every service."""
+        return {
+            "KAFKA_BOOTSTRAP": self.bootstrap,
+            "CLICKHOUSE_DSN": self.dsn,
+            "YUMAI_IDENTITY_DIR": str(self.state.identity),
+            "YUMAI_WORK_DIR": str(self.state.work),
+            "YUMAI_HOST": os.environ.get("YUMAI_HOST", HOST),
+            "YUMAI_PORT": str(port),
+            "YUMAI_INGEST_URL": self._url(self.base + 1),
+            "YUMAI_GATEWAY_URL": self._url(self.base),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONFAULTHANDLER": "1",
+        }

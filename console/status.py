@@ -1,0 +1,120 @@
+"""`yumai status`: what runs, how far behind it is, what is in the books. Answers whatever is dead, within 5 s."""
+
+import argparse
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from console import probes
+from console.state import State, lives
+
+PROBE_TIMEOUT = 1.5
+FIGURES_TIMEOUT = 3.5
+FIGURES = ("lag", "freshness", "rates", "counts")
+EMPTY: dict[str, dict[str, Any]] = {
+    "lag": {"records": None, "seconds": None, "partitions": {}},
+    "freshness": {},
+    "rates": {},
+    "counts": dict.fromkeys(("booked", "duplicate", "conflicting", "dead")),
+}
+
+
+def register(subparsers) -> None:  # type: ignore[no-untyped-def]
+    parser = subparsers.add_parser("status", help="what runs, how far behind, what is booked")
+    parser.set_defaults(run=status)
+
+
+def status(args: argparse.Namespace) -> int:
+    answer = collect(State(args.state))
+    if args.json:
+        print(json.dumps(answer, ensure_ascii=False, default=str))
+    else:
+        from console.status_table import show
+
+        show(answer)
+    return 0
+
+
+def collect(state: State) -> dict[str, Any]:
+    """Probes everything at once, each in a thread that nobody waits for longer than its time."""
+    up = state.read_up()
+    running = state.is_up()
+    problems: list[str] = []
+    if up is None:
+        problems.append(f"nothing was ever started in {state.directory}: run `yumai up`")
+        up = {}
+    elif not running:
+        problems.append(f"`yumai up` does not run for {state.directory}: start it")
+    processes: list[dict[str, Any]] = up.get("processes", [])
+    probing = [_background(lambda process=process: _probe(process)) for process in processes]
+    figures = _background(lambda: _figures(up)) if up else None
+
+    listed = []
+    for process, wait in zip(processes, probing, strict=True):
+        health = wait(PROBE_TIMEOUT + 1.0)
+        if not isinstance(health, probes.Health):
+            health = probes.Health(False, "no answer in time" if health is None else str(health))
+        keys = ("name", "pid", "url", "data_dir", "restarts")
+        entry = {key: process[key] for key in keys if key in process}
+        entry |= {"healthy": health.healthy, "reason": health.reason}
+        listed.append(entry)
+        if not health.healthy:
+            problems.append(f"{entry['name']}: {health.reason}")
+
+    read = figures(FIGURES_TIMEOUT) if figures else {}
+    if not isinstance(read, dict):
+        problems.append(f"figures: {'no answer in time' if read is None else read}")
+        read = {}
+    problems += read.get("problems", [])
+    return {
+        "up": {
+            "running": running,
+            "pid": up.get("pid") if running else None,
+            "page": up.get("page"),
+        },
+        "processes": listed,
+        **{key: read.get(key) or EMPTY[key] for key in FIGURES},
+        **{key: value for key, value in read.items() if key not in (*FIGURES, "problems")},
+        "problems": problems,
+    }
+
+
+def _probe(process: dict[str, Any]) -> probes.Health:
+    if process.get("pid") is None:
+        return probes.Health(False, "died, about to be restarted")
+    if not lives(process):
+        return probes.Health(False, "not running")
+    if process.get("health"):
+        return probes.get(process["health"], PROBE_TIMEOUT)
+    return probes.broker(process["url"], PROBE_TIMEOUT)
+
+
+def _figures(up: dict[str, Any]) -> dict[str, Any] | str:
+    """Shared with the gateway; its clients are heavy, so they are imported here, beside the probes."""
+    from yumai import status_figures
+
+    return status_figures.read(up["bootstrap"], up["dsn"], FIGURES_TIMEOUT - 1.0)
+
+
+def _background(work: Callable[[], Any]) -> Callable[[float], Any]:
+    """Starts `work`; the result waits that long for it: its value, an exception's text, or None.
+
+    Daemon threads, not a pool: at the end of the process a pool waits for calls that never return.
+    """
+    result: list[Any] = []
+
+    def run() -> None:
+        try:
+            result.append(work())
+        except Exception as error:
+            result.append(f"{type(error).__name__}: {error}")
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+
+    def wait(seconds: float) -> Any:
+        thread.join(seconds)
+        return result[0] if result else None
+
+    return wait

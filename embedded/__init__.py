@@ -1,0 +1,1 @@
+"""The real broker and the real engine on one machine."""

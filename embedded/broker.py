@@ -1,0 +1,108 @@
+"""Apache Kafka itself, as one KRaft node that is broker and controller in one process.
+
+`python -m embedded.broker --data-dir DIR --port N --controller-port M` prepares the directory (on the first start it
+is formatted by Kafka's own StorageTool) and then *becomes* the Java process: its pid is the broker's.
+"""
+
+import argparse
+import os
+import subprocess
+from pathlib import Path
+
+from embedded import java, kafka_jars
+
+NODE = 1
+CLUSTER = (
+    "eXVtYWktZW1iZWRkZWQwMQ"  # 16 bytes in base64url, any will do: one node has nobody to confuse
+)
+LARGEST_RECORD = 32 * 2**20
+
+HEAP = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC")
+# log4j-core is there because Kafka refers to it; what is logged goes through slf4j to standard error.
+LOGGING = (
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
+    "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info",
+    "-Dlog4j2.level=ERROR",
+)
+
+
+def properties(data_dir: Path, port: int, controller_port: int) -> dict[str, object]:
+    """The node's settings. Topics set their own retention (`yumai/broker/topics.py`)."""
+    return {
+        "process.roles": "broker,controller",
+        "node.id": NODE,
+        "controller.quorum.voters": f"{NODE}@127.0.0.1:{controller_port}",
+        "listeners": f"BROKER://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"BROKER://127.0.0.1:{port}",
+        "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "BROKER",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": data_dir / "log",
+        "auto.create.topics.enable": "false",
+        # One node: nothing can be replicated, and few partitions make a quick start.
+        "default.replication.factor": 1,
+        "min.insync.replicas": 1,
+        "offsets.topic.replication.factor": 1,
+        "offsets.topic.num.partitions": 4,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.num.partitions": 2,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "share.coordinator.state.topic.num.partitions": 2,
+        # A quiet feed's offsets must outlive any pause; the default forgets them after a week.
+        "offsets.retention.minutes": 10 * 365 * 24 * 60,
+        "group.initial.rebalance.delay.ms": 0,
+        "group.min.session.timeout.ms": 2000,
+        # After kill -9 the node waits until its own former session has run out.
+        "broker.session.timeout.ms": 2000,
+        "broker.heartbeat.interval.ms": 300,
+        "initial.broker.registration.timeout.ms": 120_000,
+        "controller.quorum.election.timeout.ms": 500,
+        "controller.quorum.fetch.timeout.ms": 2000,
+        # After kill -9 every log is read again from its last flushed segment: small segments, two threads.
+        "log.segment.bytes": 128 * 2**20,
+        "num.recovery.threads.per.data.dir": 2,
+        "log.retention.ms": -1,
+        "log.retention.check.interval.ms": 60_000,
+        "message.max.bytes": LARGEST_RECORD,
+        "replica.fetch.max.bytes": LARGEST_RECORD,
+        "num.network.threads": 2,
+        "num.io.threads": 4,
+        # Allocated at the start, so not the default's 128 MB of a 512 MB heap.
+        "log.cleaner.dedupe.buffer.size": 32 * 2**20,
+    }
+
+
+def prepare(data_dir: Path, port: int, controller_port: int) -> list[str]:
+    """Writes the settings, formats a new directory, and returns the command that is the broker."""
+    runtime, classpath = java.ensure(), kafka_jars.classpath()
+    data_dir.mkdir(parents=True, exist_ok=True)
+    settings = data_dir / "server.properties"
+    lines = [f"{k}={v}\n" for k, v in properties(data_dir.resolve(), port, controller_port).items()]
+    settings.write_text("# Written at every start by embedded/broker.py.\n" + "".join(lines))
+    base = [str(runtime), *HEAP, *LOGGING, "-cp", classpath]
+    if not (data_dir / "log" / "meta.properties").is_file():
+        # --ignore-formatted: a start that was killed in the middle of this leaves some of the files.
+        subprocess.run(
+            [*base, "kafka.tools.StorageTool", "format", "--ignore-formatted"]
+            + ["--cluster-id", CLUSTER, "--config", str(settings)],
+            check=True,
+        )
+    return [*base, "kafka.Kafka", str(settings)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Apache Kafka, one KRaft node")
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--controller-port", type=int, required=True)
+    args = parser.parse_args()
+    command = prepare(args.data_dir, args.port, args.controller_port)
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What the tests share: a real broker and a real engine, each started once a session, on free ports.
+
+Tests take topics and databases of their own (`unique`), so that they don't meet in them.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from console import leash, probes
+
+ROOT = Path(__file__).parent.parent
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def running(
+    arguments: list[str], log: Path, healthy: Callable[[], bool], seconds: float = 30.0
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`python -m ARGUMENTS`, answering, and killed at the end, also when pytest itself is killed."""
+    command = [sys.executable, "-I", "-S", leash.__file__, "run", str(os.getpid())]
+    command += [sys.executable, "-m", *arguments]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, cwd=ROOT, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + seconds
+        while not healthy():
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"{arguments[0]} did not start: {log.read_text()[-2000:]}")
+            time.sleep(0.05)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Bootstrap address of a real Apache Kafka."""
+    folder = tmp_path_factory.mktemp("kafka")
+    address = f"127.0.0.1:{free_port()}"
+    arguments = ["embedded.broker", "--data-dir", str(folder / "data")]
+    arguments += ["--port", address.split(":")[1], "--controller-port", str(free_port())]
+    with running(arguments, folder / "broker.log", lambda: probes.broker(address).healthy):
+        yield address
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a real engine behind ClickHouse's HTTP interface, without a database: `{store}/{name}` is a DSN."""
+    folder = tmp_path_factory.mktemp("store")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    arguments = ["embedded.store", "--data-dir", str(folder / "data"), "--port", str(port)]
+    with running(arguments, folder / "store.log", lambda: probes.get(f"{url}/ping").healthy):
+        yield url
+
+
+@pytest.fixture
+def unique() -> str:
+    """A name that no other test uses, fit for a topic, a group and a database."""
+    return f"t{uuid.uuid4().hex[:12]}"
