@@ -230,7 +230,9 @@ class Flush:
 
 def cells_bodies(round_: Round) -> list[pa.Buffer]:
     """One ArrowStream over all blocks of the round."""
-    parts = [(block, last, touched) for block, last, touched in round_.cells if len(touched["hour"])]
+    parts = [
+        (block, last, touched) for block, last, touched in round_.cells if len(touched["hour"])
+    ]
     if not parts:
         return []
     counts = [len(touched["hour"]) for _, _, touched in parts]

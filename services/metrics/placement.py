@@ -101,7 +101,9 @@ def look_up(client: Client, epoch: int, part: int, below: int, ids: np.ndarray) 
     unique = np.unique(ids.view("V16").reshape(-1))
     tables = []
     for begin in range(0, len(unique), IDS_PER_QUERY):
-        literals = ",".join(f"unhex('{x.tobytes().hex()}')" for x in unique[begin : begin + IDS_PER_QUERY])
+        literals = ",".join(
+            f"unhex('{x.tobytes().hex()}')" for x in unique[begin : begin + IDS_PER_QUERY]
+        )
         tables.append(
             client.query_arrow(
                 "SELECT id, content, receipt_low, receipt_row FROM entries"

@@ -34,7 +34,7 @@ ENTRIES = Topic(
         **_FOR_EVER,
         "message.timestamp.type": "LogAppendTime",
         "max.message.bytes": str(MESSAGE_MAX_BYTES),
-        "segment.bytes": str(256 * 1024 * 1024),
+        "segment.bytes": str(64 * 1024 * 1024),
     },
 )
 RECEIPTS = Topic(

@@ -1,0 +1,240 @@
+"""Small topics as tables: receipts, dead letters, merchants, targets, alerts.
+
+Placed by the table `projections`, not by a group, so that a lost store reads them from the start.
+Each row is keyed by what it says: reading a record twice changes nothing. One worker does it (the
+one with partition 0); a second would only repeat it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from contracts.dead_letters import codec as dead_letters
+from contracts.receipts import codec as receipts
+from services.metrics.ledger import milliseconds, stream_bytes
+from yumai import ids
+from yumai.broker import topics
+from yumai.settings import Settings
+from yumai.store.client import STORE_ERRORS, connect
+
+log = logging.getLogger("yumai.metrics.projections")
+
+
+@dataclass(frozen=True)
+class Message:
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int
+
+
+def receipts_rows(messages: list[Message]) -> pa.RecordBatch:
+    found = [(receipts.decode(m.value), m.offset) for m in messages if m.value]
+    return pa.RecordBatch.from_pydict(
+        {
+            "receipt": pa.array([bytes.fromhex(r.receipt_id) for r, _ in found], pa.binary(16)),
+            "platform": pa.array([r.platform_id for r, _ in found], pa.string()),
+            "received": pa.array([r.received for r, _ in found], pa.uint32()),
+            "accepted": pa.array([r.accepted for r, _ in found], pa.uint32()),
+            "rejected": pa.array([r.rejected for r, _ in found], pa.uint32()),
+            "format": pa.array([r.format for r, _ in found], pa.string()),
+            "at": milliseconds(np.array([r.at for r, _ in found], dtype=np.int64)),
+            "version": pa.array([offset for _, offset in found], pa.uint64()),
+        }
+    )
+
+
+def dead_letters_rows(messages: list[Message]) -> pa.RecordBatch:
+    table = pa.Table.from_batches(
+        [dead_letters.decode(m.value) for m in messages if m.value], dead_letters.SCHEMA
+    )
+    return table.combine_chunks().to_batches()[0] if table.num_rows else _nothing()
+
+
+def merchants_rows(messages: list[Message]) -> pa.RecordBatch:
+    rows = []
+    for m in messages:
+        if not m.value or not m.key:
+            continue
+        platform_id, _, merchant_id = m.key.decode().partition("\x1f")
+        key = int.from_bytes(ids.entry_id_hash(platform_id, merchant_id)[:8], "little")
+        spans = json.loads(m.value)
+        spans = spans["spans"] if isinstance(spans, dict) else spans
+        rows.append((platform_id, merchant_id, key, spans, m.offset))
+
+    def texts(name: str) -> pa.Array:
+        return pa.array(
+            [[str(s.get(name) or "") for s in spans] for *_, spans, _ in rows],
+            pa.list_(pa.string()),
+        )
+
+    def days(name: str, default: str) -> pa.Array:
+        return pa.array(
+            [[date.fromisoformat(s.get(name) or default) for s in spans] for *_, spans, _ in rows],
+            pa.list_(pa.date32()),
+        )
+
+    return pa.RecordBatch.from_pydict(
+        {
+            "platform_id": pa.array([r[0] for r in rows], pa.string()),
+            "merchant_id": pa.array([r[1] for r in rows], pa.string()),
+            "merchant": pa.array([r[2] for r in rows], pa.uint64()),
+            "district_code": texts("district_code"),
+            "mcc": texts("mcc"),
+            "industry": texts("industry"),
+            "group_id": texts("group_id"),
+            "valid_from": days("valid_from", "1900-01-01"),
+            "valid_to": days("valid_to", "2299-12-31"),
+            "version": pa.array([r[4] for r in rows], pa.uint64()),
+        }
+    )
+
+
+def targets_rows(messages: list[Message]) -> pa.RecordBatch:
+    found = [(json.loads(m.value), m) for m in messages if m.value]
+    return pa.RecordBatch.from_pydict(
+        {
+            "year": pa.array([t["year"] for t, _ in found], pa.uint16()),
+            "district": pa.array([str(t["district"]) for t, _ in found], pa.string()),
+            "sector": pa.array([t.get("sector") or "" for t, _ in found], pa.string()),
+            "form": pa.array([t.get("form", "amount") for t, _ in found], pa.string()),
+            "value": pa.array([float(t.get("value", 0)) for t, _ in found], pa.float64()),
+            "target_fen": pa.array([int(t.get("target_fen") or 0) for t, _ in found], pa.int64()),
+            "basis": pa.array([t.get("basis") or "" for t, _ in found], pa.string()),
+            "by": pa.array([t.get("by") or "" for t, _ in found], pa.string()),
+            "at": milliseconds(np.array([m.timestamp for _, m in found], dtype=np.int64)),
+            "version": pa.array([m.offset for _, m in found], pa.uint64()),
+        }
+    )
+
+
+def alerts_rows(messages: list[Message]) -> pa.RecordBatch:
+    found = [(json.loads(m.value), m) for m in messages if m.value]
+    return pa.RecordBatch.from_pydict(
+        {
+            "id": pa.array([a["id"] for a, _ in found], pa.string()),
+            "seq": pa.array([a["seq"] for a, _ in found], pa.uint32()),
+            "at": milliseconds(np.array([m.timestamp for _, m in found], dtype=np.int64)),
+            "year": pa.array([a["year"] for a, _ in found], pa.uint16()),
+            "district": pa.array([a["district"] for a, _ in found], pa.string()),
+            "kind": pa.array([a["kind"] for a, _ in found], pa.string()),
+            "state": pa.array([a["state"] for a, _ in found], pa.string()),
+            "level": pa.array([a.get("level") or "" for a, _ in found], pa.string()),
+            "figures": pa.array(
+                [json.dumps(a.get("figures") or {}) for a, _ in found], pa.string()
+            ),
+        }
+    )
+
+
+def _nothing() -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict({})
+
+
+PROJECTED: dict[str, tuple[str, Callable[[list[Message]], pa.RecordBatch]]] = {
+    topics.RECEIPTS.name: ("receipts", receipts_rows),
+    topics.DEAD_LETTERS.name: ("dead_letters", dead_letters_rows),
+    topics.MERCHANTS.name: ("merchants", merchants_rows),
+    topics.TARGETS.name: ("targets", targets_rows),
+    topics.ALERTS.name: ("alerts", alerts_rows),
+}
+
+_BAD_RECORD = (ValueError, KeyError, TypeError, msgspec.MsgspecError, pa.ArrowException)
+
+
+class Projections(threading.Thread):
+    """Follows the small topics while `active`."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(name="projections", daemon=True)
+        self._settings = settings
+        self.active = False
+        self.problem = ""
+
+    def run(self) -> None:
+        while True:
+            if not self.active:
+                time.sleep(0.2)
+                continue
+            try:
+                self._follow()
+            except (*STORE_ERRORS, KafkaError) as error:
+                self.problem = str(error)[:300]
+                log.warning("projections wait: %s", self.problem)
+                time.sleep(1.0)
+
+    def _follow(self) -> None:
+        client = connect(self._settings.clickhouse_dsn)
+        consumer = KafkaConsumer(
+            bootstrap_servers=self._settings.kafka_bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=topics.MESSAGE_MAX_BYTES,
+            fetch_max_bytes=4 * topics.MESSAGE_MAX_BYTES,
+            max_poll_records=5_000,
+        )
+        try:
+            stands = {
+                topic: int(offset)
+                for topic, offset in client.query(
+                    "SELECT topic, next_offset FROM projections FINAL"
+                ).result_rows
+            }
+            partitions = [TopicPartition(topic, 0) for topic in PROJECTED]
+            consumer.assign(partitions)
+            first = consumer.beginning_offsets(partitions)
+            for tp in partitions:
+                consumer.seek(tp, max(stands.get(tp.topic, 0), first[tp]))
+            self.problem = ""
+            while self.active:
+                for tp, records in consumer.poll(timeout_ms=500).items():
+                    self._project(
+                        client,
+                        tp.topic,
+                        [Message(r.offset, r.key, r.value, r.timestamp) for r in records],
+                    )
+        finally:
+            consumer.close()
+            client.close()
+
+    def _project(self, client: Client, topic: str, messages: list[Message]) -> None:
+        table, rows = PROJECTED[topic]
+        for batch in _readable(topic, messages, rows):
+            if batch.num_rows:
+                client.raw_insert(
+                    table, insert_block=memoryview(stream_bytes(batch)), fmt="ArrowStream"
+                )
+        row: list[Any] = [topic, 0, messages[-1].offset + 1, time.time()]
+        client.insert(
+            "projections", [row], column_names=["topic", "part", "next_offset", "written_at"]
+        )
+
+
+def _readable(
+    topic: str, messages: list[Message], rows: Callable[[list[Message]], pa.RecordBatch]
+) -> list[pa.RecordBatch]:
+    """The messages as rows; one that can't be read is named in the log and passed over."""
+    try:
+        return [rows(messages)]
+    except _BAD_RECORD:
+        batches = []
+        for message in messages:
+            try:
+                batches.append(rows([message]))
+            except _BAD_RECORD as error:
+                log.error("%s offset %d not read: %s", topic, message.offset, error)
+        return batches

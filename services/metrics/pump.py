@@ -1,0 +1,225 @@
+"""Between Faust and the books: rounds of records, one sorted while the one before is written.
+
+Two threads do the work (sorting; writing), so the event loop only passes records on. A handler
+never raises into Faust: infrastructure errors are waited out in `flush`; anything else ends the
+process with nothing acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from contracts.entries import codec
+from services.metrics.flush import Flush, Stopping, StoreReplaced
+from services.metrics.ledger import LedgerBuffer
+from services.metrics.processor import Processor, Record, Round
+from services.metrics.seen import Filter
+
+log = logging.getLogger("yumai.metrics")
+
+ROUND_ROWS = 400_000
+"""Rows that make a round at once: inserts of this size are the cheapest (ENGINES.md)."""
+ROUND_SECONDS = 0.4
+"""A round with fewer rows waits so long: visible within two seconds, not a part a record."""
+WAITING_ROWS = 2 * ROUND_ROWS
+
+
+class Acknowledgeable(Protocol):
+    """A Faust event: kept, without its value, until its block is complete."""
+
+    def ack(self) -> bool: ...
+
+
+def die(why: str) -> None:
+    """Ends the process at once: state in memory may be half changed, nothing is acknowledged."""
+    log.critical("%s", why, exc_info=True)
+    logging.shutdown()
+    os._exit(1)
+
+
+class Pump:
+    """Takes records in (`accept`), writes rounds, acknowledges complete blocks."""
+
+    def __init__(self, processor: Processor, flush: Flush) -> None:
+        self.processor = processor
+        self.flush = flush
+        self.expected: dict[int, int] = {}
+        """Partition -> the next offset it takes; only placed partitions are here."""
+        self.ahead_since: dict[int, float] = {}
+        """Partition -> since when records beyond the expected one come: the consumer must be placed."""
+        self.rounds = 0
+        self.last_round_seconds = 0.0
+        self.busy = False
+        self._pending: dict[int, list[Record]] = defaultdict(list)
+        self._pending_rows = 0
+        self._pending_since = 0.0
+        self._unacknowledged: dict[int, list[tuple[int, Acknowledgeable]]] = defaultdict(list)
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+        self._sorter = ThreadPoolExecutor(1, "sort")
+        self._writer = ThreadPoolExecutor(1, "write")
+        self._buffers = [LedgerBuffer(ROUND_ROWS + 50_000), LedgerBuffer(ROUND_ROWS + 50_000)]
+        self._writing: asyncio.Future[None] | None = None
+
+    # -- partitions -----------------------------------------------------------------------------
+
+    async def place(self, part: int, start: int, filter_: Filter) -> None:
+        """The partition begins at `start`, a block's first offset."""
+        await self._sort(self.processor.assign, part, start, filter_)
+        self._forget(part)
+        self.expected[part] = start
+
+    async def remove(self, part: int) -> None:
+        self._forget(part)
+        self.expected.pop(part, None)
+        await self._sort(self.processor.revoke, part)
+
+    def _forget(self, part: int) -> None:
+        for record in self._pending.pop(part, []):
+            self._pending_rows -= _rows(record)
+        self._unacknowledged.pop(part, None)
+        self.ahead_since.pop(part, None)
+
+    # -- records --------------------------------------------------------------------------------
+
+    async def accept(self, records: list[tuple[Record, Acknowledgeable]]) -> None:
+        """Takes records in order; waits while too many wait. Repeated and stray ones are dropped."""
+        for record, event in records:
+            expected = self.expected.get(record.part)
+            if expected is None or record.offset < expected:
+                continue
+            if record.offset > expected:
+                self.ahead_since.setdefault(record.part, time.monotonic())
+                continue
+            self.ahead_since.pop(record.part, None)
+            self.expected[record.part] = expected + 1
+            if not self._pending_rows:
+                self._pending_since = time.monotonic()
+            self._pending[record.part].append(record)
+            self._pending_rows += _rows(record)
+            self._unacknowledged[record.part].append((record.offset, event))
+        if self._pending_rows:
+            self._changed.set()
+        while self._pending_rows >= WAITING_ROWS:
+            self._room.clear()
+            await self._room.wait()
+
+    def _due_in(self) -> float:
+        """Seconds until the next round should begin."""
+        if self._pending_rows >= ROUND_ROWS:
+            return 0.0
+        return max(0.0, self._pending_since + ROUND_SECONDS - time.monotonic())
+
+    def _take(self) -> dict[int, list[Record]]:
+        """At most about ROUND_ROWS rows, an equal share of each partition."""
+        parts = [part for part, records in self._pending.items() if records]
+        taken: dict[int, list[Record]] = {}
+        for part in parts:
+            share, rows, records = ROUND_ROWS // len(parts), 0, self._pending[part]
+            count = 0
+            while count < len(records) and rows < share:
+                rows += _rows(records[count])
+                count += 1
+            taken[part] = records[:count]
+            self._pending[part] = records[count:]
+            self._pending_rows -= rows
+        self._pending_since = time.monotonic()
+        self._room.set()
+        return taken
+
+    # -- rounds ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Rounds, for ever."""
+        while True:
+            if not self._pending_rows:
+                self._changed.clear()
+                await self._changed.wait()
+            wait = self._due_in()
+            if wait:
+                with contextlib.suppress(TimeoutError):
+                    self._changed.clear()
+                    await asyncio.wait_for(self._changed.wait(), wait)
+                continue
+            self.busy = True
+            begun = time.monotonic()
+            taken = self._take()
+            self.rounds += 1
+            try:
+                round_ = await self._sort(
+                    self.processor.process, taken, self._buffers[self.rounds % 2]
+                )
+            except Stopping:
+                return
+            except Exception:
+                die("a round could not be sorted")
+                raise
+            for records in taken.values():
+                for record in records:
+                    record.value = None
+            if self._writing is not None:
+                await self._writing
+            self._writing = asyncio.ensure_future(self._write(round_, begun))
+            self.busy = False
+
+    async def _write(self, round_: Round, begun: float) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._writer, self.flush.write, round_)
+        except Stopping:
+            return
+        except StoreReplaced as error:
+            die(f"the store was replaced: {error}")
+        except Exception:
+            die("a round could not be written")
+        self.last_round_seconds = time.monotonic() - begun
+        held = {(epoch, part): last for epoch, part, last in self.flush.held}
+        for part, share in round_.parts.items():
+            if share.last_offset >= 0:
+                held[share.state.epoch, part] = share.last_offset
+        self.flush.held = [
+            (epoch, part, last) for (epoch, part), last in held.items() if part in self.expected
+        ]
+        for block, last_offset, _, _, complete in round_.written:
+            if complete:
+                self._acknowledge(block.part, last_offset)
+
+    def _acknowledge(self, part: int, last_offset: int) -> None:
+        waiting = self._unacknowledged[part]
+        count = 0
+        while count < len(waiting) and waiting[count][0] <= last_offset:
+            waiting[count][1].ack()
+            count += 1
+        del waiting[:count]
+
+    def idle(self, part: int) -> bool:
+        """Everything taken of this partition is written."""
+        quiet = not self.busy and (self._writing is None or self._writing.done())
+        return quiet and not self._pending.get(part)
+
+    async def on_writer(self, action: Callable[..., object], *arguments: object) -> object:
+        """Runs `action` in the writing thread, between two flushes."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, action, *arguments)
+
+    async def _sort(self, action: Callable[..., object], *arguments: object):  # type: ignore[no-untyped-def]
+        return await asyncio.get_running_loop().run_in_executor(self._sorter, action, *arguments)
+
+    def close(self) -> None:
+        self.flush.stop.set()
+        self._sorter.shutdown(wait=False)
+        self._writer.shutdown(wait=False)
+
+
+def _rows(record: Record) -> int:
+    """Rows as the header says; a record that does not say counts as one."""
+    with contextlib.suppress(codec.ForeignRecord, codec.UnreadableRecord):
+        return max(1, codec.Header.from_kafka(record.headers).entries)
+    return 1

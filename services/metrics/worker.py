@@ -1,0 +1,310 @@
+"""The metrics worker: a Faust app over `entries.v1`; wiring and nothing else.
+
+Faust brings the group, the rebalances and the commits. Where a partition begins is decided by
+`placement`, not by the group's offset, and an event is acknowledged only when its block is complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+import faust
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from services.metrics import placement
+from services.metrics.flush import Flush, Stopping
+from services.metrics.processor import Known, PartitionState, PartRound, Processor, Record
+from services.metrics.projections import Projections
+from services.metrics.pump import Pump, die
+from yumai.broker import epochs
+from yumai.broker.topics import ENTRIES, MESSAGE_MAX_BYTES
+from yumai.settings import Settings
+from yumai.store.client import STORE_ERRORS, connect
+
+log = logging.getLogger("yumai.metrics")
+
+PROGRESS_SECONDS = 5.0
+CLOCK_MARGIN_MS = 2_000
+"""How much the broker's clock may be behind ours when an idle partition says up to when it is read."""
+AHEAD_SECONDS = 5.0
+
+RESTART_HINT = "then `yumai scale metrics 0` and `yumai scale metrics 1`"
+
+
+class PlacedConsumer(driver.Consumer):
+    """Faust's consumer, but a rebalance seeks to where the books are, not to the committed offset."""
+
+    worker: Worker
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        committed = await super().seek_to_committed()
+        starts = self.worker.rebalanced({tp: committed.get(tp) for tp in self.assignment()})
+        if starts:
+            await self.seek_wait(starts)
+        return {tp: starts.get(tp, committed.get(tp) or 0) for tp in self.assignment()}
+
+
+class Worker:
+    def __init__(self, settings: Settings, epoch: epochs.Epoch) -> None:
+        self.settings = settings
+        self.epoch = epoch
+        self.waiting = ""
+        self.flush = Flush(
+            settings.clickhouse_dsn, settings.kafka_bootstrap, settings.worker, self._on_wait
+        )
+        self.processor = Processor(epoch.epoch, self._look_up)
+        self.pump: Pump | None = None
+        self.placing: dict[int, asyncio.Task[None]] = {}
+        self.projections = Projections(settings)
+        self._lookups = None
+        self.app = self._faust()
+
+    # -- Faust ----------------------------------------------------------------------------------
+
+    def _faust(self) -> faust.App:
+        s = self.settings
+        app = faust.App(
+            "yumai-metrics",
+            broker=[f"kafka://{host}" for host in s.kafka_bootstrap.split(",")],
+            value_serializer="raw",
+            key_serializer="raw",
+            store="memory://",
+            datadir=s.work_dir,
+            web_bind=s.host,
+            web_host=s.host,
+            web_port=s.port,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            stream_wait_empty=False,
+            # Messages, not entries: enough records to keep both threads busy.
+            stream_buffer_maxsize=512,
+            broker_session_timeout=s.session_timeout,
+            broker_heartbeat_interval=s.session_timeout / 3,
+            broker_commit_interval=1.0,
+            broker_max_poll_interval=3600.0,
+            consumer_max_fetch_size=MESSAGE_MAX_BYTES,
+            consumer_auto_offset_reset="earliest",
+            # A static member comes back to its partitions without waiting for its old session.
+            consumer_group_instance_id=s.worker or None,
+            worker_redirect_stdouts=False,
+        )
+        consumer = type("PlacedConsumer", (PlacedConsumer,), {"worker": self})
+        app.transport.Consumer = consumer
+        topic = app.topic(ENTRIES.name, value_type=bytes, key_type=bytes)
+
+        @app.agent(topic, concurrency=1)
+        async def entries(stream: faust.Stream) -> None:
+            async for events in stream.noack_take(64, within=0.05):
+                assert self.pump is not None
+                await self.pump.accept([(_record(event.message), event) for event in events])
+                for event in events:
+                    event.message.value = None
+                    event.value = None
+
+        @app.task
+        async def start() -> None:
+            asyncio.get_running_loop().create_task(self._guard(self._pump().run()))
+            asyncio.get_running_loop().create_task(self._guard(self._tell_progress()))
+            self.projections.start()
+
+        @app.page("/health/live")
+        async def live(view, request):  # type: ignore[no-untyped-def]
+            return view.json({"live": True})
+
+        @app.page("/health/ready")
+        async def ready(view, request):  # type: ignore[no-untyped-def]
+            state = self.state()
+            return view.json(state, status=200 if state["ready"] else 503)
+
+        from faust.sensors.prometheus import setup_prometheus_sensors
+
+        setup_prometheus_sensors(app, pattern="/metrics")
+        return app
+
+    def _pump(self) -> Pump:
+        if self.pump is None:
+            self.pump = Pump(self.processor, self.flush)
+        return self.pump
+
+    @staticmethod
+    async def _guard(work) -> None:  # type: ignore[no-untyped-def]
+        try:
+            await work
+        except (asyncio.CancelledError, Stopping):
+            raise
+        except Exception:
+            die("the worker's loop failed")
+
+    def state(self) -> dict[str, object]:
+        """What `/health/ready` says."""
+        states = dict(self.processor.states)
+        stopped = {part: s.stopped for part, s in states.items() if s.stopped}
+        placing = [part for part, task in self.placing.items() if not task.done()]
+        assigned = self.app.consumer is not None and not self.app.rebalancing
+        ready = assigned and not placing and not stopped and not self.waiting
+        return {
+            "ready": bool(ready),
+            "worker": self.settings.worker,
+            "partitions": sorted(states),
+            "placing": placing,
+            "stopped": stopped,
+            "waiting": self.waiting,
+            "projections": self.projections.problem,
+            "seen_bytes": sum(s.seen.nbytes for s in states.values()),
+            "rounds": self.pump.rounds if self.pump else 0,
+        }
+
+    def _on_wait(self, why: str) -> None:
+        self.waiting = why
+
+    # -- partitions -----------------------------------------------------------------------------
+
+    def rebalanced(self, committed: dict[TP, int | None]) -> dict[TP, int]:
+        """The assignment as it is now. Returns where kept partitions go on; others are placed."""
+        pump = self._pump()
+        parts = {tp.partition: offset for tp, offset in committed.items()}
+        for part in [p for p in pump.expected if p not in parts]:
+            # Out at once: a record that still comes is dropped; the sorter forgets it in its turn.
+            pump.expected.pop(part)
+            asyncio.ensure_future(pump.remove(part))
+        for part in [p for p in self.placing if p not in parts]:
+            self.placing.pop(part).cancel()
+        starts = {}
+        for tp in committed:
+            part = tp.partition
+            if part in pump.expected:
+                starts[tp] = pump.expected[part]
+            elif part not in self.placing or self.placing[part].done():
+                self.placing[part] = asyncio.ensure_future(
+                    self._guard(self._place(tp, parts[part]))
+                )
+        self.projections.active = 0 in parts
+        return starts
+
+    async def _place(self, tp: TP, committed: int | None) -> None:
+        """Finds the start, loads what is seen below it, and puts the consumer there."""
+        part, attempt = tp.partition, 0
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                start, filter_, log_start = await loop.run_in_executor(
+                    None, self._read_placement, part, committed
+                )
+                break
+            except (*STORE_ERRORS, KafkaError) as error:
+                self.waiting = f"placing partition {part}: {str(error)[:200]}"
+                if attempt == 0:
+                    log.warning("%s", self.waiting)
+                attempt += 1
+                await asyncio.sleep(min(2.0, 0.2 * attempt))
+        self.waiting = ""
+        pump = self._pump()
+        await pump.place(part, start.offset, filter_)
+        if log_start > start.offset:
+            state = self.processor.states[part]
+            state.stopped = (
+                f"the log begins at offset {log_start}, block starts at {start.offset}: "
+                "records are gone that the store does not hold; restore the store from a backup "
+                f"that reaches offset {log_start}, {RESTART_HINT}"
+            )
+            log.critical("partition %d: %s", part, state.stopped)
+            pump.expected.pop(part, None)
+            await pump.on_writer(self.flush.progress, [PartRound(state)], int(time.time() * 1000))
+            return
+        await self._seek(tp, start.offset)
+        log.info("partition %d placed at %d (%s)", part, start.offset, start)
+
+    async def _seek(self, tp: TP, offset: int) -> None:
+        consumer = self.app.consumer
+        await consumer.seek_wait({tp: offset})
+        await consumer.seek(tp, offset)
+
+    def _read_placement(self, part: int, committed: int | None):  # type: ignore[no-untyped-def]
+        client = connect(self.settings.clickhouse_dsn)
+        try:
+            start = placement.start_of(client, self.epoch.epoch, part, committed)
+            placement.drop_foreign_function(client, self.epoch.epoch, part, start.offset)
+            filter_ = placement.load_filter(
+                client, self.epoch.epoch, part, self.epoch.partitions, start.offset
+            )
+        finally:
+            client.close()
+        consumer = KafkaConsumer(bootstrap_servers=self.settings.kafka_bootstrap)
+        try:
+            tp = TopicPartition(ENTRIES.name, part)
+            return start, filter_, consumer.beginning_offsets([tp])[tp]
+        finally:
+            consumer.close()
+
+    def _look_up(self, part: int, below: int, ids) -> Known:  # type: ignore[no-untyped-def]
+        """Asks the ledger, in the sorting thread; waits while the store is away."""
+        attempt = 0
+        while True:
+            try:
+                if self._lookups is None:
+                    self._lookups = connect(self.settings.clickhouse_dsn, timeout=300)
+                return placement.look_up(self._lookups, self.epoch.epoch, part, below, ids)
+            except STORE_ERRORS as error:
+                self._lookups = None
+                if self.flush.stop.wait(min(2.0, 0.2 * attempt)):
+                    raise Stopping(str(error)) from error
+                attempt += 1
+
+    # -- progress -------------------------------------------------------------------------------
+
+    async def _tell_progress(self) -> None:
+        """Idle partitions say up to when they are read; lost positions are sought again."""
+        pump = self._pump()
+        loop = asyncio.get_running_loop()
+        consumer: KafkaConsumer | None = None
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            for part, since in list(pump.ahead_since.items()):
+                if time.monotonic() - since > AHEAD_SECONDS and part in pump.expected:
+                    log.warning("partition %d: seeking %d again", part, pump.expected[part])
+                    pump.ahead_since.pop(part, None)
+                    await self._seek(TP(ENTRIES.name, part), pump.expected[part])
+            idle = {part: pump.expected[part] for part in list(pump.expected) if pump.idle(part)}
+            if not idle:
+                continue
+            try:
+                asked_at = int(time.time() * 1000)
+                if consumer is None:
+                    consumer = await loop.run_in_executor(
+                        None, lambda: KafkaConsumer(bootstrap_servers=self.settings.kafka_bootstrap)
+                    )
+                partitions = [TopicPartition(ENTRIES.name, part) for part in idle]
+                ends = await loop.run_in_executor(None, consumer.end_offsets, partitions)
+            except KafkaError:
+                consumer = None
+                continue
+            shares = []
+            for tp, end in ends.items():
+                state = self.processor.states.get(tp.partition)
+                if state is None or state.stopped or end != idle[tp.partition]:
+                    continue
+                share = PartRound(_as_of(state))
+                share.last_timestamp = asked_at - CLOCK_MARGIN_MS
+                shares.append(share)
+            if shares:
+                await pump.on_writer(self.flush.progress, shares, asked_at)
+
+
+def _as_of(state: PartitionState) -> PartitionState:
+    return PartitionState(state.epoch, state.part, state.next_offset, state.seen)
+
+
+def _record(message) -> Record:  # type: ignore[no-untyped-def]
+    return Record(
+        message.partition,
+        message.offset,
+        round(message.timestamp * 1000),
+        dict(message.headers or {}),
+        message.value,
+    )
