@@ -14,9 +14,11 @@ UP ?=
 TESTS ?= tests/unit tests/seams
 ALL := contracts yumai services embedded console tests bench
 
-# Each candidate is tried, not only looked for: a version manager's shim may be there without its version.
-PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
-	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+# Each candidate is tried, not only looked for: a version manager's shim may be there without its version. One that can
+# make virtual environments goes before one that can't.
+PYTHON ?= $(shell for needs in 'ensurepip, venv' sys; do for python in python3.13 python3.12 python3.11 python3; do \
+	$$python -c "import $$needs, sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null && echo $$python && exit; \
+	done; done)
 
 # What this machine trusts, also where a proxy signs with a certificate of its own. Elsewhere pip's own list is used.
 CERTIFICATES := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt))
@@ -93,8 +95,8 @@ $(STAMP)/packages: $(STAMP)/venv requirements/base.txt pyproject.toml
 	@touch $@
 
 $(STAMP)/engines: $(STAMP)/packages requirements/kafka.txt requirements/java.txt
-	@$(BIN)/python -m embedded.java >/dev/null
-	@$(BIN)/python -m embedded.kafka_jars >/dev/null
+	@$(BIN)/python -m embedded.java
+	@$(BIN)/python -m embedded.kafka_jars
 	@touch $@
 
 # Compiles what is compiled on first use, so that the first start is as quick as the others.

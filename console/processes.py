@@ -94,15 +94,16 @@ class Plan:
         port = self.worker_port(service, number)
         return self._service(f"{service}-{number}", service, port, "ready", {})
 
-    def demo(self, step: str, console: bool) -> Program:
-        """`pour` ends when the city is there; `live` goes on."""
+    def demo(self, step: str, token: str) -> Program:
+        """`pour` shows its progress on our own terminal and ends when the city is there; `live` goes on."""
+        arguments = ("--ingest", self._url(self.base + 1), "--state", str(self.state.directory))
         return Program(
             "demo",
-            self._python("console.demo", step, "--state", str(self.state.directory)),
-            self._environment(self.base),
+            self._python("console.demo", step, *arguments),
+            {**self._environment(self.base), "YUMAI_TOKEN": token},
             once=step == "pour",
             listed=False,
-            console=console,
+            console=step == "pour",
         )
 
     def ports(self, metrics: int, alerts: int) -> Iterator[tuple[str, int]]:

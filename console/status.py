@@ -4,6 +4,7 @@ import argparse
 import json
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from console import probes
@@ -47,7 +48,7 @@ def collect(state: State) -> dict[str, Any]:
     elif not running:
         problems.append(f"`yumai up` does not run for {state.directory}: start it")
     processes: list[dict[str, Any]] = up.get("processes", [])
-    probing = [_background(lambda process=process: _probe(process)) for process in processes]
+    probing = [_background(partial(_probe, process)) for process in processes]
     figures = _background(lambda: _figures(up)) if up else None
 
     listed = []

@@ -215,15 +215,20 @@ class Supervisor:
             return
         program = child.program
         leash = [sys.executable, "-I", "-S", LEASH, "run", str(os.getpid()), *program.command]
-        with open(self.logs / f"{program.name}.log", "ab") as log:
-            child.process = subprocess.Popen(
-                leash,
-                stdin=subprocess.DEVNULL,
-                stdout=None if program.console else log,
-                stderr=log,
-                env={**os.environ, **program.environment},
-                start_new_session=True,  # the terminal's Ctrl-C comes to us; we stop children in order
-            )
+        try:
+            with open(self.logs / f"{program.name}.log", "ab") as log:
+                child.process = subprocess.Popen(
+                    leash,
+                    stdin=subprocess.DEVNULL,
+                    stdout=None if program.console else log,
+                    stderr=log,
+                    env={**os.environ, **program.environment},
+                    start_new_session=True,  # the terminal's Ctrl-C comes to us; we stop children in order
+                )
+        except OSError:
+            # No process or no file to be had just now: the same as a death, but nobody's fault.
+            child.start_at = time.monotonic() + LONGEST_DELAY
+            return
         child.started_at = time.monotonic()
         child.starts += 1
         self._tell_watchdog("+", child.process.pid)

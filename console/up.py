@@ -12,8 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from console import ports, probes
 from console.commands import Refusal
 from console.control import Control
@@ -84,6 +82,12 @@ def fetch_engines() -> None:
         kafka_jars.ensure()
 
 
+def tell(text: str) -> None:
+    """Who listened to us may have gone; that is no reason to stop."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, flush=True)
+
+
 class Run:
     """One `up`, from the first start to the last stop."""
 
@@ -96,7 +100,7 @@ class Run:
         self.stop_asked = False
         self.prepare_again = False
         self.services_started = False
-        self.screen = Console(highlight=False, soft_wrap=True, markup=False)
+        self.demo_token = ""
         self.supervisor = Supervisor(self.state.logs, self.write_up, self.ended)
 
     def run(self) -> int:
@@ -131,9 +135,14 @@ class Run:
                 self.start_services()
             return
         if name == "demo" and child.program.once and code == 0:
-            self.say("the simulated city is there")
-            self.supervisor.add(self.plan.demo("live", console=False))
+            self.say("the simulated city is there; a live stream of it follows")
+            self.supervisor.add(self.plan.demo("live", self.demo_token))
             self.introduce()
+            return
+        if name in ("broker", "store"):
+            self.prepare_again = True
+        # A crash loop is told three times, and then now and then.
+        if child.deaths_in_a_row > 3 and child.deaths_in_a_row % 20:
             return
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         self.say(
@@ -141,8 +150,6 @@ class Run:
         )
         if code > 0:
             self.quote(name)
-        if name in ("broker", "store"):
-            self.prepare_again = True
 
     def start_services(self) -> None:
         self.services_started = True
@@ -188,29 +195,32 @@ class Run:
     def ready(self) -> None:
         if self.stop_asked:
             return
-        self.say(f"ready in {time.monotonic() - self.began:.1f} s")
+        self.say(f"ready in {time.monotonic() - self.began:.1f} s: {self.plan.page}/")
         if self.demo:
-            self.supervisor.add(self.plan.demo("pour", console=True))
+            from yumai.access import Identity
+
+            self.demo_token = Identity(self.state.identity).issue_token("bureau", "demo", days=3650)
+            self.supervisor.add(self.plan.demo("pour", self.demo_token))
         else:
             self.introduce()
 
     def introduce(self) -> None:
         """The page and who may open it. Last, so that it stands below everything else."""
-        self.screen.print(f"\nThe page: {self.plan.page}/")
+        tell(f"\nThe page: {self.plan.page}/")
         if self.demo:
             from yumai.access import Identity
 
             identity = Identity(self.state.identity)
-            self.screen.print("Demo identities (tokens, good for 90 days):")
+            tell("Demo identities (tokens, good for 90 days):")
             for role in DEMO_ROLES:
-                self.screen.print(f"  {role:<16} {identity.issue_token(role)}")
-        self.screen.print("Other identities: yumai token --role …, yumai keys issue --platform …")
-        self.screen.print("How it is doing: yumai status. Ctrl-C stops everything.\n")
+                tell(f"  {role:<16} {identity.issue_token(role)}")
+        tell("Other identities: yumai token --role …, yumai keys issue --platform …")
+        tell("How it is doing: yumai status. Ctrl-C stops everything.\n")
 
     # Talking
 
     def say(self, text: str) -> None:
-        self.screen.print(f"{time.monotonic() - self.began:6.1f} s  {text}")
+        tell(f"{time.monotonic() - self.began:6.1f} s  {text}")
 
     def log(self, name: str) -> Path:
         return self.state.logs / f"{name}.log"
@@ -223,39 +233,40 @@ class Run:
         except OSError:
             return
         last = next((line for line in reversed(lines) if line.strip()), "")
-        self.screen.print(f"          {last[:300]}")
+        tell(f"          {last[:300]}")
 
     def write_up(self, stopped: bool = False) -> None:
         children = list(self.supervisor.children.values())
         started = {c.program.name: born(c.pid) for c in children if c.pid is not None}
-        self.state.write_up(
-            {
-                "pid": None if stopped else os.getpid(),
-                "stopped": stopped,
-                "port_base": self.plan.base,
-                "bootstrap": self.plan.bootstrap,
-                "dsn": self.plan.dsn,
-                "page": f"{self.plan.page}/",
-                "processes": [
-                    {
-                        "name": c.program.name,
-                        "pid": c.pid,
-                        "born": started.get(c.program.name),
-                        "url": c.program.url,
-                        "health": c.program.health,
-                        "restarts": c.restarts,
-                        **({"data_dir": str(c.program.data_dir)} if c.program.data_dir else {}),
-                    }
-                    for c in children
-                    if c.program.listed and (c.wanted or stopped)
-                ],
-                "children": [
-                    {"name": c.program.name, "pid": c.pid, "born": started.get(c.program.name)}
-                    for c in children
-                    if c.pid is not None
-                ],
-            }
-        )
+        content = {
+            "pid": None if stopped else os.getpid(),
+            "stopped": stopped,
+            "port_base": self.plan.base,
+            "bootstrap": self.plan.bootstrap,
+            "dsn": self.plan.dsn,
+            "page": f"{self.plan.page}/",
+            "processes": [
+                {
+                    "name": c.program.name,
+                    "pid": c.pid,
+                    "born": started.get(c.program.name),
+                    "url": c.program.url,
+                    "health": c.program.health,
+                    "restarts": c.restarts,
+                    **({"data_dir": str(c.program.data_dir)} if c.program.data_dir else {}),
+                }
+                for c in children
+                if c.program.listed and (c.wanted or stopped)
+            ],
+            "children": [
+                {"name": c.program.name, "pid": c.pid, "born": started.get(c.program.name)}
+                for c in children
+                if c.pid is not None
+            ],
+        }
+        # A full disk must not take everything down; `status` then shows what was last known.
+        with contextlib.suppress(OSError):
+            self.state.write_up(content)
 
     # Scaling
 

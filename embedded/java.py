@@ -66,4 +66,4 @@ def ensure() -> Path:
 
 
 if __name__ == "__main__":
-    print(ensure())
+    print(f"java: {ensure()}")

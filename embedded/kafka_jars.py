@@ -133,4 +133,4 @@ if __name__ == "__main__":
     if parser.parse_args().lock:
         LOCK.write_text(lock())
     else:
-        print(ensure())
+        print(f"Apache Kafka {VERSION}: {ensure()}")
