@@ -1,0 +1,126 @@
+"""What a statement is: its kind, its output format, and for an INSERT where its data begins.
+
+Read with a tokenizer, not with a parser: enough to tell SQL from the data that follows it and to
+name the format. Everything else is left to the engine, which parses the statement again.
+"""
+
+import re
+from dataclasses import dataclass
+
+from .errors import refused
+
+_TOKEN = re.compile(
+    rb"""(?P<gap>\s++|--[^\n]*+|\#[ !][^\n]*+|/\*.*?\*/)
+    |(?P<quoted>'(?:[^'\\]++|\\.)*+'|"(?:[^"\\]++|\\.)*+"|`(?:[^`\\]++|\\.)*+`
+        |\$(?P<tag>\w*+)\$.*?\$(?P=tag)\$)
+    |(?P<word>[A-Za-z_]\w*+)
+    |(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<end>;)
+    |(?P<other>[0-9.]++\w*+|[^\s\w'"`$()\[\]{};\#/-]++|.)""",
+    re.VERBOSE | re.DOTALL,
+)
+# What may stand between a format's name and the data: the blanks, and one end of line.
+_BEFORE_DATA = re.compile(rb"[ \t\r]*\n?")
+
+ROWS = {b"SELECT", b"WITH", b"FROM", b"SHOW", b"DESCRIBE", b"DESC", b"EXISTS", b"EXPLAIN", b"("}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One SQL statement; offsets are bytes into its text.
+
+    kind: first keyword in upper case, or "(".
+    format: the name after FORMAT as written, or "VALUES"; None when the text names none.
+    head_end, data_at: only for an INSERT whose data follows: where the statement proper ends, and
+        where the data begins. None when the statement itself says all (SELECT, DDL, INSERT SELECT).
+    """
+
+    kind: bytes
+    format: str | None = None
+    head_end: int | None = None
+    data_at: int | None = None
+    temporary: bool = False
+
+    @property
+    def gives_rows(self) -> bool:
+        """Whether an answer has columns, even if no row."""
+        return self.kind in ROWS
+
+
+def read(sql: bytes) -> Statement:
+    """Reads the first statement of `sql`.
+
+    Raises EngineError 62 when a second statement follows, as ClickHouse's HTTP interface does.
+    """
+    tokens = ((t.lastgroup, t) for t in _TOKEN.finditer(sql) if t.lastgroup != "gap")
+    for group, token in tokens:
+        if group == "open" or group == "word":
+            kind = token[0].upper()
+            return _read_insert(sql, tokens) if kind == b"INSERT" else _read_other(kind, tokens)
+        if group != "end":
+            break
+    return Statement(b"")
+
+
+def _read_insert(sql: bytes, tokens) -> Statement:
+    """An INSERT: up to FORMAT name, VALUES, or a SELECT (which then gives the data itself)."""
+    depth = 0
+    target_next = False  # the table's name may itself be `values` or `format`
+    for group, token in tokens:
+        if group == "open":
+            depth += 1
+            target_next = False
+        elif group == "close":
+            depth -= 1
+        elif group == "word":
+            word = token[0].upper()
+            if target_next and word not in (b"TABLE", b"FUNCTION"):
+                target_next = False
+            elif word == b"INTO" and depth == 0:
+                target_next = True
+            elif word in (b"SELECT", b"WITH", b"INFILE"):
+                return Statement(b"INSERT")
+            elif depth == 0 and word == b"VALUES":
+                return Statement(b"INSERT", "VALUES", token.start(), token.end())
+            elif depth == 0 and word == b"FORMAT":
+                group, name = next(tokens, (None, None))
+                if name is None or group != "word":
+                    return Statement(b"INSERT")
+                if name[0].upper() == b"VALUES":
+                    return Statement(b"INSERT", "VALUES", token.start(), name.end())
+                blank = _BEFORE_DATA.match(sql, name.end())
+                data_at = blank.end() if blank else name.end()
+                return Statement(b"INSERT", name[0].decode(), token.start(), data_at)
+        else:
+            target_next = False
+    return Statement(b"INSERT", None, len(sql), len(sql))
+
+
+def _read_other(kind: bytes, tokens) -> Statement:
+    """Anything else: look for a FORMAT clause at the end, and for a second statement."""
+    depth = 1 if kind == b"(" else 0
+    words = 0
+    temporary = ended = after_name = False
+    awaiting_name = False
+    candidate: str | None = None
+    for group, token in tokens:
+        if group == "end":
+            ended = True
+            continue
+        if ended:
+            raise refused(62, "SYNTAX_ERROR", "Syntax error (Multi-statements are not allowed)")
+        if group == "open":
+            depth += 1
+        elif group == "close":
+            depth -= 1
+        word = token[0].upper() if group == "word" else b""
+        words += 1
+        if kind == b"CREATE" and words <= 3 and word == b"TEMPORARY":
+            temporary = True
+        if after_name and word != b"SETTINGS":
+            candidate = None  # `format` was a name, not the clause
+        after_name = False
+        if awaiting_name and word:
+            candidate, after_name, awaiting_name = token[0].decode(), True, False
+            continue
+        awaiting_name = depth == 0 and word == b"FORMAT"
+    return Statement(kind, candidate, temporary=temporary)
