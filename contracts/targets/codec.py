@@ -17,15 +17,15 @@ class Target(msgspec.Struct, omit_defaults=False):
     year: int
     district: str
     """Six-digit code, or `city`."""
-    sector: str | None
-    form: str
+    sector: str | None = None
+    form: str = "amount"
     """amount | growth | share (the city only)."""
-    value: float | int
-    target_fen: int | None
+    value: float | int = 0
+    target_fen: int | None = None
     """What it comes to, fixed when it was set; null for a share."""
-    basis: str
-    by: str
-    at: int
+    basis: str | None = None
+    by: str | None = None
+    at: int | None = None
 
     @property
     def key(self) -> str:

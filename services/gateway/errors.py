@@ -1,0 +1,62 @@
+"""What a request is refused with. One shape for all: `{"errors": [{index, field, code, message}]}`."""
+
+from __future__ import annotations
+
+import orjson
+from starlette.responses import Response
+
+from contracts.reasons import REASONS
+
+RETRY_SECONDS = 2
+
+
+class Refused(Exception):
+    """A request that gets no answer: `code` of contracts/reasons, the parameter, and why."""
+
+    def __init__(self, code: str, field: str | None = None, message: str | None = None) -> None:
+        reason = REASONS[code]
+        self.status = reason.status
+        self.errors = [
+            {"index": None, "field": field, "code": code, "message": message or reason.en}
+        ]
+        super().__init__(f"{code} {field or ''} {message or ''}")
+
+    @classmethod
+    def all(cls, refusals: list[Refused]) -> Refused:
+        """Several wrong parameters in one answer."""
+        first = refusals[0]
+        first.errors = [error for refusal in refusals for error in refusal.errors]
+        return first
+
+
+class Unavailable(Exception):
+    """The store or the broker is away: the reader should try again."""
+
+
+def response(refused: Refused) -> Response:
+    headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else None
+    return Response(
+        orjson.dumps({"errors": refused.errors}),
+        refused.status,
+        headers,
+        media_type="application/json",
+    )
+
+
+def unavailable(error: Unavailable) -> Response:
+    body = {
+        "errors": [
+            {
+                "index": None,
+                "field": None,
+                "code": "unavailable",
+                "message": f"the store can't be read now, try again: {error}",
+            }
+        ]
+    }
+    return Response(
+        orjson.dumps(body),
+        503,
+        {"Retry-After": str(RETRY_SECONDS)},
+        media_type="application/json",
+    )

@@ -1,0 +1,104 @@
+"""Reads of the store, each within a time: away, restarting or stalled all become Unavailable."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from clickhouse_connect.driver.asyncclient import AsyncClient
+
+from services.gateway.errors import Unavailable
+from yumai.store.client import STORE_ERRORS, connect_async
+from yumai.store.figures import FRESHNESS, Freshness, Query
+
+ANSWER_SECONDS = 30.0
+"""Until the first bytes of an answer."""
+SHORT_SECONDS = 10.0
+FRESHNESS_SECONDS = 0.5
+"""How long an answer about freshness is used again: older only promises less."""
+_AWAY: tuple[type[Exception], ...] = (*STORE_ERRORS, aiohttp.ClientError, TimeoutError)
+_TAIL = 4096
+
+
+class Store:
+    """One asyncio client, connected when it is first needed and the store is there."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._client: AsyncClient | None = None
+        self._lock = asyncio.Lock()
+        self._freshness: tuple[float, Freshness] | None = None
+
+    async def _connected(self) -> AsyncClient:
+        if self._client is None:
+            async with self._lock:
+                if self._client is None:
+                    self._client = await connect_async(self._dsn, timeout=120)
+        return self._client
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    async def rows(self, query: Query, seconds: float = ANSWER_SECONDS) -> Sequence[Sequence[Any]]:
+        """All rows of a query. Raises Unavailable."""
+        try:
+            async with asyncio.timeout(seconds):
+                client = await self._connected()
+                return (await client.query(query.sql, query.parameters)).result_rows
+        except _AWAY as error:
+            raise _unavailable(error) from error
+
+    async def freshness(self) -> Freshness:
+        """How far the books are, as known at most half a second ago. Raises Unavailable."""
+        now = time.monotonic()
+        if self._freshness is None or now - self._freshness[0] > FRESHNESS_SECONDS:
+            ((through, known, wanted),) = await self.rows(FRESHNESS, SHORT_SECONDS)
+            self._freshness = (now, Freshness.of_row(through if known else None, known, wanted))
+        return self._freshness[1]
+
+    async def ping(self) -> None:
+        """Raises Unavailable when the tables can't be read."""
+        await self.rows(Query("SELECT count() FROM epochs"), 3.0)
+
+    @asynccontextmanager
+    async def pieces(self, query: Query, format_: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The answer as the store writes it, piece by piece.
+
+        Raises Unavailable, also in mid-answer: an answer that ends early never looks whole.
+        """
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                client = await self._connected()
+                stream = await client.raw_stream(query.sql, query.parameters, fmt=format_)
+        except _AWAY as error:
+            raise _unavailable(error) from error
+        with stream as source:
+            yield _checked(source)
+
+
+async def _checked(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    tail = b""
+    iterator = aiter(source)
+    while True:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                piece = await anext(iterator)
+        except StopAsyncIteration:
+            break
+        except _AWAY as error:
+            raise _unavailable(error) from error
+        tail = (tail + piece)[-_TAIL:]
+        # The store tells an error in mid-answer as text at the end of what it has sent.
+        if b"DB::Exception" in tail or b"__exception__" in tail:
+            raise Unavailable("the store gave up in mid-answer")
+        yield piece
+
+
+def _unavailable(error: BaseException) -> Unavailable:
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return Unavailable(text[:200])
