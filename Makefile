@@ -11,7 +11,7 @@ STAMP := $(VENV)/share/yumai
 STATE ?= .yumai
 PORT_BASE ?= 8700
 UP ?=
-TESTS ?= tests/unit tests/seams
+TESTS ?= $(wildcard tests/unit tests/seams)
 ALL := contracts yumai services embedded console tests bench
 
 # Each candidate is tried, not only looked for: a version manager's shim may be there without its version. One that can
