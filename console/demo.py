@@ -32,6 +32,8 @@ from console.simulate import door, seasons
 from console.simulate.city import CITY_YEAR_FEN, city
 from console.simulate.flow import DAY_MS, SCHEMA, ZONE_MS, Flow, scale_for
 from console.simulate.formats import MEDIA_TYPES, render
+from contracts.targets.codec import Target, encode
+from yumai.broker.topics import TARGETS
 from yumai.entry import SHANGHAI_OFFSET
 
 SEED = 20_260
@@ -41,7 +43,6 @@ COVERAGE = 0.35
 RATE = 200
 IN_FLIGHT = 4
 REGISTRY_ROWS = 5_000
-TARGETS_TOPIC = "targets.v1"
 
 Print = Callable[[str], None]
 
@@ -207,11 +208,11 @@ def _put_registry(
 
 
 def demo_targets(flow: Flow, per_day: float, first: date, today: date) -> list[dict[str, Any]]:
-    """For each year from the second on: an annual target a district, from the year before."""
+    """For each year from the second on: a target of all services a district, from the year before."""
     years = tuple(range(first.year + 1, today.year + 1))
     counts = {}
     day = first
-    while day < date(today.year, 1, 1):
+    while day.year <= today.year:
         counts[day] = round(per_day * flow.intensity(day))
         day += timedelta(days=1)
     return flow.targets(counts, years)
@@ -235,17 +236,17 @@ def _put_targets(bootstrap: str | None, flow: Flow, progress: Progress, out: Pri
         for target in targets:
             if target["year"] in progress.targets:
                 continue
-            event = {
-                "year": target["year"],
-                "district": target["district"],
-                "sector": None,
-                "form": "amount",
-                "value": target["target_fen"],
-                "target_fen": target["target_fen"],
-                "basis": "demo",
-            }
-            key = f"{target['year']}/{target['district']}/*".encode()
-            sent.append(producer.send(TARGETS_TOPIC, json.dumps(event).encode(), key))
+            fen = target["target_fen"]
+            event = Target(
+                target["year"],
+                target["district"],
+                value=fen,
+                target_fen=fen,
+                basis="demo",
+                by="demo",
+                at=_now_ms(),
+            )
+            sent.append(producer.send(TARGETS.name, encode(event), event.key.encode()))
         for future in sent:
             future.get(timeout=60)
     finally:

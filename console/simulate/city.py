@@ -23,6 +23,8 @@ Floats = npt.NDArray[np.float64]
 
 PLATFORMS = ("unipay", "wandian", "lvyou", "daojia")
 SECTORS = (*(f"S{n:02d}" for n in range(1, 13)), "S99", "G00", "X00", "U00")
+SERVICES = SECTORS[:13]
+"""What a target without a sector counts: S01–S12 and S99."""
 
 #  sector: spend in 亿元 a year (2025), mean ticket in yuan, sigma of its logarithm, usual growth a
 #  year, weights of the four platforms
@@ -50,7 +52,7 @@ CITY_YEAR_FEN = sum(trade[0] for trade in _TRADE.values()) * 1e10
 LAGGING = "500154"
 """开州: grows some seven points a year less than the others."""
 EDGE = ("500103", "500116", "500231")
-"""Districts whose targets are set just where they are bound to arrive."""
+"""Districts whose targets are set just where the simulation will bring them."""
 
 FIRST_DAY = date(2023, 1, 1)
 _EPOCH = date(1970, 1, 1)
@@ -204,7 +206,8 @@ class City:
         form = np.where(old & registered, 1 + np.searchsorted([0.55, 0.9, 0.98], rng.random(n)), 0)
         sends_codes |= form == 3
 
-        moves = (rng.random(n) < 0.01) & registered & ~old
+        # small ones only: a big one would remake a small county
+        moves = (rng.random(n) < 0.03) & (weight < 0.6) & registered & ~old
         move_to = rng.choice(np.flatnonzero(~np.isin(places(), list(districts_.ENDED))), n)
         move_day = rng.integers(day_number(date(2024, 3, 1)), day_number(date(2026, 10, 1)), n)
         moved = np.where(moves & (move_to != place), move_day, _NEVER)

@@ -23,6 +23,7 @@ from console.simulate.city import (
     EDGE,
     PLATFORMS,
     SECTORS,
+    SERVICES,
     City,
     day_number,
     day_of,
@@ -429,12 +430,19 @@ class Flow:
         for day, entries in self.counts(first, last, total).items():
             yield day, self.day(day, entries)
 
-    def net_by_place(self, first: date, last: date, counts: dict[date, int]) -> dict[str, int]:
-        """Net fen that occurred in the range, by district of before the division change.
+    def net_by_place(
+        self,
+        first: date,
+        last: date,
+        counts: dict[date, int],
+        sectors: tuple[str, ...] = SERVICES,
+    ) -> dict[str, int]:
+        """Net fen of `sectors` that occurred in the range, by district of before the division change.
 
         As the merchants are registered in truth; without duplicates and conflicts.
         """
         c, net = self.city.columns, np.zeros(len(places()), dtype=np.int64)
+        wanted = np.isin(SECTORS, sectors)
         low, high = day_number(first) * DAY_MS - ZONE_MS, (day_number(last) + 1) * DAY_MS - ZONE_MS
         day = first
         while day <= last:
@@ -447,26 +455,28 @@ class Flow:
             )
             signed = rows.amount * _SIGNS[rows.kind]
             signed[(rows.occurred_ms < low) | (rows.occurred_ms >= high)] = 0
+            signed[~wanted[c["sector"][rows.merchant]]] = 0
             # float64 is exact below 2^53 fen a day and place
             net += np.bincount(place, weights=signed, minlength=len(net)).astype(np.int64)
             day += timedelta(days=1)
         return dict(zip(places(), net.tolist(), strict=True))
 
     def targets(self, counts: dict[date, int], years: tuple[int, ...]) -> list[dict[str, Any]]:
-        """An annual target for each district of each year: so much more than the year before.
+        """An annual target of all services for each district of each year, over the year before.
 
-        5 % or so, as districts set them; just what they will reach in the districts of EDGE. `counts`:
-        entries of every day of the years before. Rounded to 100 yuan.
+        5 % or so more, as districts set them; in the districts of EDGE just what they will reach.
+        `counts`: entries of every day of these years and of the years before. To 100 yuan.
         """
         result = []
         for year in years:
             before = self.net_by_place(date(year - 1, 1, 1), date(year - 1, 12, 31), counts)
             rng = np.random.default_rng([self.seed, 24, year])
             growth = dict(
-                zip(places(), 0.035 + rng.integers(0, 5, len(places())) * 0.0025, strict=True)
+                zip(places(), 0.045 + rng.integers(0, 5, len(places())) * 0.0025, strict=True)
             )
+            reached = self.net_by_place(date(year, 1, 1), date(year, 12, 31), counts)
             for place in EDGE:
-                growth[place] = self._growth_of(place)
+                growth[place] = reached[place] / max(before[place], 1) - 1
             codes = place_codes(day_number(date(year, 7, 1)))
             targets: dict[str, float] = {}
             for place, code in zip(places(), codes, strict=True):
@@ -476,12 +486,6 @@ class Flow:
                 for code, value in sorted(targets.items())
             ]
         return result
-
-    def _growth_of(self, place: str) -> float:
-        """Expected growth of a district over a year, as a share."""
-        here = self.city.cell_place == places().index(place)
-        spend = self.city.cell_entries * self.city.sector_ticket_fen[self.city.cell_sector] * here
-        return float((spend * np.expm1(self.city.cell_growth)).sum() / spend.sum())
 
 
 def _text(values: npt.NDArray[Any], where: npt.NDArray[np.bool_] | None = None) -> pa.StringArray:
