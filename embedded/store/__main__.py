@@ -103,9 +103,9 @@ def main() -> None:
         timeout_keep_alive=3600,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    # It reports a broken-off answer, which is how we tell of an error in mid-stream.
+    # It reports a broken-off answer, which is how an error in mid-stream, or the end, is told.
     logging.getLogger("uvicorn.error").addFilter(
-        lambda record: "without completing response" not in record.getMessage()
+        lambda record: "ASGI callable returned without" not in record.getMessage()
     )
     ready = (
         f"store ready on http://{asked.host}:{{port}} engine={engine.version} "

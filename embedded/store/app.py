@@ -7,6 +7,7 @@
 Engine calls run in threads, so the event loop answers others meanwhile.
 """
 
+import asyncio
 import logging
 import re
 
@@ -51,8 +52,8 @@ class App:
         )
         try:
             await self._answer(exchange, headers)
-        except Disconnected:
-            pass
+        except (Disconnected, asyncio.CancelledError):
+            pass  # nobody to answer, or the end of the grace after SIGTERM
         except EngineError as error:
             await exchange.refuse(error)
         except Exception as error:

@@ -191,14 +191,15 @@ class Engine:
 
         Only a session with temporary tables does; there the request's settings are undone.
         """
-        if session is None or session.handle is not handle:
+        kept = session.handle if session else None
+        if kept is None or kept is not handle:
             handle.close()
             return
         for name in settings:
             if name != "readonly":
                 with suppress(RuntimeError):  # it was unknown, as the request has been told
-                    handle.query(f"SET {name} = DEFAULT")
-        handle.query("USE default")
+                    kept.query(f"SET {name} = DEFAULT")
+        kept.query("USE default")
 
     def error(self, error: Exception) -> EngineError:
         """Any exception of a handle as an EngineError."""

@@ -60,7 +60,10 @@ def _begin(
 async def _append(
     exchange: Exchange, inserter: StreamingInserter, inline: bytes, first: bytes, body: Body
 ):
-    """Feeds the engine. While one batch of pieces is appended in a thread, the next collects."""
+    """Feeds the engine. While one batch of pieces is appended in a thread, the next collects.
+
+    Shielded: a cancelled task must not touch the handle while a thread is still inside it.
+    """
     writing = exchange.engine.writing
     appending = writing(_append_pieces, inserter, [inline], None)
     try:
@@ -70,12 +73,12 @@ async def _append(
             pending.append(piece)
             pending_bytes += len(piece)
             if appending.done() or pending_bytes > _PENDING_BYTES:
-                await appending
+                await asyncio.shield(appending)
                 appending = writing(_append_pieces, inserter, pending, body.decode)
                 pending, pending_bytes = [], 0
-        await appending
+        await asyncio.shield(appending)
         appending = writing(_finish, inserter, pending, body.decode)
-        return await appending
+        return await asyncio.shield(appending)
     except BaseException:
         await asyncio.wait([appending])
         await writing(inserter.cancel)

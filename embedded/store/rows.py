@@ -128,7 +128,7 @@ async def _send_pieces(exchange: Exchange, begun: _Begun, output: str, joiner: J
                 raise Disconnected
             if data:
                 await send({"type": "http.response.body", "body": data, "more_body": True})
-            data = await fetching
+            data = await asyncio.shield(fetching)  # see insert._append
             if data is not None:
                 fetching = reading(_next, begun.stream, joiner, compress)
         last = compress(joiner.end()) + (encoder.flush() if encoder else b"")
