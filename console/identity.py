@@ -1,0 +1,93 @@
+"""`yumai keys issue` and `yumai token`: identities of the embedded set-up."""
+
+import argparse
+import json
+import sys
+import time
+
+from console import addresses, probes
+from console.addresses import Addresses
+from console.commands import Refusal
+from console.state import State
+from yumai.access import Identity
+
+TOPIC_SECONDS = 30.0
+
+
+def register(subparsers) -> None:  # type: ignore[no-untyped-def]
+    keys = subparsers.add_parser("keys", help="keys of platforms")
+    commands = keys.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    issue = commands.add_parser("issue", help="a new key; the platform's feed topic is there then")
+    issue.add_argument("--platform", required=True, metavar="ID", help="letters, digits, . _ -")
+    issue.set_defaults(run=issue_key)
+
+    token = subparsers.add_parser("token", help="a token for a person")
+    token.add_argument(
+        "--role", required=True, metavar="ROLE", help="bureau, district:CODE or platform:ID"
+    )
+    token.add_argument("--name", help="who it is (default: the role)")
+    token.set_defaults(run=issue_token)
+
+
+def issue_key(args: argparse.Namespace) -> int:
+    """The key is printed even when its feed topic can't be made: it is valid from now on."""
+    at = addresses.of(args.state)
+    try:
+        key = _identity(args).issue_key(args.platform)
+    except ValueError as error:
+        raise Refusal(str(error)) from error
+    print(json.dumps({"key": key}), flush=True)
+    missing = _make_feed(at, args.platform)
+    if missing is None:
+        return 0
+    print(
+        f"yumai: the key is valid, but {missing}. Start `yumai up`, then issue a key once more:"
+        " the topic is made with it.",
+        file=sys.stderr,
+    )
+    return 1
+
+
+def issue_token(args: argparse.Namespace) -> int:
+    try:
+        token = _identity(args).issue_token(args.role, args.name)
+    except ValueError as error:
+        raise Refusal(str(error)) from error
+    print(json.dumps({"token": token}))
+    return 0
+
+
+def _identity(args: argparse.Namespace) -> Identity:
+    state = State(args.state)
+    state.identity.mkdir(parents=True, exist_ok=True)
+    state.identity.chmod(0o700)
+    return Identity(state.identity)
+
+
+def _make_feed(at: Addresses, platform: str) -> str | None:
+    """Makes the platform's feed topic and waits until the broker serves it; else what is missing."""
+    from yumai.broker import topics
+
+    feed = topics.feed(platform)
+    problem = f"its feed topic {feed.name} is not there"
+    deadline = time.monotonic() + (
+        TOPIC_SECONDS if at.up_runs else 0
+    )  # `up` restarts a dead broker
+    while not (health := probes.broker(at.bootstrap)).healthy:
+        if time.monotonic() >= deadline:
+            return f"{problem}: no broker at {at.bootstrap} ({health.reason})"
+        time.sleep(0.2)
+
+    from kafka.admin import KafkaAdminClient
+    from kafka.errors import KafkaError
+
+    try:
+        topics.ensure(at.bootstrap, (feed,))
+        admin = KafkaAdminClient(bootstrap_servers=at.bootstrap, client_id="yumai-keys")
+        try:
+            admin.wait_for_topics([feed.name], timeout_ms=int(TOPIC_SECONDS * 1000))
+        finally:
+            admin.close()
+    except (KafkaError, OSError) as error:
+        return f"{problem}: {error}"
+    return None

@@ -1,0 +1,386 @@
+"""Cuts a file into bodies that the HTTP door takes, always between rows and always in the same places.
+
+The same file (also compressed otherwise) gives the same pieces, so that a piece's content can be its
+Idempotency-Key. A file that fits is one piece, as it is. At most two pieces are in memory.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+LIMIT = 64 * 2**20
+"""What the door takes in one request, after decompression."""
+
+Read = Callable[[int], bytes]
+
+
+class NotCut(Exception):
+    """The file can't be read or cut; the text says why."""
+
+
+class Format(NamedTuple):
+    name: str
+    media_type: str
+
+
+_JSON = Format("json", "application/json")
+_NDJSON = Format("ndjson", "application/x-ndjson")
+_CSV = Format("csv", "text/csv")
+_ARROW = Format("arrow", "application/vnd.apache.arrow.stream")
+_PARQUET = Format("parquet", "application/vnd.apache.parquet")
+FORMATS = {
+    ".json": _JSON,
+    ".ndjson": _NDJSON,
+    ".jsonl": _NDJSON,
+    ".csv": _CSV,
+    ".arrow": _ARROW,
+    ".arrows": _ARROW,
+    ".ipc": _ARROW,
+    ".parquet": _PARQUET,
+}
+ENCODINGS = {".gz": "gzip", ".zst": "zstd"}
+
+
+def format_of(path: Path) -> tuple[Format, str | None]:
+    """The format and Content-Encoding that a file's name tells. Raises NotCut."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    encoding = ENCODINGS.get(suffixes[-1]) if suffixes else None
+    if encoding:
+        suffixes.pop()
+    if not suffixes or suffixes[-1] not in FORMATS:
+        raise NotCut(f"{path}: want one of {' '.join(FORMATS)}, each also with .gz or .zst")
+    return FORMATS[suffixes[-1]], encoding
+
+
+def pieces(path: Path, limit: int = LIMIT) -> Iterator[bytes]:
+    """The bodies of a file, decompressed. Raises NotCut, OSError."""
+    form, encoding = format_of(path)
+    try:
+        if form in (_ARROW, _PARQUET):
+            cut = arrow if form is _ARROW else parquet
+            with _on_disk(path, encoding) as file:
+                yield from cut(file, limit)
+        else:
+            with _opened(path, encoding) as source:
+                text = {"json": json, "ndjson": ndjson, "csv": csv}[form.name]
+                yield from text(source.read, limit)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise NotCut(f"{path}: not a whole {encoding} file: {error}") from error
+    except NotCut as error:
+        raise NotCut(f"{path}: {error}") from error
+
+
+def ndjson(read: Read, limit: int) -> Iterator[bytes]:
+    rest = b""
+    while True:
+        text = rest + _fill(read, limit + 1 - len(rest))
+        if len(text) <= limit:
+            if text:
+                yield text
+            return
+        end = text.rfind(b"\n", 0, limit) + 1
+        if not end:
+            raise NotCut(_too_long(limit))
+        yield text[:end]
+        rest = text[end:]
+
+
+def csv(read: Read, limit: int) -> Iterator[bytes]:
+    """Every piece after the first begins with the header again."""
+    text = _fill(read, limit + 1)
+    header = b""
+    while len(text) > limit:
+        end = csv_end(text, limit, len(header))
+        if not end:
+            raise NotCut(_too_long(limit))
+        yield text[:end]
+        if not header:
+            header = text[: _csv_header(text)].removeprefix(b"\xef\xbb\xbf")
+        text = header + text[end:]
+        text += _fill(read, limit + 1 - len(text))
+    if len(text) > len(header) or not header:
+        yield from [text] if text else []
+
+
+def _csv_header(text: bytes) -> int:
+    start = len(text) - len(text.lstrip(b"\xef\xbb\xbf\r\n"))
+    for end in _line_ends(text, start):
+        return end
+    return len(text)
+
+
+def csv_end(text: bytes, limit: int, start: int = 0) -> int:
+    """The end of the last whole CSV record within `limit` bytes and behind `start`, 0 without one.
+
+    A line break in quotes ends no record; quotes open at a field's start only. Where one opens and
+    never closes (a bad row), its own line's end has to do.
+    """
+    text = text[:limit]
+    if b'"' not in text:
+        return text.rfind(b"\n", start) + 1
+    last = 0
+    for end in _line_ends(text, start):
+        last = end
+    return last or text.find(b"\n", start) + 1
+
+
+def _line_ends(text: bytes, start: int) -> Iterator[int]:
+    """Behind the line breaks outside quotes: of each quoteless stretch the first and the last."""
+    at, searched = start, start
+    while True:
+        quote = text.find(b'"', at)
+        stretch = len(text) if quote < 0 else quote
+        if (first := text.find(b"\n", searched, stretch)) >= 0:
+            yield first + 1
+            if (last := text.rfind(b"\n", first + 1, stretch)) >= 0:
+                yield last + 1
+        if quote < 0:
+            return
+        searched = at = quote + 1
+        if quote > 0 and text[quote - 1] not in b",\r\n\xbf":
+            continue  # in the middle of a field: a character like any other
+        closing = _closing(text, quote + 1)
+        if closing < 0:
+            return
+        searched = at = closing + 1
+
+
+def _closing(text: bytes, at: int) -> int:
+    while True:
+        at = text.find(b'"', at)
+        if at < 0 or text[at + 1 : at + 2] != b'"':
+            return at
+        at += 2
+
+
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_PLAIN = rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+"
+# An entry is an object with at most arrays in it: one match. Anything else goes token by token.
+_TOKEN = re.compile(
+    rb'\{(?:[^"{}\[\]]++|' + _STRING + rb"|\[" + _PLAIN + rb"\])*+\}|" + _STRING + rb'|[\[\]{},"]',
+    re.DOTALL,
+)
+
+
+def json(read: Read, limit: int) -> Iterator[bytes]:
+    """An array is cut between its elements; each piece is an array."""
+    text = _fill(read, limit + 1)
+    if len(text) <= limit:
+        if text:
+            yield text
+        return
+    text = text.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text[:1] != b"[":
+        raise NotCut(f"more than {limit >> 20} MiB and no array: can't be cut")
+    rest = text[1:]
+    while True:
+        text = rest + _fill(read, limit - len(rest))
+        if len(text) < limit:  # with its bracket it fits, and there is no more
+            yield b"[" + text
+            return
+        end = _last_comma(text, limit - 2)
+        if end < 0:
+            raise NotCut(_too_long(limit))
+        yield b"[" + text[:end] + b"]"
+        rest = text[end + 1 :]
+
+
+def _last_comma(text: bytes, limit: int) -> int:
+    depth, last = 0, -1
+    for token in _TOKEN.finditer(text, 0, limit + 1):
+        character = text[token.start()]
+        if token.end() - token.start() > 1:
+            continue
+        if character in b"[{":
+            depth += 1
+        elif character in b"]}":
+            depth -= 1
+            if depth < 0:
+                break
+        elif character == ord('"'):
+            break  # a text that goes on behind the limit
+        elif depth == 0:
+            last = token.start()
+    return last
+
+
+def arrow(path: Path, limit: int) -> Iterator[bytes]:
+    """A stream by batches; Arrow's file format becomes a stream, which is what the door reads."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as source:
+        is_file = source.size() > 6 and source.read(6) == b"ARROW1"
+        source.seek(0)
+        if not is_file and source.size() <= limit:
+            if source.size():
+                yield source.read()
+            return
+        try:
+            reader: Any = (pa.ipc.open_file if is_file else pa.ipc.open_stream)(source)
+            batches = (
+                (reader.get_batch(n) for n in range(reader.num_record_batches))
+                if is_file
+                else iter(reader)
+            )
+            room = limit - _stream(reader.schema, [])[1] - 4096
+            for group in _groups(batches, room, _arrow_size):
+                yield _stream(reader.schema, group)[0]
+        except pa.ArrowException as error:
+            raise NotCut(f"not read as Arrow IPC: {error}") from error
+
+
+def _stream(schema: Any, batches: list[Any]) -> tuple[bytes, int]:
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    body = sink.getvalue().to_pybytes()
+    return body, len(body)
+
+
+def _arrow_size(batch: Any) -> int:
+    import pyarrow as pa
+
+    # A batch's dictionaries are written before it, whole, and 256 bytes around each.
+    dictionaries = (c.dictionary.nbytes + 256 for c in batch.columns if hasattr(c, "dictionary"))
+    return pa.ipc.get_record_batch_size(batch) + sum(dictionaries)
+
+
+def parquet(path: Path, limit: int) -> Iterator[bytes]:
+    """By rows, a row group at a time; a piece's columns take at most the limit uncompressed too."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if path.stat().st_size == 0:
+        return
+    try:
+        with pq.ParquetFile(path) as file:
+            groups = range(file.num_row_groups)
+            sizes = sum(file.metadata.row_group(n).total_byte_size for n in groups)
+            if max(path.stat().st_size, sizes) <= limit:
+                yield path.read_bytes()
+                return
+            batches = file.iter_batches(batch_size=65_536)
+            for group in _groups(batches, limit * 3 // 4, lambda batch: batch.nbytes):
+                sink = pa.BufferOutputStream()
+                pq.write_table(pa.Table.from_batches(group), sink, compression="zstd")
+                yield sink.getvalue().to_pybytes()
+    except pa.ArrowException as error:
+        if path.stat().st_size > limit:
+            raise NotCut(f"not read as Parquet: {error}") from error
+        yield path.read_bytes()  # the door says what is wrong with it
+
+
+def _groups(batches: Iterator[Any], room: int, size: Callable[[Any], int]) -> Iterator[list[Any]]:
+    """Batches together as far as they fit; a batch too large is halved until its parts do."""
+    group: list[Any] = []
+    used = 0
+    for batch in batches:
+        for part in _halves(batch, room, size):
+            part_size = size(part)
+            if group and used + part_size > room:
+                yield group
+                group, used = [], 0
+            group.append(part)
+            used += part_size
+    if group:
+        yield group
+
+
+def _halves(batch: Any, room: int, size: Callable[[Any], int]) -> Iterator[Any]:
+    if size(batch) <= room:
+        yield batch
+        return
+    if batch.num_rows < 2:
+        raise NotCut(_too_long(room))
+    middle = batch.num_rows // 2
+    yield from _halves(batch.slice(0, middle), room, size)
+    yield from _halves(batch.slice(middle), room, size)
+
+
+def compressed(body: bytes, encoding: str | None) -> bytes:
+    """A piece in its file's Content-Encoding."""
+    if encoding == "gzip":
+        return gzip.compress(body, 1, mtime=0)
+    if encoding == "zstd":
+        import zstandard
+
+        return zstandard.ZstdCompressor(level=3).compress(body)
+    return body
+
+
+@contextmanager
+def _opened(path: Path, encoding: str | None) -> Iterator[Any]:
+    if encoding == "gzip":
+        with gzip.open(path) as file:
+            yield file
+    else:
+        with path.open("rb") as file:
+            yield _Unzstd(file) if encoding == "zstd" else file
+
+
+class _Unzstd:
+    """The library's own reader takes a truncated file for a whole one, and rows would be missing."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        import zstandard
+
+        self._file, self._start = file, zstandard.ZstdDecompressor().decompressobj
+        self._error = zstandard.ZstdError
+        self._frame: Any = None
+        self._input = b""
+
+    def read(self, size: int) -> bytes:
+        """Some bytes (it may be more than `size`, never kept back), none at the end."""
+        while True:
+            self._input = self._input or self._file.read(2**16)
+            if not self._input:
+                if self._frame is not None:
+                    raise EOFError("it ends in the middle")
+                return b""
+            self._frame = self._frame or self._start()
+            try:
+                output: bytes = self._frame.decompress(self._input)
+            except self._error as error:
+                raise EOFError(str(error)) from error
+            self._input = self._frame.unused_data if self._frame.eof else b""
+            if self._frame.eof:
+                self._frame = None
+            if output:
+                return output
+
+
+@contextmanager
+def _on_disk(path: Path, encoding: str | None) -> Iterator[Path]:
+    """Arrow and Parquet are read from a file that can be mapped and sought in."""
+    if encoding is None:
+        yield path
+        return
+    with tempfile.NamedTemporaryFile(prefix="yumai-send-") as plain:
+        with _opened(path, encoding) as source:
+            shutil.copyfileobj(source, plain, 2**20)
+        plain.flush()
+        yield Path(plain.name)
+
+
+def _fill(read: Read, size: int) -> bytes:
+    """Exactly `size` bytes, or what is left."""
+    parts, missing = [], size
+    while missing > 0 and (part := read(missing)):
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
+
+
+def _too_long(limit: int) -> str:
+    return f"a single row takes more than {limit:,} bytes"

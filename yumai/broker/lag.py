@@ -1,0 +1,191 @@
+"""What is in the log and not yet queryable: ends of `entries.v1` and of the feeds, minus announced.
+
+Never the group's committed offset of `entries.v1`: it moves at complete blocks only. Of a feed it is
+what ingest has taken over, for what it took over stands in `entries.v1` by then.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient, OffsetSpec
+from kafka.errors import CoordinatorNotAvailableError, KafkaError
+
+from contracts.commits import codec as commits
+from yumai.broker.topics import COMMITS, ENTRIES, feed_platform
+
+FEED_GROUP = "yumai-ingest-feeds"
+RECENT_SECONDS = 60
+_OFFSETS_TOPIC = "__consumer_offsets"
+
+Announced = Callable[[str, int], Mapping[int, int] | None]
+"""(topic id, partitions) of `entries.v1` -> next offset to announce by partition; None: unknown."""
+
+
+@dataclass
+class Lag:
+    """Records not yet queryable; None where it can't be known. `feeds` by topic."""
+
+    partitions: dict[int, int | None] = field(default_factory=dict)
+    feeds: dict[str, int | None] = field(default_factory=dict)
+    seconds: float | None = None
+    """Age of the oldest of them; 0 when there is none."""
+
+    @property
+    def records(self) -> int | None:
+        parts = [*self.partitions.values(), *self.feeds.values()]
+        known = [part for part in parts if part is not None]
+        return sum(known) if self.partitions and len(known) == len(parts) else None
+
+
+@dataclass
+class Recent:
+    """The commits of the last minute. Ages from append to announcement, in seconds."""
+
+    entries_per_second: float
+    last_seconds: float | None
+    worst_seconds: float | None
+
+
+def connect(bootstrap: str, deadline: float) -> KafkaAdminClient:
+    """Raises a KafkaError when the broker does not answer before `deadline` (monotonic)."""
+    left_ms = max(int((deadline - time.monotonic()) * 1000), 100)
+    return KafkaAdminClient(
+        bootstrap_servers=bootstrap,
+        client_id="yumai-lag",
+        bootstrap_timeout_ms=left_ms,
+        request_timeout_ms=left_ms,
+    )
+
+
+def read(admin: KafkaAdminClient, bootstrap: str, announced: Announced, deadline: float) -> Lag:
+    """How far behind the figures are. Raises a KafkaError where the ends can't be learned."""
+    topics = {topic["name"]: topic for topic in admin.describe_topics()}
+    if ENTRIES.name not in topics:
+        return Lag()
+    feeds = sorted(name for name in topics if feed_platform(name))
+    # Committed first, then the feeds' ends, then those of entries.v1: what moves from a feed into
+    # entries.v1 meanwhile is counted twice rather than not at all.
+    taken = _taken_over(admin, _OFFSETS_TOPIC in topics, deadline) if feeds else {}
+    feed_parts = [part for name in feeds for part in _parts(topics[name])]
+    starts = _offsets(admin, feed_parts, OffsetSpec.EARLIEST)
+    feed_ends = _offsets(admin, feed_parts, OffsetSpec.LATEST)
+    entry_parts = _parts(topics[ENTRIES.name])
+    ends = _offsets(admin, entry_parts, OffsetSpec.LATEST)
+
+    lag = Lag(feeds=dict.fromkeys(feeds, None if taken is None else 0))
+    waiting: dict[TopicPartition, int] = {}
+    for part, end in feed_ends.items():
+        if taken is not None:
+            start = max(taken.get(part, 0), starts[part])
+            if start < end:
+                lag.feeds[part.topic] = (lag.feeds[part.topic] or 0) + end - start
+                waiting[part] = start
+    known = announced(str(topics[ENTRIES.name]["topic_id"]), len(entry_parts))
+    for part, end in sorted(ends.items()):
+        start = known.get(part.partition, 0) if known is not None else None
+        lag.partitions[part.partition] = max(end - start, 0) if start is not None else None
+        if start is not None and start < end:
+            waiting[part] = start
+    if known is not None and taken is not None:
+        lag.seconds = _oldest_age(bootstrap, waiting, deadline) if waiting else 0.0
+    return lag
+
+
+def recent(admin: KafkaAdminClient, bootstrap: str, deadline: float) -> Recent | None:
+    """What was announced in the last minute; None where there is no time to read all of it."""
+    part = TopicPartition(COMMITS.name, 0)
+    since_ms = int((time.time() - RECENT_SECONDS) * 1000)
+    start = admin.list_partition_offsets({part: since_ms})[part].offset
+    end = admin.list_partition_offsets({part: OffsetSpec.LATEST})[part].offset
+    if start < 0 or start >= end:
+        return Recent(0.0, None, None)
+    entries, ages = 0, []
+    consumer = _consumer(bootstrap, 4 * 2**20)
+    try:
+        consumer.assign([part])
+        consumer.seek(part, start)
+        while (left := deadline - time.monotonic()) > 0:
+            for record in consumer.poll(timeout_ms=int(left * 1000) + 1).get(part, []):
+                try:
+                    commit = commits.decode(record.value)
+                except msgspec.DecodeError:
+                    continue
+                entries += sum(change.entries for change in commit.changes)
+                ages.append(max(commit.committed_at - commit.recorded_from, 0) / 1000)
+            if consumer.position(part) >= end:
+                last = ages[-1] if ages else None
+                return Recent(round(entries / RECENT_SECONDS, 1), last, max(ages, default=None))
+        return None
+    finally:
+        consumer.close()
+
+
+def _parts(topic: dict) -> list[TopicPartition]:
+    return [TopicPartition(topic["name"], part["partition_index"]) for part in topic["partitions"]]
+
+
+def _offsets(
+    admin: KafkaAdminClient, parts: list[TopicPartition], spec: OffsetSpec
+) -> dict[TopicPartition, int]:
+    if not parts:
+        return {}
+    found = admin.list_partition_offsets(dict.fromkeys(parts, spec))
+    return {part: at.offset for part, at in found.items()}
+
+
+def _taken_over(
+    admin: KafkaAdminClient, has_offsets: bool, deadline: float
+) -> dict[TopicPartition, int] | None:
+    """What ingest has committed of the feeds; None: the group's coordinator does not answer."""
+    if not has_offsets:  # nobody has ever committed anything in this cluster
+        return {}
+    while True:
+        try:
+            found = admin.list_group_offsets({FEED_GROUP: None})[FEED_GROUP]
+            return {part: at.offset for part, at in found.items() if at.offset >= 0}
+        except CoordinatorNotAvailableError:
+            if time.monotonic() + 0.5 > deadline:
+                return None
+            time.sleep(0.1)
+
+
+def _oldest_age(
+    bootstrap: str, positions: dict[TopicPartition, int], deadline: float
+) -> float | None:
+    """Seconds since the oldest of the records at these positions was appended."""
+    consumer = _consumer(bootstrap, 1)  # of each partition one batch, however large it is
+    oldest = None
+    missing = dict(positions)
+    try:
+        consumer.assign(list(missing))
+        for part, offset in missing.items():
+            consumer.seek(part, offset)
+        while missing and (left := deadline - time.monotonic()) > 0:
+            polled = consumer.poll(timeout_ms=int(left * 1000) + 1, max_records=1)
+            for part, records in polled.items():
+                if records and missing.pop(part, None) is not None:
+                    stamp = records[0].timestamp / 1000
+                    oldest = stamp if oldest is None else min(oldest, stamp)
+                    consumer.pause(part)
+    except KafkaError:
+        return None
+    finally:
+        consumer.close()
+    return None if oldest is None else round(max(time.time() - oldest, 0.0), 3)
+
+
+def _consumer(bootstrap: str, fetch_bytes: int) -> KafkaConsumer:
+    return KafkaConsumer(
+        bootstrap_servers=bootstrap,
+        client_id="yumai-lag",
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=fetch_bytes,
+        bootstrap_timeout_ms=1000,
+    )
