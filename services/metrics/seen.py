@@ -66,7 +66,7 @@ def filter_add(words, high):
         words[line, i] |= np.uint32(1) << np.uint32(bit)
 
 
-@njit("void(uint32[:, ::1], uint64[::1])", nogil=True, cache=True)
+@njit("void(uint32[:, ::1], Array(uint64, 1, 'C', readonly=True))", nogil=True, cache=True)
 def _add_all(words, highs):
     for i in range(highs.shape[0]):
         filter_add(words, highs[i])
@@ -118,7 +118,8 @@ def exact_add(index, ids, content, receipt_low, receipt_row, count, low, high, c
 
 @njit(
     "int64(uint32[::1], uint64[:, ::1], uint64[::1], uint64[::1], uint32[::1], int64,"
-    " uint64[:, ::1], uint64[::1], uint64[::1], uint32[::1])",
+    " Array(uint64, 2, 'C', readonly=True), Array(uint64, 1, 'C', readonly=True),"
+    " Array(uint64, 1, 'C', readonly=True), Array(uint32, 1, 'C', readonly=True))",
     nogil=True,
     cache=True,
 )
