@@ -336,7 +336,7 @@ def test_an_error_in_mid_stream_is_seen(client: Client) -> None:
     with pytest.raises(StreamFailureError, match="throwIf"):
         _ = client.query(query).result_set
     with (
-        pytest.raises(Exception, match="broken|prematurely"),
+        pytest.raises(Exception, match=r"broken|prematurely"),
         client.query_arrow_stream(query) as stream,
     ):
         for _ in stream:
