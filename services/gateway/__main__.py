@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import logging
 import sys
+from types import FrameType
 
 import uvicorn
 
 from services.gateway.app import build
+from services.gateway.live import Hub
 from yumai import settings as settings_module
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams when it is told to stop: otherwise it would wait for their readers."""
+
+    def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
+        super().__init__(config)
+        self._hub = hub
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._hub.close()
+        super().handle_exit(sig, frame)
 
 
 def main() -> int:
@@ -22,8 +36,12 @@ def main() -> int:
             print(f"{name} = {value}")
         return 0
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    if settings.map_file is not None and not settings.map_file.is_file():
+        print(f"YUMAI_MAP_FILE={str(settings.map_file)!r}: no such file", file=sys.stderr)
+        return 2
+    app = build(settings)
     config = uvicorn.Config(
-        build(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_level="warning",
@@ -31,7 +49,7 @@ def main() -> int:
         access_log=False,
         timeout_graceful_shutdown=2,
     )
-    uvicorn.Server(config).run()
+    _Server(config, app.state.hub).run()
     return 0
 
 

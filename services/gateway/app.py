@@ -2,29 +2,72 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+import orjson
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
+from starlette.staticfiles import StaticFiles
 
-from services.gateway import errors, figures
-from services.gateway.login import DefaultDeny
+from services.gateway import alerts, dimensions, errors, figures, health, live, overview
+from services.gateway.follow import Follower
+from services.gateway.login import STREAM_PATH, DefaultDeny
 from services.gateway.store import Store
 from yumai.access import Identity
 from yumai.settings import Settings
+
+PAGES = Path(__file__).parent / "pages"
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
+    " connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+PATHS: dict[str, health.Handler] = {
+    "/v1/cells": figures.cells,
+    "/v1/alerts": alerts.alerts,
+    "/v1/overview": overview.overview,
+    "/v1/districts": dimensions.list_districts,
+    "/v1/sectors": dimensions.list_sectors,
+    "/v1/map": dimensions.district_map,
+    STREAM_PATH: live.stream,
+}
 
 
 def build(settings: Settings) -> FastAPI:
     """The application; nothing is connected before the first request or the lifespan."""
     identity = Identity(settings.identity_dir)
+    store = Store(settings.clickhouse_dsn)
+    hub = live.Hub(store)
+    follower = Follower(settings.kafka_bootstrap, hub.commit, hub.learn, hub.alert)
+    readiness = health.Readiness(settings.service_urls, store, lambda: follower.problem)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        work = [
+            asyncio.create_task(follower.run()),
+            asyncio.create_task(hub.serve_platforms()),
+        ]
+        for task in work:
+            task.add_done_callback(_ended)
         yield
-        await app.state.store.close()
+        hub.close()
+        for task in work:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+        await readiness.close()
+        await store.close()
 
     app = FastAPI(
         title="Yumai",
@@ -34,17 +77,62 @@ def build(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
     )
-    app.state.store = Store(settings.clickhouse_dsn)
-    app.add_route("/v1/cells", figures.cells)
-
-    async def refused(_: Request, error: Exception) -> Response:
-        assert isinstance(error, errors.Refused)
-        return errors.response(error)
-
-    async def unavailable(_: Request, error: Exception) -> Response:
-        assert isinstance(error, errors.Unavailable)
-        return errors.unavailable(error)
-
-    app.add_exception_handler(errors.Refused, refused)
-    app.add_exception_handler(errors.Unavailable, unavailable)
+    app.state.settings = settings
+    app.state.identity = identity
+    app.state.store = store
+    app.state.hub = hub
+    app.state.readiness = readiness
+    app.state.overviews = overview.Overviews(store)
+    for path, handler in PATHS.items():
+        app.add_route(path, health.measured(path, handler))
+    app.add_route("/health/live", health.live)
+    app.add_route("/health/ready", health.ready)
+    app.add_route("/metrics", health.metrics)
+    app.add_route("/", _page)
+    app.mount("/pages", _Pages(directory=PAGES))
+    app.add_exception_handler(HTTPException, _no_such)
+    app.add_exception_handler(errors.Refused, _refused)
+    app.add_exception_handler(errors.Unavailable, _unavailable)
     return app
+
+
+class _Pages(StaticFiles):
+    def file_response(self, *args, **kwargs) -> Response:  # type: ignore[no-untyped-def]
+        answer = super().file_response(*args, **kwargs)
+        answer.headers.update(PAGE_HEADERS)
+        return answer
+
+
+async def _page(_: Request) -> Response:
+    return FileResponse(PAGES / "index.html", headers=PAGE_HEADERS)
+
+
+async def _no_such(_: Request, error: Exception) -> Response:
+    """No such path, or a method that it does not take."""
+    assert isinstance(error, HTTPException)
+    body = {"index": None, "field": None, "code": "not_found", "message": str(error.detail)}
+    return Response(
+        orjson.dumps({"errors": [body]}),
+        error.status_code,
+        error.headers,
+        media_type="application/json",
+    )
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.Refused)
+    return errors.response(error)
+
+
+async def _unavailable(_: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.Unavailable)
+    return errors.unavailable(error)
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        # A bug: end loudly rather than go on without the stream.
+        import os
+
+        logging.getLogger("yumai.gateway").critical("following ended", exc_info=error)
+        os._exit(1)

@@ -155,3 +155,19 @@ class Freshness:
         if self.through is None:
             return None
         return max(0.0, round((now - self.through).total_seconds(), 3))
+
+
+def ledger_changes(epoch: int, part: int, after: int, last: int, platforms: Sequence[str]) -> Query:
+    """What the positions after `after` up to `last` added to some platforms' cells.
+
+    Columns platform, district (UInt32), sector, net_fen (Int128), entries.
+    """
+    return Query(
+        "SELECT toString(platform) AS of, district, toString(sector) AS code,"
+        " sum(if(kind IN ('sale', 'refund_reversal'), toInt128(amount_fen), -toInt128(amount_fen)))"
+        " AS net_fen, count() AS entries FROM entries FINAL"
+        " WHERE epoch = {epoch:UInt16} AND part = {part:UInt16} AND off > {after:Int64}"
+        " AND off <= {last:Int64} AND platform IN {platforms:Array(String)}"
+        " GROUP BY of, district, code ORDER BY of, district, code",
+        {"epoch": epoch, "part": part, "after": after, "last": last, "platforms": list(platforms)},
+    )

@@ -1,0 +1,65 @@
+"""`python -m services.alerts`: waits for the broker, then judges until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+import faust
+from kafka import KafkaConsumer
+from kafka.errors import KafkaError
+
+from services.alerts.waiting import waiting_health
+from services.alerts.worker import Worker
+from yumai import settings as settings_module
+from yumai.broker.topics import ALERTS, COMMITS, TARGETS
+
+log = logging.getLogger("yumai.alerts")
+
+NEEDED = {COMMITS.name, ALERTS.name, TARGETS.name}
+
+
+def wait_for_topics(bootstrap: str) -> None:
+    """Topics come from the set-up step; a worker that starts before them would make its own."""
+    waited = False
+    while True:
+        try:
+            consumer = KafkaConsumer(bootstrap_servers=bootstrap, client_id="yumai-alerts-start")
+            try:
+                missing = NEEDED - set(consumer.topics())
+            finally:
+                consumer.close()
+            if not missing:
+                return
+            why = f"topics {sorted(missing)} are not there yet"
+        except (KafkaError, OSError) as error:
+            why = str(error)
+        if not waited:
+            log.warning("waiting for Kafka: %s", why)
+        waited = True
+        time.sleep(0.5)
+
+
+def main() -> int:
+    try:
+        settings = settings_module.read()
+    except settings_module.BadSettings as error:
+        print(error, file=sys.stderr)
+        return 2
+    if "--check" in sys.argv:
+        for name, value in settings.masked().items():
+            print(f"{name} = {value}")
+        return 0
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
+    logging.getLogger("kafka").setLevel(logging.ERROR)
+    with waiting_health(settings.host, settings.port):
+        wait_for_topics(settings.kafka_bootstrap)
+    settings.work_dir.mkdir(parents=True, exist_ok=True)
+    worker = Worker(settings)
+    faust.Worker(worker.app, loglevel="INFO", redirect_stdouts=False).execute_from_commandline()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

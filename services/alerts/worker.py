@@ -1,0 +1,118 @@
+"""The alerts worker: a Faust app over `commits.v1`; wiring and nothing else.
+
+An event is acknowledged as soon as its districts are noted: whoever begins to judge looks at all
+districts first, so nothing hangs on the group's offset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import faust
+import msgspec
+from faust.sensors.prometheus import setup_prometheus_sensors
+from faust.types import TP
+
+from contracts.commits import codec
+from services.alerts.rounds import Rounds
+from yumai.broker.topics import COMMITS
+from yumai.settings import Settings
+
+log = logging.getLogger("yumai.alerts")
+
+OWNED = TP(COMMITS.name, 0)
+
+
+class Worker:
+    """One of any number; only the one with partition 0 of the commits judges."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.rounds = Rounds(settings, self.owns)
+        self.app = self._faust()
+
+    def owns(self) -> bool:
+        consumer = self.app.consumer
+        return consumer is not None and not self.app.rebalancing and OWNED in consumer.assignment()
+
+    def state(self) -> dict[str, object]:
+        """What `/health/ready` says. A worker without the partition stands by, and is ready."""
+        joined = self.app.consumer is not None and not self.app.rebalancing and self.app.in_worker
+        owner = self.owns()
+        ready = joined and not self.rounds.problem and (self.rounds.opened or not owner)
+        return {
+            "ready": bool(ready),
+            "worker": self.settings.worker,
+            "judges": owner,
+            "problem": self.rounds.problem,
+            "guard": self.rounds.guard,
+        }
+
+    def _faust(self) -> faust.App:
+        s = self.settings
+        app = faust.App(
+            "yumai-alerts",
+            broker=[f"kafka://{host}" for host in s.kafka_bootstrap.split(",")],
+            value_serializer="raw",
+            key_serializer="raw",
+            store="memory://",
+            datadir=s.work_dir,
+            web_bind=s.host,
+            web_host=s.host,
+            web_port=s.port,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            stream_wait_empty=False,
+            stream_buffer_maxsize=512,
+            broker_session_timeout=s.session_timeout,
+            broker_heartbeat_interval=s.session_timeout / 3,
+            broker_commit_interval=1.0,
+            # What came before is in the figures that the first round judges.
+            consumer_auto_offset_reset="latest",
+            consumer_group_instance_id=s.worker or None,
+            worker_redirect_stdouts=False,
+        )
+        topic = app.topic(COMMITS.name, value_type=bytes, key_type=bytes)
+
+        @app.agent(topic, concurrency=1)
+        async def commits(stream: faust.Stream) -> None:
+            async for events in stream.noack_take(256, within=0.2):
+                for event in events:
+                    self.rounds.commit(districts_of(event.value))
+                    await stream.ack(event)
+
+        @app.task
+        async def start() -> None:
+            judging = asyncio.get_running_loop().create_task(self.rounds.run())
+            judging.add_done_callback(_ended)
+
+        @app.page("/health/live")
+        async def live(view, request):  # type: ignore[no-untyped-def]
+            return view.json({"live": True})
+
+        @app.page("/health/ready")
+        async def ready(view, request):  # type: ignore[no-untyped-def]
+            state = self.state()
+            return view.json(state, status=200 if state["ready"] else 503)
+
+        setup_prometheus_sensors(app, pattern="/metrics")
+        return app
+
+
+def districts_of(value: bytes | None) -> set[str]:
+    """Districts of one commit; a record that can't be read is named in the log, and changes none."""
+    try:
+        return {change.district for change in codec.decode(value or b"").changes}
+    except (msgspec.DecodeError, ValueError) as error:
+        log.error("a record of %s can't be read: %s", COMMITS.name, error)
+        return set()
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        # A bug: end loudly, nothing half done hangs on this process.
+        import os
+
+        log.critical("judging ended", exc_info=error)
+        os._exit(1)

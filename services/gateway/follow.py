@@ -1,0 +1,113 @@
+"""Follows `commits.v1` and `alerts.v1` from their ends, without a group; waits while Kafka is away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from contracts.alerts import codec as alerts_codec
+from contracts.commits import codec as commits_codec
+from yumai.broker.topics import ALERTS, COMMITS
+
+log = logging.getLogger("yumai.gateway")
+
+BEHIND = 256
+"""Commits read again at the start, to learn how far each partition is told."""
+RETRY_SECONDS = 1.0
+PROBE_SECONDS = 2.0
+PARTITIONS = (TopicPartition(COMMITS.name, 0), TopicPartition(ALERTS.name, 0))
+
+
+class Follower:
+    """Hands on what is new; `learned` gets the commits from before the start."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        committed: Callable[[commits_codec.Commit], None],
+        learned: Callable[[commits_codec.Commit], object],
+        alerted: Callable[[alerts_codec.Step], None],
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._committed = committed
+        self._learned = learned
+        self._alerted = alerted
+        self._next: dict[TopicPartition, int] = {}
+        self._new_from: dict[TopicPartition, int] = {}
+        self.problem = "not connected yet"
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        while True:
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=self._bootstrap,
+                client_id="yumai-gateway",
+                enable_auto_commit=False,
+                auto_offset_reset="latest",
+                request_timeout_ms=10_000,
+                metadata_max_age_ms=30_000,
+                retry_backoff_ms=200,
+                fetch_max_wait_ms=200,
+            )
+            try:
+                await consumer.start()
+                await self._place(consumer)
+                self.problem = ""
+                await self._follow(consumer)
+            except (KafkaError, OSError, TimeoutError) as error:
+                self.problem = f"Kafka: {str(error) or type(error).__name__}"[:200]
+                log.warning("following waits: %s", self.problem)
+            finally:
+                await _stopped(consumer)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _place(self, consumer: AIOKafkaConsumer) -> None:
+        """Where it was, within what the log holds; the first time at the end."""
+        consumer.assign(list(PARTITIONS))
+        begins = await consumer.beginning_offsets(list(PARTITIONS))
+        ends = await consumer.end_offsets(list(PARTITIONS))
+        for tp in PARTITIONS:
+            if tp not in self._next or self._next[tp] > ends[tp]:
+                self._new_from[tp] = ends[tp]
+                back = BEHIND if tp.topic == COMMITS.name else 0
+                self._next[tp] = ends[tp] - back
+            self._next[tp] = max(self._next[tp], begins[tp])
+            consumer.seek(tp, self._next[tp])
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            found = await consumer.getmany(timeout_ms=int(PROBE_SECONDS * 1000))
+            if not found:
+                # A consumer without records does not notice that the broker has gone.
+                async with asyncio.timeout(PROBE_SECONDS * 2):
+                    await consumer.end_offsets(list(PARTITIONS))
+            self.problem = ""
+            for tp, records in found.items():
+                for record in records:
+                    self._hand_on(tp, record)
+                    self._next[tp] = record.offset + 1
+
+    def _hand_on(self, tp: TopicPartition, record: ConsumerRecord) -> None:
+        if record.value is None:
+            return
+        try:
+            if tp.topic == ALERTS.name:
+                self._alerted(alerts_codec.decode(record.value))
+            elif record.offset >= self._new_from[tp]:
+                self._committed(commits_codec.decode(record.value))
+            else:
+                self._learned(commits_codec.decode(record.value))
+        except (msgspec.DecodeError, ValueError) as error:
+            log.error("%s offset %d can't be read: %s", tp.topic, record.offset, error)
+
+
+async def _stopped(consumer: AIOKafkaConsumer) -> None:
+    with contextlib.suppress(KafkaError, OSError, TimeoutError):
+        async with asyncio.timeout(RETRY_SECONDS):
+            await consumer.stop()

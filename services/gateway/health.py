@@ -1,0 +1,147 @@
+"""Liveness, readiness of all four services, and the instruments for Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import orjson
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.gateway import instruments
+from services.gateway.errors import Unavailable
+from services.gateway.store import Store
+
+SERVICES = ("ingest", "metrics", "alerts")
+ASK_SECONDS = 2.0
+KEEP_SECONDS = 0.5
+
+
+def services_of(text: str) -> dict[str, dict[str, str]]:
+    """`ingest=http://…,metrics-1=http://…` as service -> process -> address."""
+    found: dict[str, dict[str, str]] = {service: {} for service in SERVICES}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, url = part.partition("=")
+        service = name.rpartition("-")[0] if name.rpartition("-")[2].isdigit() else name
+        found.setdefault(service, {})[name] = url.rstrip("/")
+    return found
+
+
+class Readiness:
+    """Asks the other services, the store and the broker, at most twice a second.
+
+    A service is ready when one of its processes is: others may be starting, or be gone since the
+    list was made.
+    """
+
+    def __init__(self, service_urls: str, store: Store, broker: Callable[[], str]) -> None:
+        self._services = services_of(service_urls)
+        self._store = store
+        self._broker = broker
+        self._client: httpx.AsyncClient | None = None
+        self._lock = asyncio.Lock()
+        self._kept: tuple[float, dict[str, Any]] | None = None
+
+    async def state(self) -> dict[str, Any]:
+        async with self._lock:
+            if self._kept is None or time.monotonic() - self._kept[0] > KEEP_SECONDS:
+                self._kept = (time.monotonic(), await self._ask())
+            return self._kept[1]
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def _ask(self) -> dict[str, Any]:
+        if self._client is None:
+            # trust_env off: a proxy set for the outside must not see calls on loopback.
+            self._client = httpx.AsyncClient(timeout=ASK_SECONDS, trust_env=False)
+        urls = {name: url for of in self._services.values() for name, url in of.items()}
+        problems = dict(
+            zip(
+                ("store", *urls),
+                await asyncio.gather(
+                    self._store_problem(), *(self._problem(url) for url in urls.values())
+                ),
+                strict=True,
+            )
+        )
+        problems["broker"] = self._broker()
+        waiting = {name: why for name in ("store", "broker") if (why := problems[name])}
+        for service, processes in self._services.items():
+            if not processes:
+                waiting[service] = "no process of it is wanted"
+            elif all(problems[name] for name in processes):
+                waiting |= {name: problems[name] for name in processes}
+        return {
+            "ready": not waiting,
+            "waiting_for": waiting,
+            "processes": {name: problems[name] or "ready" for name in urls},
+        }
+
+    async def _store_problem(self) -> str:
+        try:
+            await self._store.ping()
+        except Unavailable as error:
+            return str(error)
+        return ""
+
+    async def _problem(self, url: str) -> str:
+        assert self._client is not None
+        try:
+            answer = await self._client.get(f"{url}/health/ready")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return f"{type(error).__name__}: {error}"[:200]
+        if answer.status_code == 200:
+            return ""
+        return f"not ready ({answer.status_code}): {answer.text[:200]}"
+
+
+async def live(_: Request) -> Response:
+    return _json({"live": True}, 200)
+
+
+async def ready(request: Request) -> Response:
+    state = await request.app.state.readiness.state()
+    return _json(state, 200 if state["ready"] else 503)
+
+
+async def metrics(request: Request) -> Response:
+    with contextlib.suppress(Unavailable):
+        lag = (await request.app.state.store.freshness()).lag_seconds(datetime.now(UTC))
+        instruments.FRESHNESS_LAG.set(float("nan") if lag is None else lag)
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _json(body: dict[str, Any], status: int) -> Response:
+    return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def measured(name: str, handler: Handler) -> Handler:
+    """The handler, counted and timed under its path's name."""
+
+    async def wrapped(request: Request) -> Response:
+        begun = time.perf_counter()
+        status = "error"
+        try:
+            answer = await handler(request)
+            status = str(answer.status_code)
+            return answer
+        except Exception as error:
+            status = str(getattr(error, "status", 503 if isinstance(error, Unavailable) else 500))
+            raise
+        finally:
+            instruments.REQUESTS.labels(name, status).inc()
+            instruments.SECONDS.labels(name).observe(time.perf_counter() - begun)
+
+    return wrapped

@@ -1,0 +1,231 @@
+"""`GET /v1/stream`: cells that changed and alerts, as server-sent events, each with its `district`.
+
+    commits.v1, alerts.v1 ─▶ Hub (one consumer, no group) ─▶ a queue a reader ─▶ SSE
+
+Bureau and districts are served from the commits themselves. A platform's own part is read from the
+ledger between two positions, so it sees nothing of others. What is told twice on `commits.v1` is told
+once here as far as the last offset shows it; figures to rely on are in `/v1/cells`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from contracts.alerts import codec as alerts_codec
+from contracts.commits import codec as commits_codec
+from services.gateway import instruments
+from services.gateway.errors import Unavailable
+from services.gateway.login import principal_of
+from services.gateway.store import Store
+from yumai.access import Identity, Principal
+from yumai.store.figures import ledger_changes
+
+log = logging.getLogger("yumai.gateway")
+
+HEARTBEAT_SECONDS = 10.0
+QUEUE_EVENTS = 2_000
+"""A reader that is further behind is dropped; it comes back and reads the figures anew."""
+STORE_TRIES_SECONDS = (0.0, 0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True)
+class Event:
+    """`text`: the whole SSE frame. `platform` empty: of all platforms together."""
+
+    district: str
+    platform: str
+    text: bytes
+
+
+@dataclass(eq=False)
+class Subscriber:
+    principal: Principal
+    queue: asyncio.Queue[bytes | None] = field(default_factory=lambda: asyncio.Queue(QUEUE_EVENTS))
+    dropped: bool = False
+
+    def wants(self, event: Event) -> bool:
+        """Its own only: a platform never sees events of all platforms together."""
+        if self.principal.role == "platform":
+            return event.platform == self.principal.code
+        return not event.platform and self.principal.may_see_district(event.district)
+
+
+def frame(kind: str, id_: str, body: dict[str, Any]) -> bytes:
+    return f"event: {kind}\nid: {id_}\ndata: ".encode() + orjson.dumps(body) + b"\n\n"
+
+
+def cells_events(
+    commit: commits_codec.Commit, changes: Iterable[tuple[str, str, int, int]], platform: str
+) -> list[Event]:
+    """One event a district. `changes`: district, sector, net_fen, entries."""
+    districts: dict[str, dict[str, Any]] = {}
+    for district, sector, net_fen, entries in changes:
+        of = districts.setdefault(district, {"net_fen": 0, "entries": 0, "sectors": {}})
+        of["net_fen"] += net_fen
+        of["entries"] += entries
+        known = of["sectors"].setdefault(sector, {"net_fen": 0, "entries": 0})
+        known["net_fen"] += net_fen
+        known["entries"] += entries
+    id_ = f"{commit.epoch}-{commit.partition}-{commit.last_offset}"
+    about = {
+        "through": commit.through,
+        "committed_at": commit.committed_at,
+        "recorded_from": commit.recorded_from,
+    }
+    if platform:
+        about["platform"] = platform
+    return [
+        Event(code, platform, frame("cells", id_, {"district": code, **of, **about}))
+        for code, of in sorted(districts.items())
+    ]
+
+
+def alert_event(step: alerts_codec.Step) -> Event:
+    body = {"district": step.district, **msgspec.to_builtins(step)}
+    return Event(step.district, "", frame("alert", f"{step.id}-{step.seq}", body))
+
+
+class Hub:
+    """Hands every commit and alert to the readers who may see it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._subscribers: set[Subscriber] = set()
+        self._offsets: dict[tuple[int, int], int] = {}
+        self._platform_work: asyncio.Queue[tuple[commits_codec.Commit, int]] = asyncio.Queue(1_000)
+        self.closed = False
+
+    def subscribe(self, principal: Principal) -> Subscriber:
+        subscriber = Subscriber(principal)
+        self._subscribers.add(subscriber)
+        instruments.SUBSCRIBERS.set(len(self._subscribers))
+        if self.closed:
+            subscriber.queue.put_nowait(None)
+        return subscriber
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        self._subscribers.discard(subscriber)
+        instruments.SUBSCRIBERS.set(len(self._subscribers))
+
+    def close(self) -> None:
+        """Ends every stream, so that a stopping server waits for none."""
+        self.closed = True
+        for subscriber in list(self._subscribers):
+            self._end(subscriber)
+
+    def learn(self, commit: commits_codec.Commit) -> int | None:
+        """Remembers how far a partition is told; where it was before, None if that is unknown.
+
+        Returns the commit's own last offset when it tells nothing new.
+        """
+        key = (commit.epoch, commit.partition)
+        before = self._offsets.get(key)
+        self._offsets[key] = max(commit.last_offset, before if before is not None else -1)
+        return before
+
+    def commit(self, commit: commits_codec.Commit) -> None:
+        before = self.learn(commit)
+        instruments.COMMITS.inc()
+        if before is not None and commit.last_offset <= before:
+            return
+        changes = [(c.district, c.sector, c.net_fen, c.entries) for c in commit.changes]
+        self.publish(cells_events(commit, changes, ""))
+        if before is not None and self._platforms() and changes:
+            try:
+                self._platform_work.put_nowait((commit, before))
+            except asyncio.QueueFull:
+                log.warning("stream: the store is too slow for platform events")
+
+    def alert(self, step: alerts_codec.Step) -> None:
+        self.publish([alert_event(step)])
+
+    def publish(self, events: list[Event]) -> None:
+        for subscriber in list(self._subscribers):
+            for event in events:
+                if not subscriber.dropped and subscriber.wants(event):
+                    try:
+                        subscriber.queue.put_nowait(event.text)
+                    except asyncio.QueueFull:
+                        subscriber.dropped = True
+                        instruments.DROPPED.inc()
+                        self._end(subscriber)
+
+    @staticmethod
+    def _end(subscriber: Subscriber) -> None:
+        while subscriber.queue.full():
+            subscriber.queue.get_nowait()
+        subscriber.queue.put_nowait(None)
+
+    def _platforms(self) -> list[str]:
+        return sorted(
+            {s.principal.code for s in self._subscribers if s.principal.role == "platform"}
+        )
+
+    async def serve_platforms(self) -> None:
+        """Reads what a commit brought to each platform that listens. Runs until cancelled."""
+        while True:
+            commit, before = await self._platform_work.get()
+            platforms = self._platforms()
+            if not platforms:
+                continue
+            query = ledger_changes(
+                commit.epoch, commit.partition, before, commit.last_offset, platforms
+            )
+            for wait in STORE_TRIES_SECONDS:
+                await asyncio.sleep(wait)
+                try:
+                    rows = await self._store.rows(query)
+                    break
+                except Unavailable as error:
+                    log.info("stream: platform events wait for the store: %s", error)
+            else:
+                continue
+            for platform in platforms:
+                changes = [
+                    (f"{district:06d}", sector, int(net), int(entries))
+                    for of, district, sector, net, entries in rows
+                    if of == platform
+                ]
+                self.publish(cells_events(commit, changes, platform))
+
+
+async def stream(request: Request) -> Response:
+    hub: Hub = request.app.state.hub
+    identity: Identity = request.app.state.identity
+    body = _frames(hub, identity, principal_of(request), request.state.credential)
+    return StreamingResponse(
+        body,
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _frames(
+    hub: Hub, identity: Identity, principal: Principal, credential: str
+) -> AsyncIterator[bytes]:
+    subscriber = hub.subscribe(principal)
+    try:
+        yield b"retry: 2000\n: connected\n\n"
+        while True:
+            try:
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    text = await subscriber.queue.get()
+            except TimeoutError:
+                # A token that has run out, or a key taken back, ends the stream too.
+                if identity.authenticate(credential) is None:
+                    return
+                text = b": heartbeat\n\n"
+            if text is None:
+                return
+            yield text
+    finally:
+        hub.unsubscribe(subscriber)

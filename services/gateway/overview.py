@@ -1,0 +1,253 @@
+"""`GET /v1/overview`: what the page shows at a glance, within the reader's scope.
+
+A platform sees its own sums and no pace: a district's pace would tell what others sell there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.gateway.alerts import read_alerts
+from services.gateway.figures import meta_of
+from services.gateway.login import districts_in_scope, platforms_in_scope, principal_of
+from services.gateway.parameters import Reader
+from services.gateway.store import Store
+from yumai.access import Principal
+from yumai.districts import UNKNOWN, districts_of
+from yumai.methods import pace, panel, profile
+from yumai.store.figures import (
+    NET,
+    SERVICE_SECTORS,
+    SHANGHAI,
+    Filter,
+    Query,
+    daily_services,
+    midnight,
+)
+
+PAST_YEARS = 3
+PAST_SECONDS = 300.0
+"""Past years change seldom."""
+SHARE_OF_TIME = 10
+"""A reading is used again for ten times as long as it took."""
+
+
+@dataclass
+class _Kept:
+    until: float
+    value: Any
+
+
+class Overviews:
+    """Overviews by scope and their parts, each read by one request at a time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept: dict[Any, _Kept] = {}
+        self._locks: dict[Any, asyncio.Lock] = {}
+
+    async def of(self, principal: Principal) -> dict[str, Any]:
+        scope = (principal.role, principal.code)
+        return await self._once(scope, 1.0, lambda: self._read(principal))
+
+    async def _once(self, key: Any, seconds: float, read: Callable[[], Awaitable[Any]]) -> Any:
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            kept = self._kept.get(key)
+            begun = time.monotonic()
+            if kept is not None and begun < kept.until:
+                return kept.value
+            value = await read()
+            now = time.monotonic()
+            self._kept[key] = _Kept(now + max(seconds, (now - begun) * SHARE_OF_TIME), value)
+            return value
+
+    async def _read(self, principal: Principal) -> dict[str, Any]:
+        now = datetime.now(UTC)
+        districts = districts_in_scope(principal, None)
+        platforms = platforms_in_scope(principal, None)
+        freshness = await self._store.freshness()
+        # As far as the books are: what is not booked yet is not lagging.
+        at = min(now, freshness.through or now).astimezone(SHANGHAI)
+        today = now.astimezone(SHANGHAI).date()
+        year = at.year
+        sums = await self._store.rows(
+            _sums(Filter(date(year, 1, 1), date(year, 12, 31), districts, None, platforms), today)
+        )
+        before = await self._once(
+            ("before", principal.role, principal.code),
+            PAST_SECONDS,
+            lambda: self._store.rows(
+                _sums_until(Filter(date(year - 1, 1, 1), at.date(), districts, None, platforms), at)
+            ),
+        )
+        judged: dict[str, pace.Progress] = {}
+        profile_kind = None
+        alerts: list[dict[str, Any]] = []
+        if principal.role != "platform":
+            targets = await self._targets(year)
+            shares = await self._once(("shares", year), PAST_SECONDS, lambda: self._shares(year))
+            profile_kind = "linear" if shares is None else "seasonal"
+            attained = _by_district(sums)
+            for code in districts_of(year):
+                if code in targets and (districts is None or code in districts):
+                    cumulative = profile.linear(year) if shares is None else shares[code]
+                    judged[code] = pace.progress(
+                        targets[code], attained.get(code, 0), cumulative, at
+                    )
+            alerts = await read_alerts(self._store, year, districts)
+        return {
+            "meta": meta_of(freshness, now)
+            | {
+                "year": year,
+                "at": at.isoformat(timespec="seconds"),
+                "today": today.isoformat(),
+                "role": principal.role,
+                "code": principal.code,
+                "name": principal.name,
+                "profile": profile_kind,
+                "warming_up": pace.is_warming_up(at.date()),
+            },
+            "data": {
+                **_totals(sums),
+                "districts": _districts(sums, judged, year, principal),
+                "sectors": _sectors(sums, before),
+                "alerts": alerts,
+            },
+        }
+
+    async def _targets(self, year: int) -> dict[str, int]:
+        rows = await self._store.rows(
+            Query(
+                "SELECT district, target_fen FROM targets FINAL WHERE year = {year:UInt16}"
+                " AND sector = '' AND form != 'share'"
+                " ORDER BY district, version DESC LIMIT 1 BY district",
+                {"year": year},
+            )
+        )
+        return {code: int(fen) for code, fen in rows if int(fen) > 0}
+
+    async def _shares(self, year: int) -> dict[str, np.ndarray] | None:
+        query = daily_services(date(year - PAST_YEARS, 1, 1), date(year - 1, 12, 31))
+        rows = await self._store.rows(query)
+        return await asyncio.to_thread(lambda: panel.shares(panel.daily(rows), year))
+
+
+async def overview(request: Request) -> Response:
+    Reader(request.query_params, ()).check()
+    overviews: Overviews = request.app.state.overviews
+    answer = await overviews.of(principal_of(request))
+    return Response(orjson.dumps(answer), media_type="application/json")
+
+
+def _sums(within: Filter, today: date) -> Query:
+    """Columns district, sector, net, entries, and both of today alone."""
+    condition, parameters = within.where()
+    return Query(
+        f"SELECT district, toString(sector) AS code, sum({NET}) AS net, sum(entries) AS number,"
+        f" sumIf({NET}, period >= toDateTime({{today:UInt32}}, 'Asia/Shanghai')) AS net_today,"
+        " sumIf(entries, period >= toDateTime({today:UInt32}, 'Asia/Shanghai')) AS number_today"
+        f" FROM cells FINAL WHERE {condition} GROUP BY district, code",
+        parameters | {"today": midnight(today)},
+    )
+
+
+def _sums_until(within: Filter, at: datetime) -> Query:
+    """Last year up to the same instant: columns sector, net."""
+    condition, parameters = within.where()
+    last_year = at.replace(year=at.year - 1, day=min(at.day, 28) if at.month == 2 else at.day)
+    return Query(
+        f"SELECT toString(sector) AS code, sum({NET}) AS net FROM cells FINAL"
+        f" WHERE {condition} AND period < toDateTime({{until:UInt32}}, 'Asia/Shanghai')"
+        " GROUP BY code",
+        parameters | {"until": int(last_year.timestamp())},
+    )
+
+
+def _is_service(row: Any) -> bool:
+    return row[1] in SERVICE_SECTORS
+
+
+def _by_district(sums: Any) -> dict[str, int]:
+    """Services of the year so far."""
+    found: dict[str, int] = {}
+    for row in filter(_is_service, sums):
+        code = f"{row[0]:06d}"
+        found[code] = found.get(code, 0) + int(row[2])
+    return found
+
+
+def _totals(sums: Any) -> dict[str, Any]:
+    """Of all services; `entries` too."""
+    services = [row for row in sums if _is_service(row)]
+    goods = [row for row in sums if row[1] == "G00"]
+    service_fen = sum(int(row[2]) for row in services)
+    goods_fen = sum(int(row[2]) for row in goods)
+    whole = service_fen + goods_fen
+    return {
+        "today": {
+            "net_fen": sum(int(row[4]) for row in services),
+            "entries": sum(int(row[5]) for row in services),
+        },
+        "year": {
+            "net_fen": service_fen,
+            "entries": sum(int(row[3]) for row in services),
+            "goods_fen": goods_fen,
+            "service_share": service_fen / whole if whole > 0 else None,
+        },
+    }
+
+
+def _districts(
+    sums: Any, judged: dict[str, pace.Progress], year: int, principal: Principal
+) -> list[dict[str, Any]]:
+    attained = _by_district(sums)
+    today: dict[str, int] = {}
+    for row in filter(_is_service, sums):
+        code = f"{row[0]:06d}"
+        today[code] = today.get(code, 0) + int(row[4])
+    codes = [*districts_of(year), UNKNOWN]
+    if principal.role == "district":
+        codes = [principal.code]
+    found = []
+    for code in codes:
+        progress = judged.get(code)
+        found.append(
+            {
+                "code": code,
+                "attained_fen": attained.get(code, 0),
+                "today_fen": today.get(code, 0),
+                "target_fen": progress and progress.target_fen,
+                "expected_fen": progress and progress.expected_fen,
+                "pace": progress and progress.pace,
+                "level": pace.level(progress.pace) if progress else None,
+            }
+        )
+    return found
+
+
+def _sectors(sums: Any, before: Any) -> list[dict[str, Any]]:
+    net: dict[str, int] = {}
+    today: dict[str, int] = {}
+    for row in sums:
+        net[row[1]] = net.get(row[1], 0) + int(row[2])
+        today[row[1]] = today.get(row[1], 0) + int(row[4])
+    past = {code: int(fen) for code, fen in before}
+    return [
+        {
+            "code": code,
+            "net_fen": net.get(code, 0),
+            "today_fen": today.get(code, 0),
+            "last_year_fen": past.get(code) if past else None,
+        }
+        for code in SERVICE_SECTORS
+    ]
