@@ -10,8 +10,8 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.external import ExternalData
 
 from services.metrics.blocks import FUNCTION_VERSION
 from services.metrics.processor import Known
@@ -20,7 +20,8 @@ from yumai.entry import BLOCK_OFFSETS, SLOTS
 
 log = logging.getLogger("yumai.metrics.placement")
 
-IDS_PER_QUERY = 20_000
+LITERAL_IDS = 500
+_LITERALS = {"max_query_size": 4_000_000, "max_ast_elements": 100_000}
 
 
 @dataclass(frozen=True)
@@ -99,20 +100,25 @@ def load_filter(client: Client, epoch: int, part: int, partitions: int, below: i
 def look_up(client: Client, epoch: int, part: int, below: int, ids: np.ndarray) -> Known:
     """Which ids (uint64[n, 2]) are booked below that offset of the partition, or in older epochs."""
     unique = np.unique(ids.view("V16").reshape(-1))
-    tables = []
-    for begin in range(0, len(unique), IDS_PER_QUERY):
-        literals = ",".join(
-            f"unhex('{x.tobytes().hex()}')" for x in unique[begin : begin + IDS_PER_QUERY]
+    bound = f"(epoch < {epoch} OR (epoch = {epoch} AND part = {part} AND off < {below}))"
+    select = "SELECT id, content, receipt_low, receipt_row FROM entries WHERE id IN"
+    if len(unique) <= LITERAL_IDS:
+        literals = ",".join(f"unhex('{x.tobytes().hex()}')" for x in unique)
+        table = client.query_arrow(f"{select} ({literals}) AND {bound}", settings=_LITERALS)
+    else:
+        # So many ids touch every granule: one scan against a set, the skip index left alone.
+        asked = ExternalData(
+            data=unique.tobytes(),
+            file_name="asked.bin",
+            fmt="RowBinary",
+            structure="id FixedString(16)",
         )
-        tables.append(
-            client.query_arrow(
-                "SELECT id, content, receipt_low, receipt_row FROM entries"
-                f" WHERE id IN ({literals}) AND"
-                f" (epoch < {epoch} OR (epoch = {epoch} AND part = {part} AND off < {below}))",
-                settings={"max_query_size": 4_000_000, "max_ast_elements": 1_000_000},
-            )
+        table = client.query_arrow(
+            f"{select} (SELECT id FROM asked) AND {bound}",
+            external_data=asked,
+            settings={"use_skip_indexes": 0},
         )
-    table = pa.concat_tables(tables).combine_chunks()
+    table = table.combine_chunks()
     if table.num_rows == 0:
         empty = np.empty(0, dtype=np.uint64)
         return Known(empty.reshape(0, 2), empty, empty, empty.astype(np.uint32))
