@@ -52,10 +52,12 @@ test: $(STAMP)/dev ## the tests, real Kafka and real engine included
 	@$(BIN)/python -m pytest -m 'not slow' $(TESTS)
 
 check: $(STAMP)/dev ## format, lint, types, import direction
-	@$(BIN)/python -m ruff format --check $(wildcard $(ALL))
-	@$(BIN)/python -m ruff check $(wildcard $(ALL))
-	@$(BIN)/lint-imports
-	@$(BIN)/python -m mypy
+	@failed=0; \
+	$(BIN)/python -m ruff format --check $(wildcard $(ALL)) || failed=1; \
+	$(BIN)/python -m ruff check $(wildcard $(ALL)) || failed=1; \
+	$(BIN)/lint-imports || failed=1; \
+	$(BIN)/python -m mypy || failed=1; \
+	exit $$failed
 
 bench: $(STAMP)/dev ## measure; writes build/bench.json
 	@$(BIN)/python -m bench

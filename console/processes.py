@@ -73,12 +73,14 @@ class Plan:
             listed=False,
         )
 
-    def gateway(self, metrics: int, alerts: int) -> Program:
-        """Its /health/ready is about the whole system, so what says that *it* works is /health/live."""
+    def gateway(self) -> Program:
+        """Its /health/ready is about the whole system, so what says that *it* works is /health/live.
+
+        Of each service it asks the first worker, which is there whenever there is one.
+        """
         urls = {"ingest": self._url(self.base + 1)}
-        for service, wanted in (("metrics", metrics), ("alerts", alerts)):
-            for number in range(1, wanted + 1):
-                urls[f"{service}-{number}"] = self._url(self.worker_port(service, number))
+        for service in SCALABLE:
+            urls[f"{service}-1"] = self._url(self.worker_port(service, 1))
         listed = ",".join(f"{name}={url}" for name, url in urls.items())
         return self._service(
             "gateway", "gateway", self.base, "live", {"YUMAI_SERVICE_URLS": listed}

@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import logging
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,7 +13,7 @@ from console import probes
 from console.state import State, lives
 
 PROBE_TIMEOUT = 1.5
-FIGURES_TIMEOUT = 3.5
+FIGURES_TIMEOUT = 3.9
 FIGURES = ("lag", "freshness", "rates", "counts")
 EMPTY: dict[str, dict[str, Any]] = {
     "lag": {"records": None, "seconds": None, "partitions": {}},
@@ -27,6 +29,7 @@ def register(subparsers) -> None:  # type: ignore[no-untyped-def]
 
 
 def status(args: argparse.Namespace) -> int:
+    logging.disable(logging.CRITICAL)  # what a client library has to say is in `problems`
     answer = collect(State(args.state))
     if args.json:
         print(json.dumps(answer, ensure_ascii=False, default=str))
@@ -47,23 +50,11 @@ def collect(state: State) -> dict[str, Any]:
         up = {}
     elif not running:
         problems.append(f"`yumai up` does not run for {state.directory}: start it")
-    processes: list[dict[str, Any]] = up.get("processes", [])
-    probing = [_background(partial(_probe, process)) for process in processes]
+    began = time.monotonic()
     figures = _background(lambda: _figures(up)) if up else None
-
-    listed = []
-    for process, wait in zip(processes, probing, strict=True):
-        health = wait(PROBE_TIMEOUT + 1.0)
-        if not isinstance(health, probes.Health):
-            health = probes.Health(False, "no answer in time" if health is None else str(health))
-        keys = ("name", "pid", "url", "data_dir", "restarts")
-        entry = {key: process[key] for key in keys if key in process}
-        entry |= {"healthy": health.healthy, "reason": health.reason}
-        listed.append(entry)
-        if not health.healthy:
-            problems.append(f"{entry['name']}: {health.reason}")
-
-    read = figures(FIGURES_TIMEOUT) if figures else {}
+    listed = processes(up)
+    problems += [f"{p['name']}: {p['reason']}" for p in listed if not p["healthy"]]
+    read = figures(began + FIGURES_TIMEOUT) if figures else {}
     if not isinstance(read, dict):
         problems.append(f"figures: {'no answer in time' if read is None else read}")
         read = {}
@@ -81,6 +72,22 @@ def collect(state: State) -> dict[str, Any]:
     }
 
 
+def processes(up: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every process of `run/up.json`, and whether it works."""
+    known: list[dict[str, Any]] = up.get("processes", [])
+    began = time.monotonic()
+    probing = [_background(partial(_probe, process)) for process in known]
+    listed = []
+    for process, wait in zip(known, probing, strict=True):
+        health = wait(began + PROBE_TIMEOUT + 1.0)
+        if not isinstance(health, probes.Health):
+            health = probes.Health(False, "no answer in time" if health is None else str(health))
+        keys = ("name", "pid", "url", "data_dir", "restarts")
+        entry = {key: process[key] for key in keys if key in process}
+        listed.append(entry | {"healthy": health.healthy, "reason": health.reason})
+    return listed
+
+
 def _probe(process: dict[str, Any]) -> probes.Health:
     if process.get("pid") is None:
         return probes.Health(False, "died, about to be restarted")
@@ -93,13 +100,16 @@ def _probe(process: dict[str, Any]) -> probes.Health:
 
 def _figures(up: dict[str, Any]) -> dict[str, Any] | str:
     """Shared with the gateway; its clients are heavy, so they are imported here, beside the probes."""
+    began = time.monotonic()
     from yumai import status_figures
 
-    return status_figures.read(up["bootstrap"], up["dsn"], FIGURES_TIMEOUT - 1.0)
+    # On a busy machine the import alone takes a second.
+    left = FIGURES_TIMEOUT - (time.monotonic() - began) - 0.2
+    return status_figures.read(up["bootstrap"], up["dsn"], max(left, 1.2))
 
 
 def _background(work: Callable[[], Any]) -> Callable[[float], Any]:
-    """Starts `work`; the result waits that long for it: its value, an exception's text, or None.
+    """Starts `work`; the result waits until a moment for it: its value, an exception's text, or None.
 
     Daemon threads, not a pool: at the end of the process a pool waits for calls that never return.
     """
@@ -114,8 +124,8 @@ def _background(work: Callable[[], Any]) -> Callable[[float], Any]:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
 
-    def wait(seconds: float) -> Any:
-        thread.join(seconds)
+    def wait(until: float) -> Any:
+        thread.join(max(until - time.monotonic(), 0.0))
         return result[0] if result else None
 
     return wait

@@ -156,7 +156,7 @@ class Run:
         programs = [self.plan.ingest()]
         for service, wanted in self.workers.items():
             programs += [self.plan.worker(service, n) for n in range(1, wanted + 1)]
-        programs.append(self.plan.gateway(**self.workers))
+        programs.append(self.plan.gateway())
         self.say(
             f"broker, store, topics and tables are there; starting {', '.join(p.name for p in programs)}"
         )

@@ -16,6 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
+from console import status
+from console.state import State
+
 ROOT = Path(__file__).parent.parent.parent
 STAND_IN = str(Path(__file__).with_name("stand_in.py"))
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -62,7 +65,8 @@ class Up:
         return json.loads(self.yumai("status", "--json").stdout)  # type: ignore[no-any-return]
 
     def processes(self) -> dict[str, dict[str, Any]]:
-        return {process["name"]: process for process in self.status()["processes"]}
+        """As `status` has them, without the figures, which stand-ins can't answer for."""
+        return {p["name"]: p for p in status.processes(State(self.state).read_up() or {})}
 
     def healthy(self, *names: str) -> bool:
         found = self.processes()
