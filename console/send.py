@@ -109,8 +109,8 @@ def _deliver(
         while True:
             about: dict[str, Any] = {"file": str(path), "part": part, "first_row": first_row}
             try:
-                body = next(cut, b"" if part == 0 else None)  # an empty file has a receipt too
-                if body is None:
+                body = next(cut, b"")
+                if not body and part:  # an empty file has a receipt too
                     break
                 headers["Idempotency-Key"] = idempotency_key(body, form.media_type, recorded_on)
                 content = compressed(body, encoding)

@@ -94,13 +94,10 @@ def _ask_store(store: _Store, dsn: str, timeout: float) -> None:
             store.has_announced.set()
             _ask_progress(store, client)
             store.counts["booked"] = _count(client, "SELECT sum(entries) FROM blocks FINAL")
-            verdicts = dict(
-                client.query(
-                    "SELECT toString(verdict), count() FROM verdicts FINAL GROUP BY verdict"
-                ).result_rows
-            )
-            store.counts["duplicate"] = int(verdicts.get("duplicate", 0))
-            store.counts["conflicting"] = int(verdicts.get("conflict", 0))
+            for verdict, name in (("duplicate", "duplicate"), ("conflict", "conflicting")):
+                store.counts[name] = _count(
+                    client, f"SELECT count() FROM verdicts FINAL WHERE verdict = '{verdict}'"
+                )
             store.counts["dead"] = _count(
                 client, "SELECT count() FROM dead_letters FINAL WHERE code != 'conflict'"
             )

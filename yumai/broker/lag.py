@@ -87,9 +87,12 @@ def read(admin: KafkaAdminClient, bootstrap: str, announced: Announced, deadline
                 waiting[part] = start
     known = announced(str(topics[ENTRIES.name]["topic_id"]), len(entry_parts))
     for part, end in sorted(ends.items()):
-        start = known.get(part.partition, 0) if known is not None else None
-        lag.partitions[part.partition] = max(end - start, 0) if start is not None else None
-        if start is not None and start < end:
+        if known is None:
+            lag.partitions[part.partition] = None
+            continue
+        start = known.get(part.partition, 0)
+        lag.partitions[part.partition] = max(end - start, 0)
+        if start < end:
             waiting[part] = start
     if known is not None and taken is not None:
         lag.seconds = _oldest_age(bootstrap, waiting, deadline) if waiting else 0.0
