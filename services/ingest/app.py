@@ -1,0 +1,221 @@
+"""The wiring of ingest: which parts there are, who knows whom, what answers where."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+from fastapi import FastAPI, Request
+from kafka.errors import KafkaError
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import Response
+
+from contracts.receipts import codec as receipt_codec
+from services.ingest import formats
+from services.ingest.bookings import Bookings
+from services.ingest.classify import MerchantIndex
+from services.ingest.doors.answers import Refusal, answer
+from services.ingest.doors.bodies import Bodies
+from services.ingest.doors.figures import MerchantsDoor, ReceiptFigures
+from services.ingest.doors.over_http import EntriesDoor
+from services.ingest.doors.over_kafka import KafkaDoor
+from services.ingest.following import Follower, read_tail
+from services.ingest.judging import Request as JudgeRequest
+from services.ingest.judging import judge
+from services.ingest.merchants import Registry
+from services.ingest.publish import Publisher
+from services.ingest.receipts import KEPT, KEPT_MS, Known
+from services.ingest.rounds import Rounds
+from services.ingest.telemetry import REGISTRY
+from yumai.access import Identity, Principal
+from yumai.broker.topics import MERCHANTS, RECEIPTS
+from yumai.settings import Settings
+
+log = logging.getLogger("yumai.ingest")
+
+_PRELOAD_SECONDS = 3.0
+THREADS = 2
+
+
+class Ingest:
+    """All parts of one process. No state on disk: what it knows it reads from Kafka."""
+
+    def __init__(self, settings: Settings) -> None:
+        bootstrap = settings.kafka_bootstrap
+        self._bootstrap = bootstrap
+        self.identity = Identity(settings.identity_dir)
+        self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="judge")
+        self.registry = Registry()
+        self.publisher = Publisher(bootstrap)
+        self.rounds = Rounds(self.publisher, self.registry.index, self.pool)
+        self.known = Known()
+        self.bookings = Bookings(settings.clickhouse_dsn)
+        bodies = Bodies()
+        self.entries = EntriesDoor(self.rounds, self.known, bodies, self.pool)
+        self.receipts = ReceiptFigures(self.known, self.bookings, self.entries)
+        self.merchants = MerchantsDoor(self.registry, self.publisher, bodies, self.pool)
+        self.feeds = KafkaDoor(settings, self.publisher, self.registry.index, self.receipts.feeds)
+        self._preloaded = False
+
+    @contextlib.asynccontextmanager
+    async def running(self):
+        loop = asyncio.get_running_loop()
+
+        def moved(position: int) -> None:
+            self.registry.tell()
+            asyncio.run_coroutine_threadsafe(self.merchants.moved(position), loop)
+
+        self.follower = Follower(self._bootstrap, MERCHANTS.name, self.registry.apply, moved)
+        self.follower.start()
+        tasks = [
+            asyncio.create_task(self.publisher.run()),
+            asyncio.create_task(self.rounds.run()),
+            asyncio.create_task(self._preload()),
+        ]
+        await loop.run_in_executor(self.pool, warm_up)
+        self.feeds.start(loop, self.follower.caught_up)
+        try:
+            yield
+        finally:
+            self.feeds.stop()
+            self.follower.stop()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.bookings.close()
+            self.pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _preload(self) -> None:
+        """Receipts of the last day, so that a repeated request is answered as before."""
+        while not self._preloaded:
+            since_ms = time.time_ns() // 1_000_000 - KEPT_MS
+            try:
+                values = await asyncio.to_thread(
+                    read_tail, self._bootstrap, RECEIPTS.name, KEPT, since_ms, _PRELOAD_SECONDS
+                )
+            except (KafkaError, OSError, ValueError, KeyError, AssertionError) as error:
+                log.warning("receipts_away %s", error)
+                await asyncio.sleep(0.5)
+                continue
+            for number, value in enumerate(values):
+                with contextlib.suppress(msgspec.DecodeError):
+                    self.known.add(receipt_codec.decode(value))
+                if number % 1_000 == 0:
+                    await asyncio.sleep(0)
+            self._preloaded = True
+
+    def problems(self) -> dict[str, str]:
+        """Why entries can't be taken now; empty when they can."""
+        found = {}
+        if not self.publisher.is_open:
+            found["kafka"] = self.publisher.problem or "no producer"
+        if not self.follower.caught_up.is_set():
+            found["merchants"] = "the registry is still being read"
+        if not self._preloaded:
+            found["receipts"] = "the receipts of the last day are still being read"
+        return found
+
+    def is_able(self) -> bool:
+        """Whether a row would be classified as it should, and a repeated request be known."""
+        return self._preloaded and self.follower.caught_up.is_set()
+
+    def principal(self, request: Request) -> Principal:
+        """Raises Refusal (401)."""
+        principal = self.identity.authenticate(request.headers.get("authorization"))
+        if principal is None:
+            raise Refusal("unauthorized")
+        return principal
+
+
+def warm_up() -> None:
+    """One row through every step: tables are built and code is loaded before anybody waits."""
+    names = "entry_id,platform_id,merchant_id,occurred_at,kind,amount_fen,mcc,scene_tags"
+    row = b"0,p,m,2020-01-01T00:00:00Z,sale,1,5812,a"
+    csv = formats.read("csv", names.encode() + b"\n" + row).columns
+    json = formats.read("ndjson", b'{"entry_id":"0"}').columns
+    assert csv is not None
+    assert json is not None
+    for columns in (csv, json):
+        made = JudgeRequest(bytes(16), None, "warm-up", columns)
+        judge([made], MerchantIndex(), 1, int(csv.occurred_ms[0]))
+
+
+def build(settings: Settings) -> FastAPI:
+    ingest = Ingest(settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI):
+        async with ingest.running():
+            yield
+
+    app = FastAPI(title="Yumai ingest", lifespan=lifespan, docs_url=None, redoc_url=None)
+
+    @app.exception_handler(Refusal)
+    async def refused(_: Request, refusal: Refusal) -> Response:
+        return refusal.response()
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, error: Exception) -> Response:
+        return Refusal("unavailable", f"not processed: {type(error).__name__}").response()
+
+    @app.exception_handler(404)
+    async def nowhere(_: Request, error: Exception) -> Response:
+        return Refusal("not_found").response()
+
+    @app.post("/v1/entries")
+    async def entries(request: Request) -> Response:
+        principal = ingest.principal(request)
+        if not ingest.is_able():
+            raise Refusal("unavailable", "; ".join(ingest.problems().values()))
+        return await ingest.entries.post(request, principal)
+
+    @app.get("/v1/receipts")
+    async def receipts(request: Request) -> Response:
+        return await ingest.receipts.newest(request, ingest.principal(request))
+
+    @app.get("/v1/receipts/{receipt_id}")
+    async def receipt(receipt_id: str, request: Request) -> Response:
+        return await ingest.receipts.show(receipt_id, ingest.principal(request))
+
+    @app.get("/v1/receipts/{receipt_id}/rows")
+    async def rows(receipt_id: str, request: Request) -> Response:
+        return await ingest.receipts.rows(receipt_id, request, ingest.principal(request))
+
+    @app.get("/v1/control-totals")
+    async def control_totals(request: Request) -> Response:
+        return await ingest.receipts.control_totals(request, ingest.principal(request))
+
+    @app.put("/v1/merchants")
+    async def put_merchants(request: Request) -> Response:
+        principal = ingest.principal(request)
+        if not ingest.is_able():
+            raise Refusal("unavailable", "; ".join(ingest.problems().values()))
+        return await ingest.merchants.put(request, principal)
+
+    @app.get("/v1/merchants")
+    async def merchants(request: Request) -> Response:
+        principal = ingest.principal(request)
+        if not ingest.follower.caught_up.is_set():
+            raise Refusal("unavailable", "the registry is still being read")
+        return ingest.merchants.show(request, principal)
+
+    @app.get("/health/live")
+    async def live() -> Response:
+        return answer({"status": "live"})
+
+    @app.get("/health/ready")
+    async def ready() -> Response:
+        problems = ingest.problems()
+        if problems:
+            return answer({"status": "not ready", "problems": problems}, 503)
+        return answer({"status": "ready", "map_version": ingest.registry.index.map_version})
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+    return app

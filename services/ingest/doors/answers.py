@@ -1,0 +1,40 @@
+"""Answers of the HTTP door: JSON, and every refusal in one shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from contracts.reasons import REASONS
+
+_encode = msgspec.json.Encoder().encode
+RETRY_SECONDS = 2
+
+
+def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(_encode(body), status, headers, media_type="application/json")
+
+
+class Refusal(Exception):
+    """The request as a whole is refused: `code` of contracts/reasons.py says with which status."""
+
+    def __init__(
+        self, code: str, detail: str = "", field: str | None = None, status: int | None = None
+    ) -> None:
+        super().__init__(detail or code)
+        self.code, self.detail, self.field = code, detail, field
+        self.status = status or REASONS[code].status
+
+    def response(self) -> Response:
+        reason = REASONS[self.code]
+        said = f"{reason.en} / {reason.zh}"
+        message = f"{said} ({self.detail})" if self.detail else said
+        headers = {}
+        if self.status == 503:
+            headers["Retry-After"] = str(RETRY_SECONDS)
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        error = {"index": None, "field": self.field, "code": self.code, "message": message}
+        return answer({"errors": [error]}, self.status, headers)

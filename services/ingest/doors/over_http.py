@@ -1,0 +1,233 @@
+"""The HTTP door: `POST /v1/entries`.
+
+401 before anything else, then 403, 415, 413, 400 and 422; 503 where Kafka has not acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
+from contracts.receipts.codec import Receipt
+from services.ingest import telemetry
+from services.ingest.doors.answers import Refusal, answer
+from services.ingest.doors.bodies import Bodies
+from services.ingest.formats import MEDIA_TYPES, Read, compression, read
+from services.ingest.formats.refused import BodyRefused
+from services.ingest.judging import BUREAU, ERRORS_SHOWN, Outcome, Request
+from services.ingest.publish import Unavailable
+from services.ingest.receipts import Identity, Known, identify
+from services.ingest.rounds import Rounds
+from yumai.access import Principal
+from yumai.entry import SHANGHAI
+
+_KEY_MAX = 1_024
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What the headers say."""
+
+    principal: Principal
+    format: str
+    encoding: str
+    key: str | None
+    recorded_on: str | None
+    traceparent: str | None
+
+    @property
+    def sender(self) -> str:
+        return BUREAU if self.principal.is_bureau else self.principal.code
+
+
+def envelope(request: HttpRequest, principal: Principal, today: date) -> Envelope:
+    """Raises Refusal."""
+    headers = request.headers
+    if principal.role not in ("bureau", "platform"):
+        raise Refusal("forbidden", "a platform's key or the bureau's token sends entries")
+    recorded_on = headers.get("recorded-on")
+    if recorded_on is not None and not principal.is_bureau:
+        raise Refusal("forbidden", "Recorded-On is the bureau's")
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in MEDIA_TYPES:
+        raise Refusal("unsupported_media_type", media_type[:100])
+    encoding = headers.get("content-encoding", "").strip().lower()
+    if encoding not in compression.ENCODINGS:
+        raise Refusal("unsupported_media_type", f"Content-Encoding {encoding[:100]}")
+    if recorded_on is not None:
+        try:
+            if len(recorded_on) != 10 or date.fromisoformat(recorded_on) >= today:
+                raise ValueError
+        except ValueError:
+            raise Refusal(
+                "invalid_parameter", "Recorded-On: a date before today, YYYY-MM-DD", "recorded-on"
+            ) from None
+    key = headers.get("idempotency-key")
+    if key is not None and not 0 < len(key) <= _KEY_MAX:
+        raise Refusal("invalid_parameter", f"1 to {_KEY_MAX} characters", "idempotency-key")
+    return Envelope(
+        principal,
+        MEDIA_TYPES[media_type],
+        "gzip" if encoding == "x-gzip" else encoding,
+        key,
+        recorded_on,
+        headers.get("traceparent"),
+    )
+
+
+class EntriesDoor:
+    """Takes bodies, gives receipts. A repeated request gets the receipt it had."""
+
+    def __init__(
+        self, rounds: Rounds, known: Known, bodies: Bodies, pool: Executor
+    ) -> None:
+        self._rounds, self._known, self._bodies, self._pool = rounds, known, bodies, pool
+        self._in_work: dict[bytes, asyncio.Future[Receipt]] = {}
+        self._keys_in_work: dict[str, bytes] = {}
+        self.unacknowledged: dict[str, str] = {}
+        """Receipts that were tried and never acknowledged -> sender (bounded)."""
+
+    async def post(self, request: HttpRequest, principal: Principal) -> Response:
+        said = envelope(request, principal, datetime.now(SHANGHAI).date())
+        status = 500
+        try:
+            receipt = await self._take(request, said)
+            status = 200
+            return answer(receipt_answer(receipt))
+        except Refusal as refusal:
+            status = refusal.status
+            raise
+        finally:
+            telemetry.REQUESTS.labels(said.format, str(status)).inc()
+
+    async def _take(self, request: HttpRequest, said: Envelope) -> Receipt:
+        body = await self._bodies.read(request)
+        held = len(body)
+        try:
+            loop = asyncio.get_running_loop()
+
+            def unpack() -> tuple[int, Identity, Callable[[], Read]]:
+                whole = compression.decompress(said.encoding, body)
+                who = identify(said.sender, said.key, whole, said.recorded_on)
+                return len(whole), who, lambda: read(said.format, whole)
+
+            small = len(body) < 16_384 and not said.encoding
+            size, who, reading = (
+                unpack() if small else await loop.run_in_executor(self._pool, unpack)
+            )
+            self._bodies.hold(size - held)
+            held = size
+            earlier = await self._earlier(who)
+            if earlier is not None:
+                return earlier
+            return await self._process(said, who, size, reading, small)
+        except BodyRefused as refused:
+            raise Refusal(refused.code, refused.detail, refused.field) from refused
+        finally:
+            self._bodies.release(held)
+
+    async def _earlier(self, who: Identity) -> Receipt | None:
+        """The receipt of the same request, known or in work. Raises Refusal for a used key."""
+        if not who.key_hash:
+            return None
+        receipt_id = who.receipt.hex()
+        known = self._known.get(receipt_id)
+        if known is not None:
+            return known
+        running = self._in_work.get(who.receipt)
+        if running is not None:
+            try:
+                return await asyncio.shield(running)
+            except Unavailable as error:
+                raise Refusal("unavailable", str(error)) from error
+        if self._known.of_key(who.key_hash) or who.key_hash in self._keys_in_work:
+            raise Refusal("key_reused", field="idempotency-key")
+        return None
+
+    async def _process(
+        self, said: Envelope, who: Identity, size: int, reading: Callable[[], Read], small: bool
+    ) -> Receipt:
+        future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        self._in_work[who.receipt] = future
+        if who.key_hash:
+            self._keys_in_work[who.key_hash] = who.receipt
+        try:
+            receipt = await self._commit(said, who, size, reading, small)
+            future.set_result(receipt)
+            return receipt
+        except BaseException as error:
+            if isinstance(error, Unavailable):
+                self._note(who.receipt.hex(), said.sender)
+            if not future.done():
+                waiting = error if isinstance(error, Exception) else Unavailable("cancelled")
+                future.set_exception(waiting)
+                future.exception()
+            if isinstance(error, Unavailable):
+                raise Refusal("unavailable", str(error)[:300]) from error
+            raise
+        finally:
+            del self._in_work[who.receipt]
+            self._keys_in_work.pop(who.key_hash, None)
+
+    async def _commit(
+        self, said: Envelope, who: Identity, size: int, reading: Callable[[], Read], small: bool
+    ) -> Receipt:
+        loop = asyncio.get_running_loop()
+        rows = reading() if small else await loop.run_in_executor(self._pool, reading)
+        request = None
+        if rows.columns is not None:
+            request = Request(
+                receipt=who.receipt,
+                sender=None if said.principal.is_bureau else said.principal.code,
+                format=said.format,
+                columns=rows.columns,
+                header=rows.header,
+                recorded_on=said.recorded_on,
+                traceparent=said.traceparent,
+            )
+
+        def receipt_of(outcome: Outcome) -> Receipt:
+            return Receipt(
+                receipt_id=who.receipt.hex(),
+                platform_id=said.sender,
+                received=outcome.received,
+                accepted=outcome.accepted,
+                rejected=outcome.rejected,
+                errors=outcome.errors,
+                errors_truncated=outcome.rejected > ERRORS_SHOWN,
+                format=said.format,
+                at=time.time_ns() // 1_000_000,
+                key_hash=who.key_hash,
+                body_hash=who.body_hash,
+            )
+
+        outcome, receipt = await self._rounds.commit(request, size, receipt_of)
+        assert receipt is not None
+        self._known.add(receipt)
+        self.unacknowledged.pop(receipt.receipt_id, None)
+        telemetry.ENTRIES.labels("http", said.format, "accepted").inc(outcome.accepted)
+        telemetry.ENTRIES.labels("http", said.format, "rejected").inc(outcome.rejected)
+        return receipt
+
+    def _note(self, receipt_id: str, sender: str) -> None:
+        self.unacknowledged[receipt_id] = sender
+        while len(self.unacknowledged) > 10_000:
+            del self.unacknowledged[next(iter(self.unacknowledged))]
+
+
+def receipt_answer(receipt: Receipt) -> dict[str, object]:
+    return {
+        "receipt_id": receipt.receipt_id,
+        "received": receipt.received,
+        "accepted": receipt.accepted,
+        "rejected": receipt.rejected,
+        "errors": receipt.errors,
+        "errors_truncated": receipt.errors_truncated,
+    }

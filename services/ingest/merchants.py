@@ -1,0 +1,150 @@
+"""The registry here: histories as `merchants.v1` last said them, and what a PUT makes of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+
+import msgspec
+
+from contracts.merchants import codec
+from contracts.merchants.codec import Merchant, Span
+from services.ingest import telemetry
+from services.ingest.classify import MerchantIndex
+from yumai.access import PLATFORM_ID
+from yumai.districts import districts
+from yumai.entry import TEXT_MAX
+from yumai.registry import replace_overlap
+
+_MCC = re.compile(r"[0-9]{4}", re.ASCII)
+_INDUSTRY = re.compile(r"[A-T][0-9]{0,4}", re.ASCII)
+
+
+class Row(msgspec.Struct, forbid_unknown_fields=True):
+    """A row of `PUT /v1/merchants`."""
+
+    platform_id: str
+    merchant_id: str
+    district_code: str
+    valid_from: date
+    valid_to: date | None = None
+    mcc: str | None = None
+    industry: str | None = None
+    group_id: str | None = None
+
+
+class RowProblem(msgspec.Struct):
+    index: int
+    field: str | None
+    code: str
+    message: str
+
+
+_rows = msgspec.json.Decoder(list[msgspec.Raw])
+_row = msgspec.json.Decoder(Row)
+_WHERE = re.compile(r"`\$\.?([a-z_]*)")
+_NAMED = re.compile(r"(?:unknown|missing required) field `([^`]*)`")
+PROBLEMS_SHOWN = 1_000
+
+
+def read_rows(body: bytes) -> tuple[list[Row], list[RowProblem]]:
+    """The rows, and what is wrong with them. Raises msgspec.DecodeError for another body."""
+    rows: list[Row] = []
+    problems: list[RowProblem] = []
+    for index, raw in enumerate(_rows.decode(body.removeprefix(b"\xef\xbb\xbf"))):
+        field, said = None, ""
+        try:
+            row = _row.decode(raw)
+            field, said = _fault(row)
+            rows.append(row)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            said = str(error)
+            named = _NAMED.search(said) or _WHERE.search(said)
+            field = (named.group(1) or None) if named else None
+        if said and len(problems) < PROBLEMS_SHOWN:
+            problems.append(RowProblem(index, field, "invalid_merchant", said[:200]))
+    return rows, problems
+
+
+def _fault(row: Row) -> tuple[str | None, str]:
+    """(field, what is wrong), or (None, "")."""
+    if not PLATFORM_ID.fullmatch(row.platform_id):
+        return "platform_id", "not a platform id"
+    for name, value in (("merchant_id", row.merchant_id), ("group_id", row.group_id)):
+        if value is not None and (not 1 <= len(value) <= TEXT_MAX or min(value) < " "):
+            return name, f"want 1 to {TEXT_MAX} characters, none of them a control character"
+    if row.district_code not in districts():
+        return "district_code", "a district code that never existed"
+    if row.mcc is not None and not _MCC.fullmatch(row.mcc):
+        return "mcc", "want four digits as text"
+    if row.industry is not None and not _INDUSTRY.fullmatch(row.industry):
+        return "industry", "want a GB/T 4754 class: a letter and up to four digits"
+    if row.valid_to is not None and row.valid_to < row.valid_from:
+        return "valid_to", "before valid_from"
+    return None, ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """Records to be written: whole histories by key."""
+
+    records: list[tuple[bytes, bytes]]
+    merchants: int
+    spans: int
+
+
+class Registry:
+    """Histories as encoded values, and the index that classification asks."""
+
+    def __init__(self) -> None:
+        self.index = MerchantIndex()
+        self._values: dict[bytes, bytes] = {}
+
+    def apply(self, key: bytes, value: bytes | None, end: int) -> None:
+        """A record of `merchants.v1`; `end` is the offset after it."""
+        if value is None:
+            known = self._values.pop(key, None)
+            if known is not None:
+                old = codec.decode(known)
+                self.index.put(old.platform_id, old.merchant_id, ())
+        else:
+            try:
+                merchant = codec.decode(value)
+            except (msgspec.DecodeError, UnicodeError):
+                self.index.map_version = end
+                return
+            self._values[key] = value
+            self.index.put(merchant.platform_id, merchant.merchant_id, merchant.spans)
+        self.index.map_version = end
+
+    def tell(self) -> None:
+        telemetry.MERCHANTS.set(len(self._values))
+        telemetry.MAP_VERSION.set(self.index.map_version)
+
+    def history(self, platform_id: str, merchant_id: str) -> tuple[Span, ...]:
+        value = self._values.get(codec.key(platform_id, merchant_id))
+        return codec.decode(value).spans if value else ()
+
+    def change(self, rows: Iterable[Row]) -> Change:
+        """What the rows make of the histories; those that stay the same are left out."""
+        by_merchant: dict[tuple[str, str], list[Row]] = {}
+        for row in rows:
+            by_merchant.setdefault((row.platform_id, row.merchant_id), []).append(row)
+        records = []
+        spans = 0
+        for (platform_id, merchant_id), news in by_merchant.items():
+            spans += len(news)
+            history = self.history(platform_id, merchant_id)
+            for new in news:
+                span = Span(
+                    new.district_code, new.valid_from, new.valid_to,
+                    new.mcc, new.industry, new.group_id,
+                )  # fmt: skip
+                history = replace_overlap(history, span)
+            key = codec.key(platform_id, merchant_id)
+            value = codec.encode(Merchant(platform_id, merchant_id, history))
+            if self._values.get(key) != value:
+                records.append((key, value))
+        return Change(records, len(by_merchant), spans)

@@ -1,0 +1,193 @@
+"""Group commit: what arrives while a round is in work joins the next one.
+
+A round: judge (in a thread) → entries and dead letters durable → receipts durable → answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from contracts.entries.codec import Header
+from contracts.receipts import codec as receipt_codec
+from contracts.receipts.codec import Receipt
+from services.ingest import telemetry
+from services.ingest.classify import MerchantIndex
+from services.ingest.judging import Chunk, Outcome, Request, judge
+from services.ingest.publish import ACK_SECONDS, Message, Publisher, Unavailable
+from yumai.broker.topics import DEAD_LETTERS, ENTRIES, RECEIPTS
+
+log = logging.getLogger("yumai.ingest")
+
+WAIT_SECONDS = 0.02
+"""What a small request waits for company at most, while another round is in work."""
+CHUNK_ROWS = 131_072
+CHUNK_BYTES = 256 * 1024 * 1024
+ROUNDS_AT_ONCE = 3
+_FULL_ROWS = 16_384
+
+
+@dataclass
+class Waiting:
+    request: Request | None
+    """None: a request without rows."""
+    size: int
+    receipt_of: Callable[[Outcome], Receipt] | None
+    done: asyncio.Future[tuple[Outcome, Receipt | None]]
+    since: float
+
+
+class Rounds:
+    def __init__(self, publisher: Publisher, index: MerchantIndex, pool: Executor) -> None:
+        self._publisher, self._index, self._pool = publisher, index, pool
+        self._waiting: list[Waiting] = []
+        self._rows = 0
+        self._wake = asyncio.Event()
+        self._full = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def commit(
+        self,
+        request: Request | None,
+        size: int,
+        receipt_of: Callable[[Outcome], Receipt] | None,
+    ) -> tuple[Outcome, Receipt | None]:
+        """The outcome, when all of it is durable, receipt included. Raises Unavailable."""
+        done: asyncio.Future = asyncio.get_running_loop().create_future()
+        self._waiting.append(Waiting(request, size, receipt_of, done, time.monotonic()))
+        self._rows += request.columns.rows if request else 0
+        self._wake.set()
+        if self._rows >= _FULL_ROWS:
+            self._full.set()
+        return await done
+
+    async def run(self) -> None:
+        while True:
+            await self._wake.wait()
+            await self._gather()
+            waiting, self._waiting, self._rows = self._waiting, [], 0
+            self._wake.clear()
+            self._full.clear()
+            for chunk in _chunks(waiting):
+                while len(self._running) >= ROUNDS_AT_ONCE:
+                    await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+                task = asyncio.create_task(self._round(chunk))
+                self._running.add(task)
+                task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._ended.set()
+
+    async def _gather(self) -> None:
+        """Waits for company: until a round ends, enough has come, or WAIT_SECONDS are over."""
+        if not self._running or self._full.is_set():
+            return
+        self._ended.clear()
+        until = [asyncio.ensure_future(event.wait()) for event in (self._ended, self._full)]
+        await asyncio.wait(until, timeout=WAIT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for task in until:
+            task.cancel()
+
+    async def _round(self, waiting: list[Waiting]) -> None:
+        try:
+            await self._write(waiting)
+        except Unavailable as error:
+            _fail(waiting, error)
+        except Exception as error:
+            # A bug in one request must not take its neighbours along.
+            log.exception("round_failed requests=%d", len(waiting))
+            if len(waiting) == 1:
+                _fail(waiting, Unavailable(f"not processed: {type(error).__name__}"))
+                return
+            for one in waiting:
+                await self._round([one])
+
+    async def _write(self, waiting: list[Waiting]) -> None:
+        begun = time.monotonic()
+        loop = asyncio.get_running_loop()
+        requests = [one.request for one in waiting if one.request is not None]
+        # While Kafka is away nobody waits longer than ACK_SECONDS in all.
+        waited = begun - min(one.since for one in waiting)
+        await self._publisher.ready(max(1.0, ACK_SECONDS - waited))
+        epoch = self._publisher.epoch
+        assert epoch is not None
+        outcomes: Iterable[Outcome] = ()
+        if requests:
+            now_ms = time.time_ns() // 1_000_000
+            chunk = await loop.run_in_executor(
+                self._pool, judge, requests, self._index, epoch.partitions, now_ms
+            )
+            if self._publisher.epoch != epoch:
+                raise Unavailable("the log was made anew meanwhile")
+            await self._publisher.send(messages(chunk, epoch.epoch))
+            outcomes = chunk.outcomes
+        judged = iter(outcomes)
+        results = [
+            (one, next(judged) if one.request is not None else Outcome(0, 0)) for one in waiting
+        ]
+        receipts = [
+            (one, outcome, one.receipt_of(outcome) if one.receipt_of else None)
+            for one, outcome in results
+        ]
+        await self._publisher.send(
+            [
+                Message(RECEIPTS.name, receipt_codec.encode(receipt), receipt.receipt_id.encode())
+                for _, _, receipt in receipts
+                if receipt is not None
+            ]
+        )
+        telemetry.ROUNDS.inc()
+        telemetry.ROUND_SECONDS.observe(time.monotonic() - begun)
+        for one, outcome, receipt in receipts:
+            if not one.done.done():
+                one.done.set_result((outcome, receipt))
+
+
+def messages(chunk: Chunk, epoch: int) -> list[Message]:
+    entries = [
+        Message(
+            ENTRIES.name,
+            record.value,
+            partition=record.partition,
+            headers=Header(
+                epoch, record.entries, chunk.recorded_on, chunk.traceparent
+            ).to_kafka(),
+        )
+        for record in chunk.entries
+    ]
+    dead = [
+        Message(DEAD_LETTERS.name, value, platform.encode(), 0) for platform, value in chunk.dead
+    ]
+    return entries + dead
+
+
+def _chunks(waiting: list[Waiting]) -> Iterable[list[Waiting]]:
+    """Requests of one kind, in pieces of a bearable size; a large request is one by itself."""
+    kinds: dict[object, list[Waiting]] = {}
+    for one in waiting:
+        kind = one.request.kind if one.request else None
+        kinds.setdefault(kind, []).append(one)
+    for alike in kinds.values():
+        piece: list[Waiting] = []
+        rows = size = 0
+        for one in alike:
+            more = one.request.columns.rows if one.request else 0
+            if piece and (rows + more > CHUNK_ROWS or size + one.size > CHUNK_BYTES):
+                yield piece
+                piece, rows, size = [], 0, 0
+            piece.append(one)
+            rows, size = rows + more, size + one.size
+        if piece:
+            yield piece
+
+
+def _fail(waiting: list[Waiting], error: Unavailable) -> None:
+    for one in waiting:
+        if not one.done.done():
+            one.done.set_exception(error)
