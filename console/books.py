@@ -142,13 +142,17 @@ def receipts(args: argparse.Namespace) -> int:
     at = addresses.of(args.state)
     if not (at.identity / "signing.key").exists():
         raise Refusal(f"no identities in {at.identity}: run `yumai up`")
-    token = Identity(at.identity).issue_token("bureau", "console", days=1)
-    query = {"limit": args.limit, **({"platform_id": args.platform} if args.platform else {})}
+    # Whoever asks as a platform gets its own receipts only.
+    role = f"platform:{args.platform}" if args.platform else "bureau"
+    try:
+        token = Identity(at.identity).issue_token(role, "console", days=1)
+    except ValueError as error:
+        raise Refusal(str(error)) from error
     path = f"/v1/receipts/{args.id}" if args.id else "/v1/receipts"
     try:
         answer = httpx.get(
             at.ingest + path,
-            params=None if args.id else query,
+            params=None if args.id else {"limit": args.limit},
             headers={"Authorization": f"Bearer {token}"},
             timeout=30,
             trust_env=False,

@@ -19,6 +19,9 @@ from typing import IO, Any, NamedTuple
 LIMIT = 64 * 2**20
 """What the door takes in one request, after decompression."""
 
+QUOTED_MAX_BYTES = 2**20
+"""A quoted CSV field that goes on for longer counts as never closed, there and here."""
+
 Read = Callable[[int], bytes]
 
 
@@ -111,51 +114,46 @@ def csv(read: Read, limit: int) -> Iterator[bytes]:
 
 
 def _csv_header(text: bytes) -> int:
-    start = len(text) - len(text.lstrip(b"\xef\xbb\xbf\r\n"))
-    for end in _line_ends(text, start):
-        return end
-    return len(text)
+    """The end of the first line that is not blank."""
+    start = len(text) - len(text.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n\t "))
+    return text.find(b"\n", start) + 1 or len(text)
 
 
 def csv_end(text: bytes, limit: int, start: int = 0) -> int:
     """The end of the last whole CSV record within `limit` bytes and behind `start`, 0 without one.
 
-    A line break in quotes ends no record; quotes open at a field's start only. Where one opens and
-    never closes (a bad row), its own line's end has to do.
+    As the door reads it: quotes open at a field's start only, a line break in quotes ends no record,
+    and a quote that never closes, or closes in the middle of a field, spoils its own line only.
     """
     text = text[:limit]
-    if b'"' not in text:
-        return text.rfind(b"\n", start) + 1
-    last = 0
-    for end in _line_ends(text, start):
-        last = end
-    return last or text.find(b"\n", start) + 1
-
-
-def _line_ends(text: bytes, start: int) -> Iterator[int]:
-    """Behind the line breaks outside quotes: of each quoteless stretch the first and the last."""
-    at, searched = start, start
+    record = at = start
     while True:
         quote = text.find(b'"', at)
-        stretch = len(text) if quote < 0 else quote
-        if (first := text.find(b"\n", searched, stretch)) >= 0:
-            yield first + 1
-            if (last := text.rfind(b"\n", first + 1, stretch)) >= 0:
-                yield last + 1
+        record = text.rfind(b"\n", at, quote if quote >= 0 else limit) + 1 or record
         if quote < 0:
-            return
-        searched = at = quote + 1
-        if quote > 0 and text[quote - 1] not in b",\r\n\xbf":
+            break
+        at = quote + 1
+        if quote != record and text[quote - 1 : quote] != b",":
             continue  # in the middle of a field: a character like any other
-        closing = _closing(text, quote + 1)
-        if closing < 0:
-            return
-        searched = at = closing + 1
+        closing = _closing(text, at, at + QUOTED_MAX_BYTES)
+        if closing < 0 and len(text) < at + QUOTED_MAX_BYTES:
+            break  # it may close behind the limit
+        follows = text[closing + 1 : closing + 3] if closing >= 0 else b"-"
+        if follows in (b"", b"\r"):
+            break
+        if follows[:1] in (b",", b"\n") or follows == b"\r\n":
+            at = closing + 1
+            continue
+        line = text.find(b"\n", record)
+        if line < 0:
+            break
+        record = at = line + 1
+    return record if record > start else text.find(b"\n", start) + 1
 
 
-def _closing(text: bytes, at: int) -> int:
+def _closing(text: bytes, at: int, stop: int) -> int:
     while True:
-        at = text.find(b'"', at)
+        at = text.find(b'"', at, stop)
         if at < 0 or text[at + 1 : at + 2] != b'"':
             return at
         at += 2

@@ -141,16 +141,12 @@ def idempotency_key(body: bytes, media_type: str, recorded_on: date | None) -> s
 
 
 def _words(refused: Exception) -> str:
-    """The door's own message out of `HTTP 400: {"code", "message"}`."""
+    """The door's own words: it answers `{"errors": [{"field", "code", "message"}]}`."""
     text = str(refused)
-    _, _, body = text.partition(": ")
     try:
-        said = json.loads(body)
-        said = said.get("error", said)
-        said = said.get("detail", said) if isinstance(said, dict) else said
-        words = [str(said[name]) for name in ("code", "field", "message") if said.get(name)]
-        return ": ".join(words) or text
-    except (ValueError, AttributeError, TypeError):
+        (error, *_) = json.loads(text.partition(": ")[2])["errors"]
+        return ": ".join(str(error[name]) for name in ("code", "field", "message") if error[name])
+    except (ValueError, KeyError, TypeError):
         return text
 
 

@@ -148,12 +148,13 @@ def test_a_refused_file_does_not_keep_the_next_from_being_sent(
 ) -> None:
     bad = tmp_path / "bad.json"
     bad.write_bytes(b"[1,")
-    refusal = {"code": "body_undecodable", "message": "the body can't be decoded"}
+    error = {"code": "body_undecodable", "field": None, "message": "the body can't be decoded"}
+    refusal = {"errors": [error]}
     door.reply = lambda n, body: door.receipt(n, body) if body != b"[1," else (400, refusal)
     assert run(door, bad, file, "--json") == 1
     first, second = json.loads(capsys.readouterr().out)
     assert first["status"] == 400
-    assert "the body can't be decoded" in first["error"]
+    assert first["error"] == "body_undecodable: the body can't be decoded"
     assert second["accepted"] == 1000
 
 
