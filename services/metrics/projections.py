@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
@@ -24,14 +24,18 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from contracts.dead_letters import codec as dead_letters
+from contracts.merchants import codec as merchants
 from contracts.receipts import codec as receipts
 from services.metrics.ledger import milliseconds, stream_bytes
+from services.metrics.pump import die
 from yumai import ids
 from yumai.broker import topics
 from yumai.settings import Settings
 from yumai.store.client import STORE_ERRORS, connect
 
 log = logging.getLogger("yumai.metrics.projections")
+
+UNTIL_FURTHER_NOTICE = date(2299, 12, 31)
 
 
 @dataclass(frozen=True)
@@ -66,40 +70,36 @@ def dead_letters_rows(messages: list[Message]) -> pa.RecordBatch:
 
 
 def merchants_rows(messages: list[Message]) -> pa.RecordBatch:
-    rows = []
-    for m in messages:
-        if not m.value or not m.key:
-            continue
-        platform_id, _, merchant_id = m.key.decode().partition("\x1f")
-        key = int.from_bytes(ids.entry_id_hash(platform_id, merchant_id)[:8], "little")
-        spans = json.loads(m.value)
-        spans = spans["spans"] if isinstance(spans, dict) else spans
-        rows.append((platform_id, merchant_id, key, spans, m.offset))
+    found = [(merchants.decode(m.value), m.offset) for m in messages if m.value]
 
     def texts(name: str) -> pa.Array:
         return pa.array(
-            [[str(s.get(name) or "") for s in spans] for *_, spans, _ in rows],
+            [[getattr(span, name) or "" for span in merchant.spans] for merchant, _ in found],
             pa.list_(pa.string()),
         )
 
-    def days(name: str, default: str) -> pa.Array:
+    def days(name: str) -> pa.Array:
         return pa.array(
-            [[date.fromisoformat(s.get(name) or default) for s in spans] for *_, spans, _ in rows],
+            [
+                [getattr(span, name) or UNTIL_FURTHER_NOTICE for span in merchant.spans]
+                for merchant, _ in found
+            ],
             pa.list_(pa.date32()),
         )
 
+    keys = [ids.entry_id_hash(m.platform_id, m.merchant_id)[:8] for m, _ in found]
     return pa.RecordBatch.from_pydict(
         {
-            "platform_id": pa.array([r[0] for r in rows], pa.string()),
-            "merchant_id": pa.array([r[1] for r in rows], pa.string()),
-            "merchant": pa.array([r[2] for r in rows], pa.uint64()),
+            "platform_id": pa.array([m.platform_id for m, _ in found], pa.string()),
+            "merchant_id": pa.array([m.merchant_id for m, _ in found], pa.string()),
+            "merchant": pa.array([int.from_bytes(key, "little") for key in keys], pa.uint64()),
             "district_code": texts("district_code"),
             "mcc": texts("mcc"),
             "industry": texts("industry"),
             "group_id": texts("group_id"),
-            "valid_from": days("valid_from", "1900-01-01"),
-            "valid_to": days("valid_to", "2299-12-31"),
-            "version": pa.array([r[4] for r in rows], pa.uint64()),
+            "valid_from": days("valid_from"),
+            "valid_to": days("valid_to"),
+            "version": pa.array([offset for _, offset in found], pa.uint64()),
         }
     )
 
@@ -176,6 +176,8 @@ class Projections(threading.Thread):
                 self.problem = str(error)[:300]
                 log.warning("projections wait: %s", self.problem)
                 time.sleep(1.0)
+            except Exception:
+                die("a projection failed")
 
     def _follow(self) -> None:
         client = connect(self._settings.clickhouse_dsn)
@@ -218,7 +220,7 @@ class Projections(threading.Thread):
                 client.raw_insert(
                     table, insert_block=memoryview(stream_bytes(batch)), fmt="ArrowStream"
                 )
-        row: list[Any] = [topic, 0, messages[-1].offset + 1, time.time()]
+        row: list[Any] = [topic, 0, messages[-1].offset + 1, datetime.now(UTC)]
         client.insert(
             "projections", [row], column_names=["topic", "part", "next_offset", "written_at"]
         )

@@ -29,8 +29,8 @@ from yumai.store.client import STORE_ERRORS, connect
 
 log = logging.getLogger("yumai.metrics")
 
-PROGRESS_SECONDS = 5.0
-CLOCK_MARGIN_MS = 2_000
+PROGRESS_SECONDS = 2.0
+CLOCK_MARGIN_MS = 1_000
 """How much the broker's clock may be behind ours when an idle partition says up to when it is read."""
 AHEAD_SECONDS = 5.0
 
