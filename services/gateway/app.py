@@ -49,7 +49,7 @@ def build(settings: Settings) -> FastAPI:
     identity = Identity(settings.identity_dir)
     store = Store(settings.clickhouse_dsn)
     hub = live.Hub(store)
-    follower = Follower(settings.kafka_bootstrap, hub.commit, hub.learn, hub.alert)
+    follower = Follower(settings.kafka_bootstrap, hub.commit, hub.learn, hub.alert, hub.whole)
     readiness = health.Readiness(settings.service_urls, store, lambda: follower.problem)
 
     @asynccontextmanager

@@ -33,11 +33,14 @@ class Follower:
         committed: Callable[[commits_codec.Commit], None],
         learned: Callable[[commits_codec.Commit], object],
         alerted: Callable[[alerts_codec.Step], None],
+        whole: Callable[[], None],
     ) -> None:
+        """`whole` is called when the commits are read from the first on."""
         self._bootstrap = bootstrap
         self._committed = committed
         self._learned = learned
         self._alerted = alerted
+        self._whole = whole
         self._next: dict[TopicPartition, int] = {}
         self._new_from: dict[TopicPartition, int] = {}
         self.problem = "not connected yet"
@@ -78,6 +81,8 @@ class Follower:
                 back = BEHIND if tp.topic == COMMITS.name else 0
                 self._next[tp] = ends[tp] - back
             self._next[tp] = max(self._next[tp], begins[tp])
+            if tp.topic == COMMITS.name and self._next[tp] == 0:
+                self._whole()
             consumer.seek(tp, self._next[tp])
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:

@@ -34,6 +34,7 @@ log = logging.getLogger("yumai.gateway")
 HEARTBEAT_SECONDS = 10.0
 QUEUE_EVENTS = 2_000
 """A reader that is further behind is dropped; it comes back and reads the figures anew."""
+BLOCK_OFFSETS = 1_024
 STORE_TRIES_SECONDS = (0.0, 0.5, 1.0, 2.0)
 
 
@@ -103,6 +104,8 @@ class Hub:
         self._offsets: dict[tuple[int, int], int] = {}
         self._platform_work: asyncio.Queue[tuple[commits_codec.Commit, int]] = asyncio.Queue(1_000)
         self.closed = False
+        self.read_whole = False
+        """The commits are known from the first on: a partition not seen yet has told nothing."""
 
     def subscribe(self, principal: Principal) -> Subscriber:
         subscriber = Subscriber(principal)
@@ -123,14 +126,14 @@ class Hub:
             self._end(subscriber)
 
     def learn(self, commit: commits_codec.Commit) -> int | None:
-        """Remembers how far a partition is told; where it was before, None if that is unknown.
-
-        Returns the commit's own last offset when it tells nothing new.
-        """
+        """Remembers how far a partition is told; where it was before, None if that is unknown."""
         key = (commit.epoch, commit.partition)
         before = self._offsets.get(key)
         self._offsets[key] = max(commit.last_offset, before if before is not None else -1)
         return before
+
+    def whole(self) -> None:
+        self.read_whole = True
 
     def commit(self, commit: commits_codec.Commit) -> None:
         before = self.learn(commit)
@@ -139,7 +142,9 @@ class Hub:
             return
         changes = [(c.district, c.sector, c.net_fen, c.entries) for c in commit.changes]
         self.publish(cells_events(commit, changes, ""))
-        if before is not None and self._platforms() and changes:
+        if self._platforms() and changes:
+            if before is None:
+                before = -1 if self.read_whole else commit.block * BLOCK_OFFSETS - 1
             try:
                 self._platform_work.put_nowait((commit, before))
             except asyncio.QueueFull:
