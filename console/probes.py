@@ -61,17 +61,25 @@ def _receive(connection: socket.socket, size: int, deadline: float) -> bytes:
 
 
 def _reason(body: bytes) -> str | None:
+    """What a service says about why it is not ready: its `reason`, its `problems`, else all of a short answer."""
     try:
         answer = json.loads(body)
     except ValueError:
         return None
     if not isinstance(answer, dict):
         return None
-    for key in ("reason", "reasons", "waiting_for", "detail", "problems"):
+    for key in ("reason", "reasons", "waiting_for", "problems", "detail"):
         if answer.get(key):
-            value = answer[key]
-            return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return None
+            return _flat(answer[key])[:300]
+    return f"not ready: {_flat(answer)[:200]}" if answer else None
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {_flat(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return "; ".join(_flat(inner) for inner in value)
+    return str(value)
 
 
 def _words(error: Exception) -> str:
