@@ -102,8 +102,8 @@ $(STAMP)/engines: $(STAMP)/packages requirements/kafka.txt requirements/java.txt
 	@touch $@
 
 # Compiles what is compiled on first use, so that the first start is as quick as the others.
-$(STAMP)/ready: $(STAMP)/engines $(wildcard yumai/warm.py)
-	@if [ -e yumai/warm.py ]; then echo 'warming up'; $(BIN)/python -m yumai.warm; fi
+$(STAMP)/ready: $(STAMP)/engines console/warm.py
+	@echo 'warming up'; $(BIN)/python -m console.warm
 	@touch $@
 
 $(STAMP)/dev: $(STAMP)/ready requirements/dev.txt
