@@ -9,6 +9,7 @@ one. A round begins with everything that the log holds: nothing is told twice.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -37,6 +38,9 @@ SHARE_OF_TIME = 20
 """A round may take a 20th of the time: while the store is busy booking, figures wait a little."""
 PROFILE_SECONDS = 60.0
 TICK_SECONDS = 0.25
+AWAY_SECONDS = 5.0
+"""A broker that does not answer for so long is away."""
+OPEN_SECONDS = 60.0
 AWAY: tuple[type[Exception], ...] = (KafkaError, TimeoutError, *STORE_ERRORS)
 
 
@@ -78,7 +82,7 @@ class Rounds:
                     if not self.problem:
                         log.warning("judging waits: %s", text)
                     self.problem = text
-                    self.opened = False
+                    await self._close()
                     await asyncio.sleep(1.0)
         finally:
             await self._close()
@@ -90,7 +94,8 @@ class Rounds:
                 await self._close()
             return
         if not self.opened:
-            await self._journal.open()
+            async with asyncio.timeout(OPEN_SECONDS):
+                await self._journal.open()
             log.info(
                 "journal read: %d alerts, targets of %s",
                 len(self._journal.alerts),
@@ -100,7 +105,8 @@ class Rounds:
         if time.monotonic() < self._due:
             return
         begun = time.monotonic()
-        self._changed |= await self._journal.catch_up()
+        async with asyncio.timeout(AWAY_SECONDS):
+            self._changed |= await self._journal.catch_up()
         today = datetime.now(SHANGHAI).date()
         if today != self._day:
             self._day, self._all = today, True
@@ -156,8 +162,9 @@ class Rounds:
         ]
         told = [step for step in steps if step is not None]
         if told and self._owns():
-            await self._publisher.tell(told)
-            await self._journal.catch_up()
+            async with asyncio.timeout(OPEN_SECONDS):
+                await self._publisher.tell(told)
+                await self._journal.catch_up()
             for step in told:
                 STEPS.labels(step.kind).inc()
                 log.info(
@@ -184,8 +191,10 @@ class Rounds:
 
     async def _close(self) -> None:
         self.opened = False
-        await self._journal.close()
-        await self._publisher.close()
+        for part in (self._journal, self._publisher):
+            with contextlib.suppress(*AWAY):
+                async with asyncio.timeout(AWAY_SECONDS):
+                    await part.close()
 
 
 def _ms(at: datetime) -> int:

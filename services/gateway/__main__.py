@@ -36,6 +36,8 @@ def main() -> int:
             print(f"{name} = {value}")
         return 0
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
     if settings.map_file is not None and not settings.map_file.is_file():
         print(f"YUMAI_MAP_FILE={str(settings.map_file)!r}: no such file", file=sys.stderr)
         return 2
