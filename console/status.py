@@ -13,7 +13,7 @@ from console import probes
 from console.state import State, lives
 
 PROBE_TIMEOUT = 1.5
-FIGURES_TIMEOUT = 3.9
+FIGURES_TIMEOUT = 3.4
 FIGURES = ("lag", "freshness", "rates", "counts")
 EMPTY: dict[str, dict[str, Any]] = {
     "lag": {"records": None, "seconds": None, "partitions": {}},
