@@ -18,6 +18,7 @@ RECORD_MAX_BYTES = 4 * 1024 * 1024
 ROW_MAX_BYTES = 64 * 1024
 """A good row's own bytes are kept up to here: more can only be blanks."""
 _SHARED_DICTIONARY = 64
+_DICTIONARY_KEPT_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def _dictionary(codes: np.ndarray, values: pa.Array) -> pa.Array:
 
 
 def _compact(sent: pa.Array) -> pa.Array:
-    """The same with each dictionary holding no more than these rows say."""
+    """The same, large dictionaries holding no more than these rows say."""
     if not pa.types.is_struct(sent.type):
         return sent
     kinds = [sent.type.field(i).type for i in range(sent.type.num_fields)]
@@ -156,9 +157,12 @@ def _compact(sent: pa.Array) -> pa.Array:
 
 
 def compact_dictionary(column: pa.Array) -> pa.Array:
-    """A dictionary column with only the values in use, of the same type; another as it is."""
+    """A column whose dictionary is large with only the values in use; any other as it is.
+
+    A slice carries the whole dictionary.
+    """
     kind = column.type
-    if not pa.types.is_dictionary(kind):
+    if not pa.types.is_dictionary(kind) or column.dictionary.nbytes <= _DICTIONARY_KEPT_BYTES:
         return column
     again = column.dictionary_decode().dictionary_encode()
     indices = pc.cast(again.indices, kind.index_type)

@@ -41,7 +41,10 @@ def row_bytes(columns: Columns, place: int) -> bytes:
         return columns.raw.at(place)
     assert columns.sent is not None and columns.sent_schema is not None
     one = columns.sent.slice(place, 1)
-    arrays = [compact_dictionary(column) for column in one.flatten()]
+    arrays = [
+        compact_dictionary(column).cast(kind)
+        for column, kind in zip(one.flatten(), columns.sent_schema.types, strict=True)
+    ]
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, columns.sent_schema) as writer:
         writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=columns.sent_schema))

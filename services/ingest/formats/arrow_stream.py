@@ -35,6 +35,8 @@ def read(body: bytes) -> Columns | None:
         at = source.tell()
     except (pa.ArrowException, OSError, ValueError, EOFError, MemoryError) as error:
         raise BodyRefused("body_undecodable", None, f"not an Arrow stream: {str(error)[:200]}") from error
-    if body[at - 8 : at] != _END and body[at - 4 : at] != _END_OLD:
+    # Streams of before Arrow 0.15 have no continuation marker, and another end.
+    end = _END if body.startswith(_END[:4]) else _END_OLD
+    if body[at - len(end) : at] != end:
         raise BodyRefused("body_undecodable", None, "the Arrow stream has no end: it was cut off")
     return arrow_table.read(pa.Table.from_batches(batches, schema=schema))

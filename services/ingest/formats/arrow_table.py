@@ -49,7 +49,7 @@ def check_schema(schema: pa.Schema) -> None:
 
 def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
-        kind = kind.value_type
+        return pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type)
     return (
         pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     )
@@ -74,7 +74,11 @@ def _readable(name: str, kind: pa.DataType) -> bool:
         zoned = pa.types.is_timestamp(kind) and kind.tz is not None
         return zoned or pa.types.is_integer(kind) or _is_text(kind)
     if name == "scene_tags":
-        return _is_list(kind) and (_is_text(kind.value_type) or pa.types.is_null(kind.value_type))
+        return _is_list(kind) and (
+            pa.types.is_string(kind.value_type)
+            or pa.types.is_large_string(kind.value_type)
+            or pa.types.is_null(kind.value_type)
+        )
     return _is_text(kind)
 
 
@@ -123,14 +127,26 @@ def read(table: pa.Table) -> Columns:
         flaw_field=flaw_field,
         flaw_code=flaw_code,
         sent=pa.StructArray.from_arrays(
-            list(arrays.values()), fields=[f.with_nullable(True) for f in schema]
+            list(arrays.values()),
+            fields=[f.with_nullable(True).with_type(arrays[f.name].type) for f in schema],
         ),
         sent_schema=schema,
     )
 
 
+_PLAIN = {
+    pa.string_view().id: lambda kind: pa.large_string(),
+    pa.list_view(pa.string()).id: lambda kind: pa.list_(kind.value_type),
+    pa.large_list_view(pa.string()).id: lambda kind: pa.large_list(kind.value_type),
+}
+
+
 def _one(column: pa.ChunkedArray) -> pa.Array:
     """A column as one array, dictionaries made one."""
+    plain = _PLAIN.get(column.type.id)
+    if plain is not None:
+        # Views can't be gathered yet: they are kept as what they mean.
+        column = column.cast(plain(column.type))
     if column.num_chunks == 1:
         return column.chunk(0)
     if column.num_chunks == 0:
@@ -145,8 +161,6 @@ def _text(array: pa.Array) -> Text:
     """Spans of a text column's own buffers: nothing is copied."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    if pa.types.is_string_view(array.type):
-        array = array.cast(pa.large_string())
     if len(array) == 0:
         return Text.nulls(0)
     wide = pa.types.is_large_string(array.type)
