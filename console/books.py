@@ -140,7 +140,7 @@ def receipts(args: argparse.Namespace) -> int:
     from yumai.access import Identity
 
     at = addresses.of(args.state)
-    if not (at.identity / "signing.key").exists():
+    if not at.identity.is_dir():
         raise Refusal(f"no identities in {at.identity}: run `yumai up`")
     # Whoever asks as a platform gets its own receipts only.
     role = f"platform:{args.platform}" if args.platform else "bureau"

@@ -119,6 +119,12 @@ def _csv_header(text: bytes) -> int:
     return text.find(b"\n", start) + 1 or len(text)
 
 
+_FIELD = rb'(?:"[^"]*+(?:""[^"]*+)*+"(?=,|\r?\n)\r?|[^",\n][^,\n]*+)?'
+_RECORDS = re.compile(rb"(?:" + _FIELD + rb"(?:," + _FIELD + rb")*+\n)*+")
+_FIELDS = re.compile(rb"(?:" + _FIELD + rb",)*+")
+_CLOSING = re.compile(rb'"[^"]*+(?:""[^"]*+)*+"')
+
+
 def csv_end(text: bytes, limit: int, start: int = 0) -> int:
     """The end of the last whole CSV record within `limit` bytes and behind `start`, 0 without one.
 
@@ -126,37 +132,27 @@ def csv_end(text: bytes, limit: int, start: int = 0) -> int:
     and a quote that never closes, or closes in the middle of a field, spoils its own line only.
     """
     text = text[:limit]
-    record = at = start
+    record = start
     while True:
-        quote = text.find(b'"', at)
-        record = text.rfind(b"\n", at, quote if quote >= 0 else limit) + 1 or record
-        if quote < 0:
+        record = _end(_RECORDS, text, record)
+        field = _end(_FIELDS, text, record)
+        if text[field : field + 1] != b'"':
+            break  # the record goes on behind the limit
+        closing = _CLOSING.match(text, field, field + 1 + QUOTED_MAX_BYTES)
+        if closing is None and len(text) <= field + QUOTED_MAX_BYTES:
+            break  # so may the quotes
+        if closing is not None and text[closing.end() : closing.end() + 2] in (b"", b"\r"):
             break
-        at = quote + 1
-        if quote != record and text[quote - 1 : quote] != b",":
-            continue  # in the middle of a field: a character like any other
-        closing = _closing(text, at, at + QUOTED_MAX_BYTES)
-        if closing < 0 and len(text) < at + QUOTED_MAX_BYTES:
-            break  # it may close behind the limit
-        follows = text[closing + 1 : closing + 3] if closing >= 0 else b"-"
-        if follows in (b"", b"\r"):
-            break
-        if follows[:1] in (b",", b"\n") or follows == b"\r\n":
-            at = closing + 1
-            continue
         line = text.find(b"\n", record)
         if line < 0:
             break
-        record = at = line + 1
+        record = line + 1
     return record if record > start else text.find(b"\n", start) + 1
 
 
-def _closing(text: bytes, at: int, stop: int) -> int:
-    while True:
-        at = text.find(b'"', at, stop)
-        if at < 0 or text[at + 1 : at + 2] != b'"':
-            return at
-        at += 2
+def _end(pattern: re.Pattern[bytes], text: bytes, start: int) -> int:
+    found = pattern.match(text, start)
+    return found.end() if found else start
 
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'

@@ -188,13 +188,14 @@ def show(answers: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True)
+    # Into a file or a pipe: as wide as it needs.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=len(answers) > 1)
     total = {
         name: sum(answer.get(name) or 0 for answer in answers)
         for name in ("received", "accepted", "rejected")
     }
-    table.add_column("file", footer="together")
+    table.add_column("file", footer="together", overflow="fold")
     table.add_column("receipt", no_wrap=True)
     for name, number in total.items():
         table.add_column(name, footer=f"{number:,}", justify="right", no_wrap=True)
@@ -207,7 +208,7 @@ def show(answers: list[dict[str, Any]]) -> None:
     console.print(table)
     errors = list(_errors(answers))
     for line in errors[:ERRORS_SHOWN]:
-        console.print(line, markup=False)
+        console.print(line, markup=False, soft_wrap=True)
     hidden = sum(1 for a in answers if "receipt_id" not in a) + total["rejected"] - ERRORS_SHOWN
     if hidden > 0:
         console.print(

@@ -14,7 +14,6 @@ from datetime import UTC
 from typing import Any
 
 from yumai.broker import lag as lags
-from yumai.store.client import connect
 
 COUNTS = ("booked", "duplicate", "conflicting", "dead")
 _MARGIN = 0.15
@@ -79,6 +78,9 @@ class _Broker:
 
 def _ask_store(store: _Store, dsn: str, timeout: float) -> None:
     try:
+        # Here, so that what it takes to import (a second on a busy machine) is part of the time given.
+        from yumai.store.client import connect
+
         client = connect(dsn, timeout=timeout)
         try:
             epochs = client.query(
