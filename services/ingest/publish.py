@@ -21,6 +21,7 @@ log = logging.getLogger("yumai.ingest")
 
 ACK_SECONDS = 8.0
 _STOP_SECONDS = 1.0
+_START_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
 
 
@@ -87,8 +88,10 @@ class Publisher:
                 metadata_max_age_ms=30_000,
             )
             try:
+                # The producer first: it says quickly that nobody is there, and is asked again soon.
+                async with asyncio.timeout(_START_SECONDS):
+                    await producer.start()
                 self.epoch = await asyncio.to_thread(epochs.current, self._bootstrap)
-                await producer.start()
                 return producer
             except (KafkaError, NoEpoch, OSError, asyncio.TimeoutError) as error:
                 if str(error) != self.problem:
