@@ -69,6 +69,8 @@ class Flush:
         self._client: Client | None = None
         self._producer: KafkaProducer | None = None
         self.stop = threading.Event()
+        self.held: list[tuple[int, int, int]] = []
+        """(epoch, part, last offset) of what is written and must be there after an outage."""
 
     def write(self, round_: Round) -> Written:
         """Raises Stopping, or StoreReplaced."""
@@ -143,8 +145,8 @@ class Flush:
         self._retry("the store", lambda: self._store().command(sql, settings=settings))
 
     def _insert(self, table: str, body: pa.Buffer) -> None:
-        # http.client sends anything with the buffer protocol as it is: no copy into bytes.
-        view = memoryview(body)
+        # Sent as it is, by the buffer protocol: no copy into bytes, whatever the annotation says.
+        view: Any = memoryview(body)
         self._retry(
             "the store",
             lambda: self._store().raw_insert(
@@ -162,6 +164,7 @@ class Flush:
                     acks="all",
                     max_request_size=topics.MESSAGE_MAX_BYTES,
                     client_id=self._worker,
+                    reconnect_backoff_max_ms=1_000,
                 )
             try:
                 self._producer.send(topic, key=key, value=body).get(timeout=10)
@@ -213,9 +216,6 @@ class Flush:
             )
             if int(row[0] or 0) < last_offset:
                 raise StoreReplaced(f"partition {part}: {row[0]} where {last_offset} was written")
-
-    held: list[tuple[int, int, int]] = []
-    """(epoch, part, last offset) of what is written and must still be there after an outage."""
 
     def close(self) -> None:
         self.stop.set()

@@ -188,6 +188,7 @@ class Projections(threading.Thread):
             max_partition_fetch_bytes=topics.MESSAGE_MAX_BYTES,
             fetch_max_bytes=4 * topics.MESSAGE_MAX_BYTES,
             max_poll_records=5_000,
+            reconnect_backoff_max_ms=1_000,
         )
         try:
             stands = {
@@ -217,9 +218,8 @@ class Projections(threading.Thread):
         table, rows = PROJECTED[topic]
         for batch in _readable(topic, messages, rows):
             if batch.num_rows:
-                client.raw_insert(
-                    table, insert_block=memoryview(stream_bytes(batch)), fmt="ArrowStream"
-                )
+                body: Any = memoryview(stream_bytes(batch))
+                client.raw_insert(table, insert_block=body, fmt="ArrowStream")
         row: list[Any] = [topic, 0, messages[-1].offset + 1, datetime.now(UTC)]
         client.insert(
             "projections", [row], column_names=["topic", "part", "next_offset", "written_at"]

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 
 import faust
+from clickhouse_connect.driver.client import Client
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from kafka import KafkaConsumer, TopicPartition
@@ -62,7 +63,8 @@ class Worker:
         self.pump: Pump | None = None
         self.placing: dict[int, asyncio.Task[None]] = {}
         self.projections = Projections(settings)
-        self._lookups = None
+        self._lookups: Client | None = None
+        self._removing: asyncio.Future[None] | None = None
         self.app = self._faust()
 
     # -- Faust ----------------------------------------------------------------------------------
@@ -172,7 +174,7 @@ class Worker:
         for part in [p for p in pump.expected if p not in parts]:
             # Out at once: a record that still comes is dropped; the sorter forgets it in its turn.
             pump.expected.pop(part)
-            asyncio.ensure_future(pump.remove(part))
+            self._removing = asyncio.ensure_future(pump.remove(part))
         for part in [p for p in self.placing if p not in parts]:
             self.placing.pop(part).cancel()
         starts = {}
@@ -235,7 +237,7 @@ class Worker:
             )
         finally:
             client.close()
-        consumer = KafkaConsumer(bootstrap_servers=self.settings.kafka_bootstrap)
+        consumer = self._asker()
         try:
             tp = TopicPartition(ENTRIES.name, part)
             return start, filter_, consumer.beginning_offsets([tp])[tp]
@@ -255,6 +257,11 @@ class Worker:
                 if self.flush.stop.wait(min(2.0, 0.2 * attempt)):
                     raise Stopping(str(error)) from error
                 attempt += 1
+
+    def _asker(self) -> KafkaConsumer:
+        return KafkaConsumer(
+            bootstrap_servers=self.settings.kafka_bootstrap, reconnect_backoff_max_ms=1_000
+        )
 
     # -- progress -------------------------------------------------------------------------------
 
@@ -276,9 +283,8 @@ class Worker:
             try:
                 asked_at = int(time.time() * 1000)
                 if consumer is None:
-                    consumer = await loop.run_in_executor(
-                        None, lambda: KafkaConsumer(bootstrap_servers=self.settings.kafka_bootstrap)
-                    )
+                    consumer = await loop.run_in_executor(None, self._asker)
+                assert consumer is not None
                 partitions = [TopicPartition(ENTRIES.name, part) for part in idle]
                 ends = await loop.run_in_executor(None, consumer.end_offsets, partitions)
             except KafkaError:

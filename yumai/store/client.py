@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import clickhouse_connect
-from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 from urllib3.exceptions import HTTPError
+
+if TYPE_CHECKING:
+    # It brings aiohttp with it, which most commands never need.
+    from clickhouse_connect.driver.asyncclient import AsyncClient
 
 STORE_ERRORS: tuple[type[Exception], ...] = (ClickHouseError, HTTPError, OSError)
 """What a call raises when the store is away, restarting or refuses: retry with backoff."""
