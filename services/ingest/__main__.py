@@ -32,8 +32,9 @@ def main() -> int:
     from services.ingest.app import build
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
+    # They tell of every attempt to reach a broker that is away; we tell of it once.
     for noisy in ("kafka", "aiokafka"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     uvicorn.run(
         build(settings),
         host=settings.host,

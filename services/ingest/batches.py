@@ -57,7 +57,9 @@ def records(
     chosen = np.flatnonzero(judged.good)
     if not len(chosen):
         return
-    partition = ((judged.ids[chosen, 0] % np.uint64(SLOTS)) % np.uint64(partitions)).astype(np.uint16)
+    partition = ((judged.ids[chosen, 0] % np.uint64(SLOTS)) % np.uint64(partitions)).astype(
+        np.uint16
+    )
     order = chosen[np.argsort(partition, kind="stable")]
     counts = np.bincount(partition, minlength=partitions)
     plain = [

@@ -12,6 +12,7 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 from yumai.store.client import STORE_ERRORS, connect_async
 
 _TIMEOUT_SECONDS = 15.0
+_AWAY: tuple[type[Exception], ...] = (TimeoutError, *STORE_ERRORS)
 
 
 class StoreAway(Exception):
@@ -48,8 +49,8 @@ class Bookings:
                 if self._client is None:
                     self._client = await connect_async(self._dsn, timeout=_TIMEOUT_SECONDS)
                 result = await self._client.query(sql, parameters=parameters)
-                return list(result.result_rows)
-        except (TimeoutError, *STORE_ERRORS) as error:
+                return [tuple(row) for row in result.result_rows]
+        except _AWAY as error:
             raise StoreAway(f"{type(error).__name__}: {str(error)[:200]}") from error
 
     async def ping(self) -> None:

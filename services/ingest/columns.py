@@ -133,8 +133,8 @@ def concat(parts: Sequence[Columns]) -> Columns:
             data = np.concatenate([column.data for column in columns])
             shifts = np.cumsum([0, *(len(column.data) for column in columns[:-1])])
             joined[names] = (data, shifts.tolist())
-        data, shifts = joined[names]
-        starts = [column.start + shift for column, shift in zip(columns, shifts, strict=True)]
+        data, begins = joined[names]
+        starts = [column.start + shift for column, shift in zip(columns, begins, strict=True)]
         return Text(data, np.concatenate(starts), np.concatenate([c.size for c in columns]))
 
     def column(name: str) -> np.ndarray:
@@ -162,6 +162,8 @@ def concat(parts: Sequence[Columns]) -> Columns:
         flaw_field=column("flaw_field"),
         flaw_code=column("flaw_code"),
         raw=texts([part.raw for part in parts if part.raw]) if first.raw else None,
-        sent=pa.concat_arrays([p.sent for p in parts if p.sent is not None]) if first.sent is not None else None,
+        sent=pa.concat_arrays([p.sent for p in parts if p.sent is not None])
+        if first.sent is not None
+        else None,
         sent_schema=first.sent_schema,
     )

@@ -80,5 +80,7 @@ def content(columns: Columns, good: np.ndarray) -> np.ndarray:
         ("channel", columns.channel, columns.channel < 0),
         ("subsidy_fen", columns.subsidy_fen, columns.subsidy_null),
     ):
-        add_number_content(out, NUMBER[name], pa.array(values.astype(np.int64, copy=False), mask=null))
+        add_number_content(
+            out, NUMBER[name], pa.array(values.astype(np.int64, copy=False), mask=null)
+        )
     return out

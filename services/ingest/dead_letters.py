@@ -39,7 +39,8 @@ def row_bytes(columns: Columns, place: int) -> bytes:
     """The row as it came: its own text, or a one-row Arrow IPC stream of the sender's schema."""
     if columns.raw is not None:
         return columns.raw.at(place)
-    assert columns.sent is not None and columns.sent_schema is not None
+    assert columns.sent is not None
+    assert columns.sent_schema is not None
     one = columns.sent.slice(place, 1)
     arrays = [
         compact_dictionary(column).cast(kind)
@@ -51,7 +52,9 @@ def row_bytes(columns: Columns, place: int) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def records(columns: Columns, refused: list[Refused], at_ms: int) -> Iterator[tuple[str, pa.Buffer]]:
+def records(
+    columns: Columns, refused: list[Refused], at_ms: int
+) -> Iterator[tuple[str, pa.Buffer]]:
     """(platform, value) of each record: one platform's rows, in the order in which they came."""
     by_platform: defaultdict[str, list[Refused]] = defaultdict(list)
     for one in refused:

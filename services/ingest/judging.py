@@ -1,11 +1,11 @@
 """The walk of a chunk: requests of one kind, read already, become records and outcomes. Pure.
 
-    columns = the rows of the requests, side by side
-    good, platforms = validate(columns)             # the rest is refused, each for one reason
-    ids, merchants, content = hashes of the good
-    places = registry.classify(merchants)
-    entries = batches.records(…)                    # by partition
-    dead = dead_letters.records(…)                  # by platform
+columns = the rows of the requests, side by side
+good, platforms = validate(columns)             # the rest is refused, each for one reason
+ids, merchants, content = hashes of the good
+places = registry.classify(merchants)
+entries = batches.records(…)                    # by partition
+dead = dead_letters.records(…)                  # by platform
 """
 
 from __future__ import annotations

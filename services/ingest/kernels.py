@@ -6,6 +6,8 @@ machine code beside this file.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit, types
 
@@ -75,7 +77,11 @@ def _two(data, at):
     return a * 10 + b if 0 <= a <= 9 and 0 <= b <= 9 else np.int64(-1000)
 
 
-@njit(types.Tuple((types.boolean, types.int64))(BYTES, types.int64, types.int64), nogil=True, cache=True)
+@njit(
+    types.Tuple((types.boolean, types.int64))(BYTES, types.int64, types.int64),
+    nogil=True,
+    cache=True,
+)
 def instant(data, at, size):
     """(readable, epoch ms) of an RFC 3339 text with offset; more than milliseconds are cut off."""
     if size < 20:
@@ -168,7 +174,9 @@ def instants(text: Text) -> tuple[np.ndarray, np.ndarray]:
 INTEGER, NOT_INTEGER, TOO_BIG = 0, 1, 2
 
 
-@njit(types.Tuple((types.int64, types.int64))(BYTES, types.int64, types.int64), nogil=True, cache=True)
+@njit(
+    types.Tuple((types.int64, types.int64))(BYTES, types.int64, types.int64), nogil=True, cache=True
+)
 def integer(data, at, size):
     """(state, value) of decimal digits with an optional minus; beyond Int64 it is TOO_BIG."""
     end = at + size
@@ -274,7 +282,7 @@ def _distinct(data, start, size, codes, firsts):
         capacity *= 2
     table = np.full(min(capacity, 1024), -1, np.int32)
     count = 0
-    last = np.int32(-1)
+    last: Any = np.int32(-1)
     for i in range(rows):
         if size[i] < 0:
             codes[i] = -1
@@ -311,7 +319,7 @@ def _distinct(data, start, size, codes, firsts):
             if c < 0:
                 table[slot] = count
                 firsts[count] = i
-                c = np.int32(count)
+                c = np.int32(count)  # type: ignore[assignment]
                 count += 1
                 break
             j = firsts[c]

@@ -93,7 +93,7 @@ class Publisher:
                     await producer.start()
                 self.epoch = await asyncio.to_thread(epochs.current, self._bootstrap)
                 return producer
-            except (KafkaError, NoEpoch, OSError, asyncio.TimeoutError) as error:
+            except (TimeoutError, KafkaError, NoEpoch, OSError) as error:
                 if str(error) != self.problem:
                     log.warning("kafka_away %s", error)
                 self.problem = f"Kafka: {error}"

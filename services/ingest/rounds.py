@@ -155,9 +155,7 @@ def messages(chunk: Chunk, epoch: int) -> list[Message]:
             ENTRIES.name,
             record.value,
             partition=record.partition,
-            headers=Header(
-                epoch, record.entries, chunk.recorded_on, chunk.traceparent
-            ).to_kafka(),
+            headers=Header(epoch, record.entries, chunk.recorded_on, chunk.traceparent).to_kafka(),
         )
         for record in chunk.entries
     ]

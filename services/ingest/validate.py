@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numba import njit, types
@@ -120,7 +121,7 @@ def _judge(
         # What the format noted stands unless an earlier field is wrong too.
         limit = np.int64(flaw_field[i])
         field = 0
-        code = np.int64(0)
+        code: Any = np.int64(0)
         if limit > _ENTRY:
             code = _text_fault(entry_data, entry_start[i], np.int64(entry_size[i]))
             field = _ENTRY

@@ -89,7 +89,12 @@ class Place:
 
     def start_broker(self) -> None:
         arguments = ["embedded.broker", "--data-dir", str(self.folder / "kafka")]
-        arguments += ["--port", str(self.kafka_port), "--controller-port", str(self.controller_port)]
+        arguments += [
+            "--port",
+            str(self.kafka_port),
+            "--controller-port",
+            str(self.controller_port),
+        ]
         self._start("broker", arguments, {})
         wait(lambda: probes.broker(self.bootstrap).healthy, 40)
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,7 +29,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, store: str) -> Iterator[Plac
 
 def test_a_200_means_good_rows_in_the_log_and_bad_rows_in_the_dead_letters(place: Place, unique):
     bad = b'{"entry_id": "x", \xff}'
-    body = ndjson(*(entry(f"{unique}-{n}") for n in range(300)), bad, entry(f"{unique}-l", kind="x"))
+    body = ndjson(
+        *(entry(f"{unique}-{n}") for n in range(300)), bad, entry(f"{unique}-l", kind="x")
+    )
     answer = place.post(body)
     assert answer.status_code == 200
     receipt = answer.json()
@@ -153,7 +154,10 @@ def test_a_record_has_at_most_4096_rows(place: Place, unique):
     ],
 )  # fmt: skip
 def test_a_request_that_is_wrong_as_a_whole_is_refused_in_order(place, headers, body, status, code):
-    said = {"Authorization": f"Bearer {place.key}", "Content-Type": "application/x-ndjson"} | headers
+    said = {
+        "Authorization": f"Bearer {place.key}",
+        "Content-Type": "application/x-ndjson",
+    } | headers
     answer = place.http.post("/v1/entries", content=body, headers=said)
     assert answer.status_code == status
     (error,) = answer.json()["errors"]
@@ -215,9 +219,18 @@ def test_a_receipt_tells_what_became_of_it_and_only_to_its_sender(place: Place, 
     )
     client.close()
     told = place.get(path).json()
-    assert (told["state"], told["booked"], told["duplicates"], told["conflicts"]) == ("booked", 2, 1, 1)
+    assert (told["state"], told["booked"], told["duplicates"], told["conflicts"]) == (
+        "booked",
+        2,
+        1,
+        1,
+    )
     rows = place.get(f"{path}/rows").json()["data"]
-    assert [(r["index"], r["code"]) for r in rows] == [(2, "duplicate"), (3, "conflict"), (4, "not_json")]
+    assert [(r["index"], r["code"]) for r in rows] == [
+        (2, "duplicate"),
+        (3, "conflict"),
+        (4, "not_json"),
+    ]
     assert [r["index"] for r in place.get(f"{path}/rows", verdict="rejected").json()["data"]] == [4]
     csv = place.get(f"{path}/rows", verdict="conflict", format="csv").text
     assert csv.splitlines()[1].startswith("3,,conflict,")
@@ -230,7 +243,9 @@ def test_a_receipt_tells_what_became_of_it_and_only_to_its_sender(place: Place, 
 def test_rows_that_were_never_acknowledged_are_incomplete(place: Place):
     hexed = "ab" * 16
     client = connect(place.dsn)
-    client.command(f"INSERT INTO verdicts VALUES (unhex('{hexed}'), 2, 'duplicate', 'p1', 1, 0, 5, now64(3))")
+    client.command(
+        f"INSERT INTO verdicts VALUES (unhex('{hexed}'), 2, 'duplicate', 'p1', 1, 0, 5, now64(3))"
+    )
     client.close()
     assert place.get(f"/v1/receipts/{hexed}").json()["state"] == "incomplete"
     assert place.get(f"/v1/receipts/{hexed}", key=place.other_key).status_code == 404
@@ -264,13 +279,20 @@ def test_a_200_for_the_registry_classifies_the_next_entry(place: Place, unique):
         (row,) = place.rows(receipt["receipt_id"])
         assert (row["district"], row["sector"], row["classified_by"]) == (number, 1, 0x11)
         assert row["map_version"] == answer.json()["map_version"]
-    wrong = place.put_merchants([merchant | {"district_code": "500106"}, merchant | {"district_code": "1"}])
+    wrong = place.put_merchants(
+        [merchant | {"district_code": "500106"}, merchant | {"district_code": "1"}]
+    )
     assert wrong.status_code == 422
     assert [e["index"] for e in wrong.json()["errors"]] == [1]
     history = place.get("/v1/merchants", merchant_id=unique).json()["data"]
     assert [s["district_code"] for s in history] == ["500105"]
     assert place.put_merchants([], key=place.key).status_code == 403
-    assert place.get("/v1/merchants", platform_id="p1", merchant_id=unique, key=place.other_key).status_code == 403
+    assert (
+        place.get(
+            "/v1/merchants", platform_id="p1", merchant_id=unique, key=place.other_key
+        ).status_code
+        == 403
+    )
 
 
 def test_a_sender_that_stops_in_the_middle_blocks_nobody(place: Place, unique):
@@ -321,7 +343,9 @@ def test_without_kafka_it_is_503_and_afterwards_everything_goes_on(place: Place,
     place.start_broker()
     wait(place.is_ready, 15)
     receipts = {
-        place.post(ndjson(entry(f"{unique}-{n}")), Idempotency_Key=f"{unique}-{n}").json()["receipt_id"]
+        place.post(ndjson(entry(f"{unique}-{n}")), Idempotency_Key=f"{unique}-{n}").json()[
+            "receipt_id"
+        ]
         for n in range(6)
     }
     for receipt_id in receipts:

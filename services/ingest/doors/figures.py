@@ -113,7 +113,11 @@ class ReceiptFigures:
         except StoreAway as error:
             raise Refusal("unavailable", f"the store is away: {error}") from error
         data = [_row(*row) for row in found]
-        if known is not None and verdict in ("", "rejected") and len(known.errors) == known.rejected:
+        if (
+            known is not None
+            and verdict in ("", "rejected")
+            and len(known.errors) == known.rejected
+        ):
             # All are in the receipt: no need to wait until the store has them.
             data = [row for row in data if row["code"] in ("duplicate", "conflict")]
             data += msgspec.to_builtins(known.errors)
@@ -195,7 +199,9 @@ def _state(accepted: int, counts: Counts) -> dict[str, object]:
 
 def _incomplete(receipt_id: str, counts: Counts) -> dict[str, object]:
     """Never acknowledged: the sender has to send it again."""
-    return {"receipt_id": receipt_id, "accepted": None} | _state(-1, counts) | {"state": "incomplete"}
+    return (
+        {"receipt_id": receipt_id, "accepted": None} | _state(-1, counts) | {"state": "incomplete"}
+    )
 
 
 def _row(index: int, field: str, code: str) -> dict[str, Any]:

@@ -85,9 +85,7 @@ def envelope(request: HttpRequest, principal: Principal, today: date) -> Envelop
 class EntriesDoor:
     """Takes bodies, gives receipts. A repeated request gets the receipt it had."""
 
-    def __init__(
-        self, rounds: Rounds, known: Known, bodies: Bodies, pool: Executor
-    ) -> None:
+    def __init__(self, rounds: Rounds, known: Known, bodies: Bodies, pool: Executor) -> None:
         self._rounds, self._known, self._bodies, self._pool = rounds, known, bodies, pool
         self._in_work: dict[bytes, asyncio.Future[Receipt]] = {}
         self._keys_in_work: dict[str, bytes] = {}

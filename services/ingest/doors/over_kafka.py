@@ -6,22 +6,23 @@
     commit(offsets)                       # only then
 
 A crash between the last two reads the records again: the same receipt and row, so metrics knows
-them as delivered before.
+them as delivered before. For the same reason the door needs no group membership: it assigns itself
+every feed's partitions and commits under its group's name. A second ingest would do the work twice,
+and change nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import threading
 import time
 from collections.abc import Iterator
 
 import numpy as np
-from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
-from kafka.errors import CommitFailedError, KafkaError
+from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from services.ingest import telemetry
@@ -31,14 +32,13 @@ from services.ingest.judging import Chunk, Request, judge
 from services.ingest.publish import Publisher, Unavailable
 from services.ingest.receipts import feed_receipt
 from services.ingest.rounds import messages
-from yumai.broker.topics import FEED_PREFIX, FEED_SUFFIX, feed_platform
+from yumai.broker.topics import feed_platform
 from yumai.settings import Settings
 
 log = logging.getLogger("yumai.ingest")
 
 GROUP = "yumai-ingest-feeds"
-_PATTERN = f"^{re.escape(FEED_PREFIX)}.+{re.escape(FEED_SUFFIX)}$"
-_DISCOVER_MS = 2_000
+_DISCOVER_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
 _POLL_RECORDS = 20_000
 _SEGMENT = 1 << 20
@@ -89,12 +89,9 @@ class KafkaDoor(threading.Thread):
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             allow_auto_create_topics=False,
-            metadata_max_age_ms=_DISCOVER_MS,
             max_poll_records=_POLL_RECORDS,
             max_partition_fetch_bytes=8 * 1024 * 1024,
             fetch_max_wait_ms=100,
-            session_timeout_ms=int(self._settings.session_timeout * 1000),
-            heartbeat_interval_ms=int(self._settings.session_timeout * 1000 / 3),
             reconnect_backoff_max_ms=1_000,
             metrics_enabled=False,
         )
@@ -102,10 +99,26 @@ class KafkaDoor(threading.Thread):
     def _read(self) -> None:
         consumer = self._consumer()
         self._topic_ids.clear()
+        assigned: set[TopicPartition] = set()
+        looked = 0.0
+        under_way: _UnderWay | None = None
         try:
-            consumer.subscribe(pattern=_PATTERN, listener=_Forgets(self._topic_ids))
-            under_way: _UnderWay | None = None
             while not self._ending.is_set():
+                if time.monotonic() - looked > _DISCOVER_SECONDS:
+                    looked = time.monotonic()
+                    there = _feeds(consumer)
+                    if there != assigned:
+                        # Positions start at what is committed: nothing may be under way.
+                        if under_way is not None:
+                            self._settle(consumer, under_way)
+                            under_way = None
+                        consumer.assign(sorted(there))
+                        assigned = there
+                        self._know(consumer, assigned)
+                        log.info("feeds_assigned partitions=%d", len(assigned))
+                if not assigned:
+                    self._ending.wait(_DISCOVER_SECONDS / 4)
+                    continue
                 found = consumer.poll(timeout_ms=0 if under_way else 500)
                 chunk = self._judge(found) if found else None
                 # One lot is on its way to Kafka while the next is judged; never more, in order.
@@ -117,11 +130,23 @@ class KafkaDoor(threading.Thread):
         finally:
             consumer.close(autocommit=False)
 
+    def _know(self, consumer: KafkaConsumer, assigned: set[TopicPartition]) -> None:
+        """Which receipts there are, so that they can be shown to their platform."""
+        self._topic_ids.clear()
+        ends = consumer.end_offsets(list(assigned))
+        for partition, end in ends.items():
+            topic_id = self._topic_id(partition.topic)
+            for offset in range(0, end + 1, _SEGMENT):
+                receipt = feed_receipt(partition.topic, topic_id, partition.partition, offset)
+                self._receipts[receipt.hex()] = feed_platform(partition.topic) or ""
+
     def _judge(self, found) -> tuple[Chunk, int]:
         """All records of a poll as one chunk."""
         epoch = self._publisher.epoch
         assert epoch is not None
-        requests = [r for partition, records in found.items() for r in self._requests(partition, records)]
+        requests = [
+            r for partition, records in found.items() for r in self._requests(partition, records)
+        ]
         chunk = judge(requests, self._index, epoch.partitions, time.time_ns() // 1_000_000)
         return chunk, epoch.epoch
 
@@ -134,7 +159,9 @@ class KafkaDoor(threading.Thread):
             segment = records[begin].offset // _SEGMENT
             stop = len(records)
             if records[-1].offset // _SEGMENT != segment:
-                stop = next(i for i in range(begin, stop) if records[i].offset // _SEGMENT != segment)
+                stop = next(
+                    i for i in range(begin, stop) if records[i].offset // _SEGMENT != segment
+                )
             part = records[begin:stop] if begin or stop < len(records) else records
             receipt = feed_receipt(partition.topic, topic_id, partition.partition, part[0].offset)
             self._receipts[receipt.hex()] = platform
@@ -155,7 +182,9 @@ class KafkaDoor(threading.Thread):
 
     def _topic_id(self, topic: str) -> str:
         if topic not in self._topic_ids:
-            admin = KafkaAdminClient(bootstrap_servers=self._settings.kafka_bootstrap)
+            admin = KafkaAdminClient(
+                bootstrap_servers=self._settings.kafka_bootstrap, reconnect_backoff_max_ms=1_000
+            )
             try:
                 (described,) = admin.describe_topics([topic])
                 self._topic_ids[topic] = str(described["topic_id"])
@@ -194,11 +223,7 @@ class KafkaDoor(threading.Thread):
         for outcome in under_way.chunk.outcomes:
             telemetry.ENTRIES.labels("kafka", "kafka", "accepted").inc(outcome.accepted)
             telemetry.ENTRIES.labels("kafka", "kafka", "rejected").inc(outcome.rejected)
-        try:
-            consumer.commit(under_way.ends, timeout_ms=10_000)
-        except CommitFailedError as error:
-            # The partitions have moved on: whoever has them now reads these records again.
-            log.warning("feeds_moved %s", error)
+        consumer.commit(under_way.ends, timeout_ms=10_000)
 
 
 class _UnderWay:
@@ -206,17 +231,14 @@ class _UnderWay:
         self.chunk, self.epoch, self.ends, self.sent = chunk, epoch, ends, sent
 
 
-class _Forgets(ConsumerRebalanceListener):
-    """A topic may have been made anew since its id was asked for."""
-
-    def __init__(self, topic_ids: dict[str, str]) -> None:
-        self._topic_ids = topic_ids
-
-    def on_partitions_revoked(self, revoked) -> None:
-        self._topic_ids.clear()
-
-    def on_partitions_assigned(self, assigned) -> None:
-        self._topic_ids.clear()
+def _feeds(consumer: KafkaConsumer) -> set[TopicPartition]:
+    """Partitions of every feed that there is now."""
+    return {
+        TopicPartition(topic, number)
+        for topic in consumer.topics()
+        if feed_platform(topic) is not None
+        for number in consumer.partitions_for_topic(topic) or ()
+    }
 
 
 def _trace(record) -> str | None:

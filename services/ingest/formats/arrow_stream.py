@@ -34,7 +34,9 @@ def read(body: bytes) -> Columns | None:
                 batches.append(batch)
         at = source.tell()
     except (pa.ArrowException, OSError, ValueError, EOFError, MemoryError) as error:
-        raise BodyRefused("body_undecodable", None, f"not an Arrow stream: {str(error)[:200]}") from error
+        raise BodyRefused(
+            "body_undecodable", None, f"not an Arrow stream: {str(error)[:200]}"
+        ) from error
     # Streams of before Arrow 0.15 have no continuation marker, and another end.
     end = _END if body.startswith(_END[:4]) else _END_OLD
     if body[at - len(end) : at] != end:

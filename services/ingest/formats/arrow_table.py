@@ -171,7 +171,9 @@ def _text(array: pa.Array) -> Text:
     size = np.diff(bounds).astype(np.int32)
     if array.null_count:
         size[array.is_null().to_numpy(zero_copy_only=False)] = NULL
-    body = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
+    body = (
+        np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
+    )
     return Text(body, start, size)
 
 
@@ -187,7 +189,9 @@ def _damaged_text(name: str, array: pa.Array) -> np.ndarray | None:
         raise broken
     try:
         array.validate()
-        array.view(pa.binary() if pa.types.is_string(kind) else pa.large_binary()).validate(full=True)
+        array.view(pa.binary() if pa.types.is_string(kind) else pa.large_binary()).validate(
+            full=True
+        )
     except pa.ArrowException:
         raise broken from None
     return not_utf8(_text(array))
@@ -230,9 +234,7 @@ def _integers(name: str, array: pa.Array | None, rows: int, flaw) -> tuple[np.nd
     return values.to_numpy(zero_copy_only=False), null
 
 
-def _tags(
-    array: pa.Array | None, rows: int, flaw_field: np.ndarray, flaw_code: np.ndarray
-) -> Text:
+def _tags(array: pa.Array | None, rows: int, flaw_field: np.ndarray, flaw_code: np.ndarray) -> Text:
     if array is None or pa.types.is_null(array.type) or array.null_count == rows:
         return Text.nulls(rows)
     tags = TagReader(rows, flaw_field, flaw_code)

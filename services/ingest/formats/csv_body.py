@@ -55,8 +55,8 @@ def read(body: bytes) -> tuple[Columns | None, str]:
         return None, header
     data = _undouble(data, starts, sizes, doubled, rows)
     flaw_field, flaw_code = empty_flaws(rows)
-    for number, code in _STATE_CODES.items():
-        mask = state[:rows] == number
+    for which, code in _STATE_CODES.items():
+        mask = state[:rows] == which
         flaw_field[mask], flaw_code[mask] = 0, CODE[code]
 
     def flaw(name: str, mask: np.ndarray, code: str) -> None:

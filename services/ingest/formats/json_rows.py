@@ -7,7 +7,16 @@ import re
 import msgspec
 import numpy as np
 
-from services.ingest.columns import CHANNELS, CODE, FIELDS, NUMBER, REQUIRED, Columns, Text, empty_flaws
+from services.ingest.columns import (
+    CHANNELS,
+    CODE,
+    FIELDS,
+    NUMBER,
+    REQUIRED,
+    Columns,
+    Text,
+    empty_flaws,
+)
 from services.ingest.formats import json_scan
 from services.ingest.formats.json_scan import MISSING, NUMBERS, SAID, UNREADABLE_TIME
 from services.ingest.formats.tags import TagReader
@@ -38,7 +47,9 @@ def read(data: np.ndarray, start: np.ndarray, end: np.ndarray) -> Columns:
     unknown: dict[int, str] = {}
     slow = np.flatnonzero(pace)
     if len(slow):
-        reader = _SlowReader(len(data), starts, sizes, numbers, state, flaw_field, flaw_code, unknown)
+        reader = _SlowReader(
+            len(data), starts, sizes, numbers, state, flaw_field, flaw_code, unknown
+        )
         for row in slow.tolist():
             reader.read(row, data[start[row] : end[row]].tobytes())
         if reader.extra:

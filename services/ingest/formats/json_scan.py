@@ -55,7 +55,7 @@ def _is_key(data, at, size, f):
     begin = _BOUNDS[f]
     if _BOUNDS[f + 1] - begin != size:
         return False
-    for k in range(size):
+    for k in range(size):  # noqa: SIM110
         if data[at + k] != _KEYS[begin + k]:
             return False
     return True
@@ -155,7 +155,7 @@ def scan(data, row_start, row_end, starts, sizes, numbers, number_state, pace):
                 break
             c = data[p]
             if c == 34:
-                if f == _AMOUNT or f == _SUBSIDY or f == _TAGS:
+                if f == _AMOUNT or f == _SUBSIDY or f == _TAGS:  # noqa: SIM109
                     break
                 begin = p + 1
                 p = _text_end(data, begin, end)

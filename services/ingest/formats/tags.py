@@ -29,7 +29,7 @@ def normalised(tags: Sequence[object]) -> tuple[str | None, bytes | None]:
         if not tag or min(tag) < " ":
             return "invalid_value", None
     try:
-        return None, "\x1f".join(sorted(tags)).encode()  # type: ignore[type-var]
+        return None, "\x1f".join(sorted(tags)).encode()  # type: ignore[type-var,arg-type]
     except UnicodeEncodeError:
         return "invalid_value", None
 

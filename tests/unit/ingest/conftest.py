@@ -49,7 +49,10 @@ def judge_body(
     assert len(dead) == outcome.rejected
     errors = [(e.index, e.field, e.code) for e in outcome.errors]
     return Result(
-        outcome.received, errors, sorted(rows, key=lambda r: r["row"]), sorted(dead, key=lambda d: d["row"])
+        outcome.received,
+        errors,
+        sorted(rows, key=lambda r: r["row"]),
+        sorted(dead, key=lambda d: d["row"]),
     )
 
 

@@ -79,7 +79,9 @@ def test_a_column_that_cannot_be_read_refuses_the_body(said, code, judged, as_ar
 
 
 @pytest.mark.parametrize("name", ["arrow", "parquet"])
-def test_a_dead_letter_is_the_row_as_a_stream_of_the_senders_schema(name, judged, encoded, as_arrow):
+def test_a_dead_letter_is_the_row_as_a_stream_of_the_senders_schema(
+    name, judged, encoded, as_arrow
+):
     table = columns(
         kind=pa.array(["sale", "x"]).dictionary_encode(), scene_tags=pa.array([["a"], ["b", "c"]])
     ).replace_schema_metadata({"made": "by us"})
@@ -101,7 +103,18 @@ def test_a_dead_letter_is_the_row_as_a_stream_of_the_senders_schema(name, judged
 def test_invalid_utf8_in_a_column_is_a_bad_row(judged, as_arrow):
     damaged = pa.array([b"a\xff", b"b"]).view(pa.string())
     for field in ("entry_id", "kind"):
-        result = judged("arrow", as_arrow(columns(**{field: damaged if field == "entry_id" else pa.array([b"sale\xff", b"sale"]).view(pa.string())})))
+        result = judged(
+            "arrow",
+            as_arrow(
+                columns(
+                    **{
+                        field: damaged
+                        if field == "entry_id"
+                        else pa.array([b"sale\xff", b"sale"]).view(pa.string())
+                    }
+                )
+            ),
+        )
         assert result.errors == [(0, field, "not_utf8")]
         assert len(result.rows) == 1
 
@@ -117,7 +130,9 @@ def test_a_body_cut_anywhere_is_refused(judged, as_arrow):
                 judged(name, whole[:cut])
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.data())
 def test_damaged_bytes_are_refused_or_read_and_nothing_else(judged, as_arrow, data):
     sink = io.BytesIO()

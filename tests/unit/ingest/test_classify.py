@@ -45,7 +45,12 @@ def test_a_span_without_class_leaves_the_sector_to_the_entry(judged, encoded, en
 
 
 def test_industry_goes_before_mcc_where_it_maps(judged, encoded, entry):
-    assert one(judged, encoded, index_of(Span("500103", ALWAYS, industry="R8610", mcc="5812")), entry())[1] == S04
+    assert (
+        one(
+            judged, encoded, index_of(Span("500103", ALWAYS, industry="R8610", mcc="5812")), entry()
+        )[1]
+        == S04
+    )
     unmapped = index_of(Span("500103", ALWAYS, industry="A01", mcc="5812"))
     assert one(judged, encoded, unmapped, entry())[1:] == (S01, 1, 1)
     alone = index_of(Span("500103", ALWAYS, industry="A01"))
@@ -95,7 +100,11 @@ def test_the_span_of_the_shanghai_date_of_occurrence_counts(judged, encoded, ent
     index = index_of(
         Span("500103", date(2025, 1, 1), date(2026, 1, 31)), Span("500106", date(2026, 2, 1))
     )
-    at = {"2026-01-31T15:59:59.999Z": 500103, "2026-01-31T16:00:00Z": 500106, "2024-12-31T15:59:59Z": 0}
+    at = {
+        "2026-01-31T15:59:59.999Z": 500103,
+        "2026-01-31T16:00:00Z": 500106,
+        "2024-12-31T15:59:59Z": 0,
+    }
     for when, district in at.items():
         assert one(judged, encoded, index, entry(occurred_at=when))[0] == district
 
@@ -125,10 +134,14 @@ def spans(draw):
     )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     st.lists(st.tuples(st.sampled_from("abcdef"), spans()), max_size=12),
-    st.lists(st.tuples(st.sampled_from("abcdefg"), days, st.integers(0, 86_399)), min_size=1, max_size=8),
+    st.lists(
+        st.tuples(st.sampled_from("abcdefg"), days, st.integers(0, 86_399)), min_size=1, max_size=8
+    ),
 )
 def test_the_index_answers_as_the_history_read_by_hand(judged, encoded, entry, puts, asked):
     index = MerchantIndex(16)
@@ -138,7 +151,9 @@ def test_the_index_answers_as_the_history_read_by_hand(judged, encoded, entry, p
         index.put("p1", merchant, histories[merchant])
     rows, expected = [], []
     for merchant, day, second in asked:
-        at = datetime(day.year, day.month, day.day, tzinfo=SHANGHAI_OFFSET) + timedelta(seconds=second)
+        at = datetime(day.year, day.month, day.day, tzinfo=SHANGHAI_OFFSET) + timedelta(
+            seconds=second
+        )
         rows.append(entry(merchant_id=merchant, occurred_at=at.isoformat(), mcc="0742"))
         span = span_on(histories.get(merchant, ()), day)
         ms = int(at.astimezone(UTC).timestamp()) * 1000
@@ -153,7 +168,11 @@ def test_many_merchants_and_many_replacements_are_all_found(judged, encoded, ent
     index = MerchantIndex(16)
     for code in ("500103", "500106"):
         for number in range(300):
-            index.put("p1", f"m{number}", (Span("500104", date(2020, 1, 1), date(2021, 1, 1)), Span(code, date(2022, 1, 1))))
+            index.put(
+                "p1",
+                f"m{number}",
+                (Span("500104", date(2020, 1, 1), date(2021, 1, 1)), Span(code, date(2022, 1, 1))),
+            )
     rows = [entry(entry_id=str(n), merchant_id=f"m{n}") for n in range(300)]
     result = judged("ndjson", encoded("ndjson", rows), index=index)
     assert {r["district"] for r in result.rows} == {500106}

@@ -41,7 +41,9 @@ entries = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(entries, min_size=1, max_size=4))
 def test_an_entry_has_one_id_and_one_content_in_every_format(judged, encoded, rows):
     seen = set()
@@ -81,7 +83,9 @@ def test_content_differs_wherever_a_field_does(judged, encoded, entry):
     assert len({row["content"] for row in result.rows}) == len(rows)
 
 
-def test_absent_null_and_empty_and_another_order_of_tags_are_the_same_content(judged, encoded, entry):
+def test_absent_null_and_empty_and_another_order_of_tags_are_the_same_content(
+    judged, encoded, entry
+):
     rows = [
         entry(),
         entry(refers_to=None, mcc=None, scene_tags=None, subsidy_fen=None, channel=None),

@@ -34,7 +34,9 @@ def body(*lines: str, end: str = "\n") -> bytes:
 )
 def test_a_broken_line_spoils_only_itself(line, field, code, judged):
     for end in ("\n", "\r\n"):
-        result = judged("csv", body(GOOD.format("a"), line, GOOD.format("b"), GOOD.format('"c"'), end=end))
+        result = judged(
+            "csv", body(GOOD.format("a"), line, GOOD.format("b"), GOOD.format('"c"'), end=end)
+        )
         assert result.errors == [(1, field, code)]
         assert [row["row"] for row in result.rows] == [0, 2, 3]
         assert [d["bytes"] for d in result.dead] == [line.encode()]
@@ -55,7 +57,13 @@ def test_a_quoted_line_break_is_one_row_and_counts_as_one(judged):
 
 
 def test_invalid_utf8_is_a_bad_row(judged):
-    sent = body(GOOD.format("a")) + b"\n\xff" + GOOD.format("b").encode() + b"\n" + GOOD.format("c").encode()
+    sent = (
+        body(GOOD.format("a"))
+        + b"\n\xff"
+        + GOOD.format("b").encode()
+        + b"\n"
+        + GOOD.format("c").encode()
+    )
     result = judged("csv", sent)
     assert result.errors == [(1, None, "not_utf8")]
     assert result.received == 3
@@ -96,7 +104,9 @@ def test_tags_are_a_json_array_or_texts_with_separators(tags, judged):
 fields = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=8)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(st.tuples(fields, fields), max_size=6), st.booleans())
 def test_records_are_cut_as_the_csv_module_cuts_them(judged, made, quote_all):
     """What the module writes is read again, field by field, and no record runs into the next."""

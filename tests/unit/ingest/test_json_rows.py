@@ -85,7 +85,19 @@ def test_nothing_sent_is_nothing_received(body, judged):
 
 @pytest.mark.parametrize(
     "body",
-    [b"[{}", b"[{},]", b"5", b'"a"', b"null", b"{", b'{"a":1', b"[1}", b"[] []", b"[" * 10**6, b"\x00"],
+    [
+        b"[{}",
+        b"[{},]",
+        b"5",
+        b'"a"',
+        b"null",
+        b"{",
+        b'{"a":1',
+        b"[1}",
+        b"[] []",
+        b"[" * 10**6,
+        b"\x00",
+    ],
 )
 def test_a_body_that_is_no_json_as_a_whole_is_refused_as_a_whole(body, judged):
     with pytest.raises(BodyRefused) as refused:
@@ -95,7 +107,9 @@ def test_a_body_that_is_no_json_as_a_whole_is_refused_as_a_whole(body, judged):
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=4,
 )
 plausible = {
@@ -111,7 +125,9 @@ plausible = {
 rows = st.fixed_dictionaries(
     {}, optional={name: plausible.get(name, st.text(max_size=6)) | json_values for name in FIELDS}
 )
-written = st.tuples(rows, st.booleans(), st.sampled_from([(", ", ": "), (",", ":"), (" , ", "\t: ")]))
+written = st.tuples(
+    rows, st.booleans(), st.sampled_from([(", ", ": "), (",", ":"), (" , ", "\t: ")])
+)
 
 
 def snapshot(columns):
@@ -137,7 +153,9 @@ def snapshot(columns):
 @given(st.lists(written, max_size=6))
 def test_the_quick_reading_says_what_the_slow_one_says(monkeypatch, made):
     lines = [
-        json.dumps(row, ensure_ascii=ascii_only, separators=separators).encode("utf-8", "surrogatepass")
+        json.dumps(row, ensure_ascii=ascii_only, separators=separators).encode(
+            "utf-8", "surrogatepass"
+        )
         for row, ascii_only, separators in made
     ]
     body = b"\n".join(lines)
@@ -152,7 +170,9 @@ def test_the_quick_reading_says_what_the_slow_one_says(monkeypatch, made):
     assert quick == slow
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_reading(judged, body):
     for name in ("ndjson", "json", "csv"):

@@ -30,7 +30,9 @@ def test_a_span_that_ends_before_it_begins_is_refused():
 DAY = date(2024, 1, 1)
 made = st.builds(
     lambda begin, length, code: Span(
-        code, DAY + timedelta(days=begin), None if length is None else DAY + timedelta(days=begin + length)
+        code,
+        DAY + timedelta(days=begin),
+        None if length is None else DAY + timedelta(days=begin + length),
     ),
     st.integers(0, 40),
     st.none() | st.integers(0, 20),

@@ -138,7 +138,9 @@ def test_an_instant_is_kept_to_the_millisecond(text, ms, judged, encoded, entry)
         assert [row["occurred_at"] for row in result.rows] == [ms]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     st.datetimes(datetime(2021, 8, 1), datetime(2026, 6, 1)),
     st.integers(-23 * 60 - 59, 23 * 60 + 59),
@@ -165,6 +167,9 @@ def test_epoch_milliseconds_are_an_instant_in_every_format(judged, encoded, entr
 
 def test_five_years_before_a_29_february_is_the_28(judged, encoded, entry):
     now_ms = int(datetime(2028, 2, 29, 12, tzinfo=UTC).timestamp() * 1000)
-    rows = [entry(occurred_at="2023-02-28T12:00:00Z"), entry(occurred_at="2023-02-28T11:59:59.999Z")]
+    rows = [
+        entry(occurred_at="2023-02-28T12:00:00Z"),
+        entry(occurred_at="2023-02-28T11:59:59.999Z"),
+    ]
     result = judged("json", encoded("json", rows), now_ms=now_ms)
     assert result.errors == [(1, "occurred_at", "too_old")]
