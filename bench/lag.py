@@ -1,0 +1,106 @@
+"""How far behind the cells are, read from `commits.v1`: a message a flush, which costs the system nothing.
+
+The lag is end minus announced, as in `yumai status`. After a restart an open block is read again, so
+entries are no measure of progress, but offsets are.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from kafka import KafkaConsumer, TopicPartition
+
+from contracts.commits import codec
+from yumai.broker.topics import COMMITS, ENTRIES
+from yumai.store.client import connect
+
+Points = list[tuple[float, float]]
+"""(monotonic seconds, share done from 0 to 1), both ascending."""
+
+
+@dataclass
+class Slope:
+    """The straight part of a drain, from 90 % of the lag to 10 %."""
+
+    since: float
+    until: float
+
+    @property
+    def seconds(self) -> float:
+        return max(self.until - self.since, 1e-6)
+
+    def rate(self, entries: int) -> float:
+        return 0.8 * entries / self.seconds
+
+
+def slope(points: Points) -> Slope:
+    return Slope(_reached(points, 0.1), _reached(points, 0.9))
+
+
+def _reached(points: Points, share: float) -> float:
+    """When so much was done, straight between two points."""
+    (before, had) = points[0]
+    for at, done in points:
+        if done >= share:
+            return at if done <= had else before + (at - before) * (share - had) / (done - had)
+        before, had = at, done
+    return points[-1][0]
+
+
+@dataclass
+class Backlog:
+    """What waits in `entries.v1`; followed until it is announced."""
+
+    bootstrap: str
+    dsn: str
+    ends: dict[int, int] = field(default_factory=dict)
+    starts: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._consumer = KafkaConsumer(bootstrap_servers=self.bootstrap, enable_auto_commit=False)
+        commits = TopicPartition(COMMITS.name, 0)
+        self._consumer.assign([commits])
+        self._consumer.seek_to_end(commits)
+        self._consumer.position(commits)  # from here on, not from the first poll
+        self.ends = self._ends()
+        self.starts = dict.fromkeys(self.ends, 0) | self._announced()
+        self._done = dict(self.starts)
+
+    def _ends(self) -> dict[int, int]:
+        parts = [TopicPartition(ENTRIES.name, n) for n in range(ENTRIES.partitions)]
+        return {tp.partition: end for tp, end in self._consumer.end_offsets(parts).items()}
+
+    def _announced(self) -> dict[int, int]:
+        client = connect(self.dsn)
+        try:
+            sql = "SELECT part, max(last_offset) + 1 FROM blocks GROUP BY part"
+            return {int(part): int(end) for part, end in client.query(sql).result_rows}
+        finally:
+            client.close()
+
+    @property
+    def records(self) -> int:
+        return sum(max(end - self.starts[part], 0) for part, end in self.ends.items())
+
+    def drain(self, seconds: float) -> Points:
+        """Waits until all of it can be queried. Raises TimeoutError."""
+        points: Points = [(time.monotonic(), 0.0)]
+        total = self.records
+        deadline = time.monotonic() + seconds
+        while total and points[-1][1] < 1.0:
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"{(1 - points[-1][1]):.0%} of {total:,} records not booked after {seconds:.0f} s"
+                )
+            for records in self._consumer.poll(timeout_ms=200).values():
+                for record in records:
+                    commit = codec.decode(record.value)
+                    known = self._done.get(commit.partition, 0)
+                    self._done[commit.partition] = max(known, commit.last_offset + 1)
+                left = sum(max(end - self._done[part], 0) for part, end in self.ends.items())
+                points.append((time.monotonic(), 1 - left / total))
+        return points
+
+    def close(self) -> None:
+        self._consumer.close()
