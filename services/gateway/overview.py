@@ -39,7 +39,8 @@ PAST_YEARS = 3
 PAST_SECONDS = 300.0
 """Past years change seldom."""
 SHARE_OF_TIME = 10
-"""A reading is used again for ten times as long as it took."""
+MOST_SECONDS = 2.5
+"""A reading is used again for ten times as long as it took, but never for longer than this."""
 
 
 @dataclass
@@ -58,9 +59,12 @@ class Overviews:
 
     async def of(self, principal: Principal) -> dict[str, Any]:
         scope = (principal.role, principal.code)
-        return await self._once(scope, 1.0, lambda: self._read(principal))
+        return await self._once(scope, None, lambda: self._read(principal))
 
-    async def _once(self, key: Any, seconds: float, read: Callable[[], Awaitable[Any]]) -> Any:
+    async def _once(
+        self, key: Any, seconds: float | None, read: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        """`seconds` to keep it; None: by how long it took."""
         async with self._locks.setdefault(key, asyncio.Lock()):
             kept = self._kept.get(key)
             begun = time.monotonic()
@@ -68,7 +72,9 @@ class Overviews:
                 return kept.value
             value = await read()
             now = time.monotonic()
-            self._kept[key] = _Kept(now + max(seconds, (now - begun) * SHARE_OF_TIME), value)
+            if seconds is None:
+                seconds = min(max(1.0, (now - begun) * SHARE_OF_TIME), MOST_SECONDS)
+            self._kept[key] = _Kept(now + seconds, value)
             return value
 
     async def _read(self, principal: Principal) -> dict[str, Any]:

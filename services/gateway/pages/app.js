@@ -11,14 +11,17 @@ const AFTER_EVENT_MS = 1_500; // at most so often while events come
 const RETRY_MS = 3_000;
 const RATE_MS = 10_000;
 const BEHIND_SECONDS = 120;
+const HIDDEN_MS = 60_000;
 const THEMES = ["auto", "light", "dark"];
 
 const board = new Board();
 let token = null;
 let unfollow = null;
 let timer = 0;
+let hidden = 0;
 let reading = false;
 let readAt = 0;
+let newest = 0; // instant of the newest event
 let stream = "starting";
 let trouble = null; // {why, since}
 let booked = []; // [instant, entries] of the last seconds
@@ -110,7 +113,8 @@ async function refresh() {
     document.body.dataset.state = "ready";
     board.draw(overview);
     who();
-    next(REFRESH_MS);
+    // Read before the newest commit (answers are kept a moment): once more.
+    next(Date.parse(overview.meta.generated_at) < newest ? AFTER_EVENT_MS : REFRESH_MS);
   } catch (error) {
     if (error instanceof Refused && (error.status === 401 || error.status === 403)) return leave("token_refused");
     const why = !(error instanceof Refused) ? "why_network" : error.status === 503 ? "why_store" : "why_server";
@@ -147,6 +151,7 @@ async function unfold() {
 
 function happened(kind, data) {
   const now = Date.now();
+  newest = Math.max(newest, data.committed_at ?? data.at ?? 0);
   if (kind === "cells") {
     booked.push([now, data.entries]);
     board.map?.pulse(data.district);
@@ -169,6 +174,13 @@ function enter(given) {
   $("board").hidden = false;
   $("leave").hidden = false;
   document.body.dataset.state = "loading";
+  listen();
+  refresh();
+}
+
+// A browser opens six connections to a server at most: a page that nobody sees holds none.
+function listen() {
+  if (unfollow || !token) return;
   unfollow = follow(token, {
     event: happened,
     state: (state) => {
@@ -178,13 +190,16 @@ function enter(given) {
       showLink();
     },
   });
-  refresh();
+}
+
+function hush() {
+  unfollow?.();
+  unfollow = null;
 }
 
 function leave(why) {
   clearTimeout(timer);
-  unfollow?.();
-  unfollow = null;
+  hush();
   dropToken();
   if (board.overview) return location.reload(); // nothing of another's figures stays in the page
   token = null;
@@ -214,7 +229,17 @@ addEventListener("keydown", (event) => {
 });
 addEventListener("online", () => token && next(0));
 addEventListener("hashchange", () => takeToken() && location.reload());
-document.addEventListener("visibilitychange", () => !document.hidden && token && next(0));
+addEventListener("pagehide", hush);
+addEventListener("pageshow", (event) => event.persisted && token && (listen(), next(0)));
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(hidden);
+  if (document.hidden) {
+    hidden = setTimeout(hush, HIDDEN_MS);
+  } else if (token) {
+    listen();
+    next(0);
+  }
+});
 
 await loadWords();
 tell();
