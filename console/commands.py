@@ -34,6 +34,7 @@ COMMANDS = {
     "audit": "console.books",
     "receipts": "console.books",
     "dead-letters": "console.books",
+    "housekeeping": "console.housekeeping",
 }
 
 

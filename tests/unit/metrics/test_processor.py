@@ -42,7 +42,9 @@ def receipt_bytes(number: int) -> bytes:
     return number.to_bytes(8, "little") * 2
 
 
-def record(offset: int, rows: list[Row], *, epoch: int = 1, recorded_on: str | None = None) -> Record:
+def record(
+    offset: int, rows: list[Row], *, epoch: int = 1, recorded_on: str | None = None
+) -> Record:
     receipts = sorted({receipt_bytes(r.receipt) for r in rows})
     platforms = sorted({r.platform for r in rows})
     batch = pa.RecordBatch.from_arrays(
@@ -251,7 +253,9 @@ def test_a_conflicts_dead_letter_holds_the_bytes_that_came() -> None:
     store = Store()
     worker = store.worker()
     store.write(
-        _process(worker, record(0, [Row(1, 5, 1, 0)]), record(1, [Row(2, 5, 2, 0), Row(1, 6, 2, 1)]))
+        _process(
+            worker, record(0, [Row(1, 5, 1, 0)]), record(1, [Row(2, 5, 2, 0), Row(1, 6, 2, 1)])
+        )
     )
     assert store.letters == {(receipt_bytes(2), 1): b"bytes of 1/1"}
 
@@ -261,7 +265,8 @@ def test_a_foreign_record_rests_in_the_dead_letters_and_the_log_goes_on() -> Non
     foreign = Record(0, 0, T0, {}, b"hello")
     round_ = _process(worker, foreign, record(1, [Row(1, 1, 1, 0)]))
     assert [(f.offset, f.value) for f in round_.foreign] == [(0, b"hello")]
-    assert round_.ledger.rows == 1 and worker.states[0].next_offset == 2
+    assert round_.ledger.rows == 1
+    assert worker.states[0].next_offset == 2
 
 
 @pytest.mark.parametrize(
