@@ -50,7 +50,8 @@ async def read_alerts(
     states: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Newest year first, the furthest behind first."""
-    terms, parameters = ["1"], {}
+    terms = ["1"]
+    parameters: dict[str, Any] = {}
     if year is not None:
         terms.append("year = {year:UInt16}")
         parameters["year"] = year

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 
@@ -13,6 +12,7 @@ from aiokafka.errors import KafkaError
 
 from contracts.alerts import codec as alerts_codec
 from contracts.commits import codec as commits_codec
+from yumai.broker.consumers import let_go
 from yumai.broker.topics import ALERTS, COMMITS
 
 log = logging.getLogger("yumai.gateway")
@@ -67,7 +67,7 @@ class Follower:
                 self.problem = f"Kafka: {str(error) or type(error).__name__}"[:200]
                 log.warning("following waits: %s", self.problem)
             finally:
-                await _stopped(consumer)
+                await let_go(consumer, RETRY_SECONDS)
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _place(self, consumer: AIOKafkaConsumer) -> None:
@@ -110,9 +110,3 @@ class Follower:
                 self._learned(commits_codec.decode(record.value))
         except (msgspec.DecodeError, ValueError) as error:
             log.error("%s offset %d can't be read: %s", tp.topic, record.offset, error)
-
-
-async def _stopped(consumer: AIOKafkaConsumer) -> None:
-    with contextlib.suppress(KafkaError, OSError, TimeoutError):
-        async with asyncio.timeout(RETRY_SECONDS):
-            await consumer.stop()

@@ -77,7 +77,7 @@ def cells_events(
         known["net_fen"] += net_fen
         known["entries"] += entries
     id_ = f"{commit.epoch}-{commit.partition}-{commit.last_offset}"
-    about = {
+    about: dict[str, Any] = {
         "through": commit.through,
         "committed_at": commit.committed_at,
         "recorded_from": commit.recorded_from,

@@ -144,7 +144,7 @@ class Overviews:
 
     async def _shares(self, year: int) -> dict[str, np.ndarray] | None:
         query = daily_services(date(year - PAST_YEARS, 1, 1), date(year - 1, 12, 31))
-        rows = await self._store.rows(query)
+        rows = [(int(n), day, int(fen)) for n, day, fen in await self._store.rows(query)]
         return await asyncio.to_thread(lambda: panel.shares(panel.daily(rows), year))
 
 

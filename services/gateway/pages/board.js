@@ -55,7 +55,8 @@ export class Board {
     this.largest = Math.max(1, ...data.districts.map((d) => d.attained_fen));
     const kind = this.showsVolume ? "volume" : "pace";
     $("map-title").textContent = t(`map_title_${kind}`);
-    const linear = meta.profile === "linear" && !this.showsVolume ? ` ${t("linear")}` : "";
+    const judged = data.districts.some((d) => d.pace !== null);
+    const linear = meta.profile === "linear" && judged ? ` ${t("linear")}` : "";
     $("map-about").textContent = t(`map_about_${kind}`, { year: meta.year, at: dayAndTime(meta.at) }) + linear;
     this.#legend();
     this.#paint();
