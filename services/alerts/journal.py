@@ -14,10 +14,12 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from contracts.alerts import codec as alerts_codec
 from contracts.targets import codec as targets_codec
 from services.alerts.lifecycle import Alerts, applied
+from yumai.broker.consumers import let_go
 from yumai.broker.topics import ALERTS, MESSAGE_MAX_BYTES, TARGETS
 
 log = logging.getLogger("yumai.alerts")
 
+STOP_SECONDS = 1.0
 PARTITIONS = (TopicPartition(TARGETS.name, 0), TopicPartition(ALERTS.name, 0))
 _Targets = dict[int, dict[str, int]]
 
@@ -55,7 +57,7 @@ class Journal:
     async def close(self) -> None:
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
-            await consumer.stop()
+            await let_go(consumer, STOP_SECONDS)
 
     async def catch_up(self) -> set[str]:
         """Reads to where the topics end now; districts whose target changed."""
