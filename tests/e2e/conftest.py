@@ -1,5 +1,6 @@
 """One Yumai a module, on ports that tests alone use."""
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ PORT_BASES = range(int(os.environ.get("YUMAI_E2E_PORT_BASE", "9300")), 9900, 100
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "chaos: kills processes at random")
+    # A client whose broker is killed has much to say.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
 def _free(port: int) -> bool:

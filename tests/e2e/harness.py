@@ -31,6 +31,8 @@ import zstandard
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from console.simulate.formats import MEDIA_TYPES
+from console.state import State
+from console.status import processes as listed_processes
 from tests import recount as recounting
 from tests.recount import Cell, Expected, Recount
 
@@ -172,6 +174,10 @@ class Yumai:
     def processes(self) -> dict[str, dict[str, Any]]:
         return {process["name"]: process for process in self.status()["processes"]}
 
+    def listed(self) -> list[dict[str, Any]]:
+        """As `status` has them, without the time that a command takes to start."""
+        return listed_processes(State(self.state).read_up() or {})
+
     def children(self) -> dict[str, int]:
         """Name -> pid of everything that `up` runs, also what `status` does not list."""
         written = json.loads((self.state / "run" / "up.json").read_text())
@@ -179,7 +185,7 @@ class Yumai:
 
     def kill(self, name: str) -> int:
         """`kill -9` of the process that `status` names. Returns its pid."""
-        pid = self.children()[name]
+        pid = until(lambda: self.children().get(name), 30, f"{name} runs")
         os.kill(pid, signal.SIGKILL)
         return pid
 
@@ -270,7 +276,7 @@ class Yumai:
             consumer.close()
 
     def works(self, seconds: float) -> float:
-        """Seconds until an entry sent now is acknowledged and in the books and everything is healthy."""
+        """Seconds until an entry sent now is acknowledged and in the books, and everything healthy."""
         began = time.monotonic()
         deadline = began + seconds
         row = {
@@ -289,8 +295,7 @@ class Yumai:
         until(booked, deadline - time.monotonic(), lambda: f"canary booked\n{self.why()}", 0.05)
 
         def healthy() -> bool:
-            found = self.processes()
-            return all(p["healthy"] for p in found.values()) and self.answers()
+            return all(p["healthy"] for p in self.listed()) and self.answers()
 
         until(healthy, deadline - time.monotonic(), lambda: f"all healthy\n{self.why()}", 0.1)
         return time.monotonic() - began

@@ -137,14 +137,14 @@ def moved(rows: list[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def day(yumai: Yumai) -> Iterator[Day]:
+def day(yumai: Yumai) -> Day:
     city = City(SEED, 3_000)
     flow = Flow(
         city, SEED, refunds=0.03, reversals=0.008, late=0.02, duplicates=0.01, conflicts=0.001,
         since=CHANGE[0],
     )  # fmt: skip
     recount = Recount([], int(time.time() * 1000))
-    yield Day(yumai, flow, Books(recount), {}, {})
+    return Day(yumai, flow, Books(recount), {}, {})
 
 
 def chunks(flow: Flow, span: tuple[date, date], total: int, rows: int) -> Iterator[pa.RecordBatch]:
