@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from services.ingest.columns import Columns
 from services.ingest.formats import arrow_table
-from services.ingest.formats.refused import BodyRefused
+from services.ingest.formats.refused import BodyRefused, check_rows
 
 _END = b"\xff\xff\xff\xff\0\0\0\0"
 _END_OLD = b"\0\0\0\0"
@@ -21,7 +21,7 @@ def read(body: bytes) -> Columns | None:
         return None
     source = pa.BufferReader(body)
     batches = []
-    decoded = 0
+    decoded = rows = 0
     try:
         with pa.ipc.open_stream(source) as reader:
             schema = reader.schema
@@ -29,6 +29,8 @@ def read(body: bytes) -> Columns | None:
             for batch in reader:
                 batch.validate()
                 decoded += batch.nbytes
+                rows += batch.num_rows
+                check_rows(rows)
                 if decoded > arrow_table.DECODED_MAX_BYTES:
                     raise BodyRefused("too_large", None, "more than 1 GiB of columns")
                 batches.append(batch)

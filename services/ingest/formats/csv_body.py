@@ -18,7 +18,7 @@ from services.ingest.columns import (
 )
 from services.ingest.formats import csv_scan
 from services.ingest.formats.json_rows import BOM
-from services.ingest.formats.refused import BodyRefused
+from services.ingest.formats.refused import BodyRefused, check_rows
 from services.ingest.formats.tags import TagReader
 from services.ingest.kernels import (
     NOT_INTEGER,
@@ -44,7 +44,7 @@ def read(body: bytes) -> tuple[Columns | None, str]:
     if not names:
         return None, ""
     data = np.frombuffer(body, np.uint8)
-    room = body.count(b"\n", begin) + 1
+    room = int(np.count_nonzero(data[begin:] == 10)) + 1
     start, end = np.empty(room, np.int64), np.empty(room, np.int64)
     state = np.zeros(room, np.uint8)
     starts = np.zeros((len(names), room), np.int64)
@@ -53,6 +53,7 @@ def read(body: bytes) -> tuple[Columns | None, str]:
     rows = csv_scan.scan(data, begin, start, end, state, starts, sizes, doubled)
     if rows == 0:
         return None, header
+    check_rows(rows)
     data = _undouble(data, starts, sizes, doubled, rows)
     flaw_field, flaw_code = empty_flaws(rows)
     for which, code in _STATE_CODES.items():

@@ -7,10 +7,7 @@ import pyarrow.parquet as pq
 
 from services.ingest.columns import Columns
 from services.ingest.formats import arrow_table
-from services.ingest.formats.refused import BodyRefused
-
-_ROWS_MAX = 20_000_000
-"""A body of 64 MiB that claims more is a bomb."""
+from services.ingest.formats.refused import BodyRefused, check_rows
 
 
 def read(body: bytes) -> Columns | None:
@@ -23,7 +20,8 @@ def read(body: bytes) -> Columns | None:
             told = sum(
                 file.metadata.row_group(n).total_byte_size for n in range(file.num_row_groups)
             )
-            if told > arrow_table.DECODED_MAX_BYTES or file.metadata.num_rows > _ROWS_MAX:
+            check_rows(file.metadata.num_rows)
+            if told > arrow_table.DECODED_MAX_BYTES:
                 raise BodyRefused("too_large", None, "more than 1 GiB of columns")
             groups = []
             decoded = 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+ROWS_MAX = 4_000_000
+"""Of one request. No body of 64 MiB has so many true entries; columns for more would not fit."""
+
 
 class BodyRefused(Exception):
     """`code` of contracts/reasons.py (400 or 413), the column it is about, and what was found."""
@@ -9,3 +12,9 @@ class BodyRefused(Exception):
     def __init__(self, code: str, field: str | None, detail: str) -> None:
         super().__init__(detail)
         self.code, self.field, self.detail = code, field, detail
+
+
+def check_rows(rows: int) -> None:
+    """Raises BodyRefused (413)."""
+    if rows > ROWS_MAX:
+        raise BodyRefused("too_large", None, f"more than {ROWS_MAX:,} rows")
