@@ -19,33 +19,33 @@ Points = list[tuple[float, float]]
 """(monotonic seconds, share done from 0 to 1), both ascending."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Slope:
-    """The straight part of a drain, from 90 % of the lag to 10 %."""
+    """The straight part of a drain: from the first flush at which 90 % of the lag were left to that at which 10 % were.
+
+    Between two flushes nothing is interpolated: the first of them comes after a start and a re-reading
+    that are no part of the slope. `share`: how much of the backlog went in between.
+    """
 
     since: float
     until: float
-
-    @property
-    def seconds(self) -> float:
-        return max(self.until - self.since, 1e-6)
+    share: float
 
     def rate(self, entries: int) -> float:
-        return 0.8 * entries / self.seconds
+        return self.share * entries / max(self.until - self.since, 1e-6)
 
 
 def slope(points: Points) -> Slope:
-    return Slope(_reached(points, 0.1), _reached(points, 0.9))
+    first = next(n for n, (_, done) in enumerate(points) if done >= 0.1)
+    last = next(n for n, (_, done) in enumerate(points) if done >= 0.9)
+    if first == last:  # a small run: all of it in one flush
+        first = max(last - 1, 0)
+    return Slope(points[first][0], points[last][0], points[last][1] - points[first][1])
 
 
-def _reached(points: Points, share: float) -> float:
-    """When so much was done, straight between two points."""
-    (before, had) = points[0]
-    for at, done in points:
-        if done >= share:
-            return at if done <= had else before + (at - before) * (share - had) / (done - had)
-        before, had = at, done
-    return points[-1][0]
+def first_seconds(points: Points) -> float:
+    """How long it took until anything new was done."""
+    return next((at for at, done in points if done > 0), points[-1][0]) - points[0][0]
 
 
 @dataclass
@@ -83,9 +83,9 @@ class Backlog:
     def records(self) -> int:
         return sum(max(end - self.starts[part], 0) for part, end in self.ends.items())
 
-    def drain(self, seconds: float) -> Points:
-        """Waits until all of it can be queried. Raises TimeoutError."""
-        points: Points = [(time.monotonic(), 0.0)]
+    def drain(self, seconds: float, begun: float | None = None) -> Points:
+        """Waits until all of it can be queried; `begun`: since when. Raises TimeoutError."""
+        points: Points = [(begun or time.monotonic(), 0.0)]
         total = self.records
         deadline = time.monotonic() + seconds
         while total and points[-1][1] < 1.0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from bench import lag
 from bench.cpu import SYSTEM
 from bench.rows import Plan
@@ -57,11 +59,15 @@ def drain(run: Run, name: str, plan: Plan) -> float:
     backlog = run.backlog()
     try:
         run.say(f"backlog: {backlog.records:,} records onto a ledger of {before:,} entries")
+        begun = time.monotonic()
         run.system.scale(1)
-        points = backlog.drain(120 + count / SLOWEST)
+        points = backlog.drain(120 + count / SLOWEST, begun)
     finally:
         backlog.close()
     window = lag.slope(points)
+    run.say(
+        f"first new flush {lag.first_seconds(points):.1f} s after `scale metrics 1` was asked for"
+    )
     # Both are always asked: each says something else.
     ok = all([run.recount(), run.audit()])
     cost = run.add_rate(name, count, window, SYSTEM, ok, "entries/s")
