@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 
-COMPILED = ("yumai.ids", "services.metrics.booking", "services.ingest.kernels")
+COMPILED = ("yumai.ids", "services.metrics.booking")
 
 
 def main() -> None:
     for module in COMPILED:
         importlib.import_module(module)
+    from services.ingest import app
+
+    app.warm_up()
 
 
 if __name__ == "__main__":

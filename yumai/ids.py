@@ -160,7 +160,11 @@ def text_buffers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     if offsets is None or len(column) == 0:
         return np.zeros(1, np.uint8), np.zeros(len(column) + 1, np.int64)
     numbers = np.frombuffer(offsets, dtype=np.int64)[begin : begin + len(column) + 1]
-    body = np.frombuffer(data, dtype=np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
+    body = (
+        np.frombuffer(data, dtype=np.uint8)
+        if data is not None and data.size
+        else np.zeros(1, np.uint8)
+    )
     return body, numbers
 
 

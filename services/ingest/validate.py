@@ -42,16 +42,10 @@ def _text_fault(data, at, size):
     if size == 0:
         return _INVALID
     characters = 0
-    fault = 0
     for k in range(at, at + size):
-        c = data[k]
-        if c < 32:
-            fault = _INVALID
-        if c & 0xC0 != 0x80:
+        if data[k] & 0xC0 != 0x80:
             characters += 1
-    if characters > TEXT_MAX:
-        return _LONG
-    return fault
+    return _LONG if characters > TEXT_MAX else 0
 
 
 _TEXT = (BYTES, INT64, INT32)

@@ -18,6 +18,10 @@ from yumai.broker.topics import ENTRIES, EPOCHS
 from yumai.store.client import connect
 
 
+# The default grows to 30 s: a broker that is back would be noticed that late.
+_PATIENCE = {"reconnect_backoff_max_ms": 1_000}
+
+
 class NoEpoch(Exception):
     """The log has no epoch yet, or the topic was made anew since: run the set-up step."""
 
@@ -32,7 +36,7 @@ class Epoch:
 
 def topic_state(bootstrap: str, topic: str = ENTRIES.name) -> tuple[str, int]:
     """(topic id, partitions) as the broker has it."""
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap, client_id="yumai-epochs")
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap, client_id="yumai-epochs", **_PATIENCE)
     try:
         (found,) = admin.describe_topics([topic])
         return str(found["topic_id"]), len(found["partitions"])
@@ -43,7 +47,10 @@ def topic_state(bootstrap: str, topic: str = ENTRIES.name) -> tuple[str, int]:
 def recorded(bootstrap: str) -> list[Epoch]:
     """Every epoch in `epochs.v1`, oldest first."""
     consumer = KafkaConsumer(
-        bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        **_PATIENCE,
     )
     try:
         partition = TopicPartition(EPOCHS.name, 0)
@@ -88,11 +95,13 @@ def ensure(bootstrap: str, dsn: str) -> Epoch:
         if epoch is None:
             epoch = Epoch(max(known, default=0) + 1, topic_id, partitions)
             known[epoch.epoch] = epoch
-        producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all")
+        producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", **_PATIENCE)
         try:
             if epoch not in recorded(bootstrap):
                 producer.send(
-                    EPOCHS.name, key=str(epoch.epoch).encode(), value=json.dumps(asdict(epoch)).encode()
+                    EPOCHS.name,
+                    key=str(epoch.epoch).encode(),
+                    value=json.dumps(asdict(epoch)).encode(),
                 ).get(timeout=30)
         finally:
             producer.close()

@@ -71,9 +71,7 @@ def evened(sales: Floats) -> Floats:
     return out
 
 
-def so_far(
-    raw: Floats, even: Floats, month: int, moving_festival: bool
-) -> tuple[Floats, Floats]:
+def so_far(raw: Floats, even: Floats, month: int, moving_festival: bool) -> tuple[Floats, Floats]:
     """This year's months as booked by the end of `month`, and which part of each that is."""
     seen = (raw if month < 2 else even)[:, :month]
     now, done = np.zeros((len(raw), MONTHS)), np.zeros((len(raw), MONTHS))

@@ -26,7 +26,7 @@ def normalised(tags: Sequence[object]) -> tuple[str | None, bytes | None]:
             return "wrong_type", None
         if len(tag) > TEXT_MAX:
             return "too_long", None
-        if not tag or min(tag) < " ":
+        if not tag or "\x1f" in tag:
             return "invalid_value", None
     try:
         return None, "\x1f".join(sorted(tags)).encode()  # type: ignore[type-var,arg-type]
