@@ -351,6 +351,12 @@ def encoded(body: bytes, encoding: str | None) -> bytes:
     return zstandard.compress(body) if encoding == "zstd" else body
 
 
+def decoded(body: bytes, encoding: str | None) -> bytes:
+    if encoding == "gzip":
+        return gzip.decompress(body)
+    return zstandard.ZstdDecompressor().decompressobj().decompress(body) if encoding else body
+
+
 class Client:
     """One sender, one request after the other: the order in which it is acknowledged is the log's."""
 
