@@ -83,6 +83,10 @@ def bench(args: argparse.Namespace, directory: Path) -> int:
     finally:
         sampler.stop()
         system.stop()
+    if failed:
+        logs = args.out.parent / "bench-logs"
+        shutil.copytree(system.state.logs, logs, dirs_exist_ok=True)
+        print(f"what the processes logged is kept in {logs}")
     write(results, args.out)
     print(f"\n{table(results, with_bars=not args.small)}\n")
     minutes = (time.monotonic() - begun) / 60

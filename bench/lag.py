@@ -86,7 +86,7 @@ class Backlog:
     def drain(self, seconds: float, begun: float | None = None) -> Points:
         """Waits until all of it can be queried; `begun`: since when. Raises TimeoutError."""
         points: Points = [(begun or time.monotonic(), 0.0)]
-        total = self.records
+        total, last = self.records, ("", 0)
         deadline = time.monotonic() + seconds
         while total and points[-1][1] < 1.0:
             if time.monotonic() > deadline:
@@ -98,8 +98,14 @@ class Backlog:
                     commit = codec.decode(record.value)
                     known = self._done.get(commit.partition, 0)
                     self._done[commit.partition] = max(known, commit.last_offset + 1)
-                left = sum(max(end - self._done[part], 0) for part, end in self.ends.items())
-                points.append((time.monotonic(), 1 - left / total))
+                    left = sum(max(end - self._done[part], 0) for part, end in self.ends.items())
+                    # A flush says so once a partition, but all of it could be queried by the first.
+                    flush = (commit.worker, commit.committed_at)
+                    at = points[-1][0] if flush == last else time.monotonic()
+                    if flush == last:
+                        points.pop()
+                    points.append((at, 1 - left / total))
+                    last = flush
         return points
 
     def close(self) -> None:

@@ -43,16 +43,13 @@ def fill(run: Run) -> None:
     run.say(f"filling the ledger with {missing:,} more entries")
     run.system.scale(1)
     run.push(run.one_day(), missing)
-    backlog = run.backlog()
-    try:
-        backlog.drain(120 + missing / SLOWEST)
-    finally:
-        backlog.close()
+    run.catch_up()
 
 
 def drain(run: Run, name: str, plan: Plan) -> float:
     """Cpu-µs an entry of workers, store and broker, while the lag fell from 90 % to 10 %."""
     count = run.sizes.push
+    run.catch_up()  # what a part that failed has left
     run.system.scale(0)
     before = run.expected.entries
     run.push(plan, count)

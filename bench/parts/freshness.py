@@ -23,7 +23,7 @@ from bench.clients import Answer, Job
 from bench.clients import run as run_clients
 from bench.parts.doors import of_platform, prepare, receipts_ok
 from bench.rows import DAY_MS, DISTRICTS, PLATFORMS, ZONE_MS, Rows
-from bench.run import SLOWEST, Run
+from bench.run import Run
 
 REQUEST_ROWS = 200
 MARKED = 20
@@ -91,11 +91,7 @@ def warm_up(run: Run) -> None:
     """A worker that has its partitions, and a first flush behind it."""
     run.system.scale(1)
     run.push(run.one_day(registered=True), WARM_ENTRIES)
-    backlog = run.backlog()
-    try:
-        backlog.drain(120 + run.expected.entries / SLOWEST)
-    finally:
-        backlog.close()
+    run.catch_up()
 
 
 def _judge(
