@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from console.simulate.flow import Flow
 from console.simulate.formats import MEDIA_TYPES, render
 from tests.e2e import harness
 from tests.e2e.harness import Books, Yumai
-from tests.recount import Expected, Recount
+from tests.recount import BadRow, Expected, Recount
 from yumai.entry import SHANGHAI_OFFSET
 
 BODIES = int(os.environ.get("YUMAI_E2E_FUZZ", "300"))
@@ -354,6 +355,11 @@ def judged(books: Books, one: Case, status: int, answer: Any) -> str:
     expected = books.recount.request(
         None, one.form, one.body, f"{one.form}-{one.number}", encoding=one.encoding
     )
+    if one.form == "csv" and status == 200:
+        # How the tags of a CSV field are written is open too.
+        tags = any(error["field"] == "scene_tags" for error in answer["errors"])
+        if tags or any(quote_within(bad) for bad in expected.bad):
+            return ""
     if status == 200 and expected.status == 200:
         sent = harness.Sent(
             None, one.form, one.body, f"{one.form}-{one.number}", one.encoding, None, answer, 1
@@ -362,6 +368,11 @@ def judged(books: Books, one: Case, status: int, answer: Any) -> str:
     if one.form == "json" and (status, expected.status) == (400, 200) and is_open(one):
         return ""
     return differs(expected, status, answer)
+
+
+def quote_within(bad: BadRow) -> bool:
+    """A quote within an unquoted field: for the recount no CSV, for the door a character like others."""
+    return bad.faults == ((None, "not_csv"),) and bool(re.search(rb'[^,\n\r"]"', bad.raw or b""))
 
 
 def is_open(one: Case) -> bool:
