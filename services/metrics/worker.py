@@ -85,7 +85,7 @@ class Worker:
             topic_allow_declare=False,
             stream_wait_empty=False,
             # Messages, not entries: enough records to keep both threads busy.
-            stream_buffer_maxsize=512,
+            stream_buffer_maxsize=256,
             broker_session_timeout=s.session_timeout,
             broker_heartbeat_interval=s.session_timeout / 3,
             broker_commit_interval=1.0,

@@ -17,7 +17,6 @@ from contracts.entries.codec import SLOT_FUNCTION
 from yumai.broker.topics import ENTRIES, EPOCHS
 from yumai.store.client import connect
 
-
 # The default grows to 30 s: a broker that is back would be noticed that late.
 _PATIENCE = {"reconnect_backoff_max_ms": 1_000}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -128,7 +129,7 @@ def differing_cells(client: Client, days: Days, block: Block, announced: Announc
     return Differing(int(rows[0][-2]), int(rows[0][-1]), tuple(_cell(block, row) for row in rows))
 
 
-def _cell(block: Block, row: tuple[Any, ...]) -> dict[str, Any]:
+def _cell(block: Block, row: Sequence[Any]) -> dict[str, Any]:
     width = len(_MEASURES)
     held = dict(zip(_MEASURES, map(int, row[6 : 6 + width]), strict=True))
     counted = dict(zip(_MEASURES, map(int, row[6 + width : 6 + 2 * width]), strict=True))
