@@ -10,7 +10,8 @@ follow one another without a gap count, the nearest `YEARS_MOST` at most: `whole
     S ← (n_e S + κ S̄)/(n_e + κ),  κ = min(v/τ², 20)                              empirical Bayes
 
 v is a cell's variance of u between years, τ² what the sector's cells differ by beyond noise, S̄ their
-mean. So a cell leans on its sector only as far as its own years disagree (Efron & Morris 1975).
+mean, itself drawn to a flat year as far as it is noise. So a cell leans on its sector only as far as its
+own years disagree (Efron & Morris 1975, J. Am. Stat. Assoc. 70, 311–319).
 """
 
 from __future__ import annotations
@@ -180,7 +181,7 @@ def _variance(
 
 
 def _lean(own: Floats, variance: Floats, worth: Floats, usable: Bools, sector: Ints) -> Floats:
-    """The factors drawn to their sector's mean, which is taken over the other cells' better known."""
+    """The factors drawn to their sector's, and these to a flat year as far as they too are noise."""
     found = own.copy()
     for code in np.unique(sector[usable]):
         members = np.flatnonzero(usable & (sector == code))
@@ -188,9 +189,13 @@ def _lean(own: Floats, variance: Floats, worth: Floats, usable: Bools, sector: I
             continue
         mine, noise = own[members], variance[members] / worth[members]
         clear = 1.0 / (noise + np.median(noise))
-        middle = (mine * clear[:, None]).sum(axis=0) / clear.sum()
+        clear /= clear.sum()
+        middle = clear @ mine
         apart = ((mine - middle) ** 2).mean(axis=1)
-        spread = max(float(((apart - noise) * clear).sum() / clear.sum()), SPREAD_LEAST)
+        spread = max(float((apart - noise) @ clear), SPREAD_LEAST)
+        doubt = float(clear**2 @ (spread + noise))
+        shape = max(float(((middle - 1.0) ** 2).mean()) - doubt, 0.0)
+        middle = 1.0 + (middle - 1.0) * shape / (shape + doubt)
         lean = np.minimum(variance[members] / spread, LEAN_MOST)[:, None]
         n = worth[members][:, None]
         found[members] = (n * mine + lean * middle) / (n + lean)
