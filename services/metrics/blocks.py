@@ -37,3 +37,8 @@ class OpenBlock:
     @property
     def complete(self) -> bool:
         return self.last_offset == (self.number + 1) * BLOCK_OFFSETS - 1
+
+    def forget_touched(self) -> None:
+        """What was booked so far is in the store: the next flush writes only what comes after."""
+        self.cells.counts[2] = 0
+        self.receipts_touched.clear()

@@ -92,6 +92,8 @@ class PartitionState:
     part: int
     next_offset: int
     seen: Seen
+    written: int = -1
+    """Up to here the store holds everything already: read again for memory's sake, not written."""
     block: OpenBlock | None = None
     last_timestamp: int = 0
     stopped: str = ""
@@ -111,6 +113,8 @@ class Round:
     letters: list[ConflictLetter] = field(default_factory=list)
     foreign: list[Foreign] = field(default_factory=list)
     parts: dict[int, PartRound] = field(default_factory=dict)
+    completed: list[tuple[int, int]] = field(default_factory=list)
+    """(partition, last offset) of blocks that are complete once this round is written."""
     platforms: list[str] = field(default_factory=list)
     records: int = 0
     rows: int = 0
@@ -154,9 +158,12 @@ class Processor:
         self._flushes = 0
         self._lock = threading.Lock()
 
-    def assign(self, part: int, start: int, filter_: Filter) -> None:
-        """A partition begins at `start` (a block's first offset), with a filter of all ids below."""
-        self.states[part] = PartitionState(self.epoch, part, start, Seen(filter_))
+    def assign(self, part: int, start: int, filter_: Filter, written: int = -1) -> None:
+        """A partition begins at `start` (a block's first offset), with a filter of all ids below.
+
+        Up to `written` the store holds what these records give; they are booked in memory only.
+        """
+        self.states[part] = PartitionState(self.epoch, part, start, Seen(filter_), written)
 
     def revoke(self, part: int) -> None:
         self.states.pop(part, None)
@@ -242,26 +249,33 @@ class Processor:
         part_round = PartRound(state)
         for item in decoded:
             record = item.record
-            block = self._block(state, record.offset, round_)
+            again = record.offset <= state.written
+            block = self._block(state, record.offset)
             if len(item.ids):
-                self._book_one(state, item, block, part_round, round_)
+                self._book_one(state, item, block, part_round, round_, again)
             state.next_offset = record.offset + 1
             state.last_timestamp = record.timestamp
             block.last_offset = record.offset
-            part_round.first_timestamp = part_round.first_timestamp or record.timestamp
-            part_round.last_timestamp = record.timestamp
-            part_round.last_offset = record.offset
             round_.records += 1
+            if again:
+                block.forget_touched()
+            else:
+                part_round.first_timestamp = part_round.first_timestamp or record.timestamp
+                part_round.last_timestamp = record.timestamp
+                part_round.last_offset = record.offset
+                if block not in round_.blocks:
+                    round_.blocks.append(block)
             if block.complete:
-                self._finish(block, round_)
+                if not again:
+                    self._finish(block, round_)
+                round_.completed.append((state.part, block.last_offset))
                 state.block = None
-        round_.parts[state.part] = part_round
+        if part_round.last_offset >= 0 or state.stopped:
+            round_.parts[state.part] = part_round
 
-    def _block(self, state: PartitionState, offset: int, round_: Round) -> OpenBlock:
+    def _block(self, state: PartitionState, offset: int) -> OpenBlock:
         if state.block is None:
             state.block = OpenBlock(state.epoch, state.part, block_of(offset))
-        if state.block not in round_.blocks:
-            round_.blocks.append(state.block)
         return state.block
 
     def _book_one(
@@ -271,6 +285,7 @@ class Processor:
         block: OpenBlock,
         part_round: PartRound,
         round_: Round,
+        again: bool,
     ) -> None:
         seen, rows, record = state.seen, len(item.ids), item.record
         block.cells.room(rows)
@@ -288,7 +303,7 @@ class Processor:
             numbers,
             DISTRICT_NUMBERS,
             recorded_day,
-            round_.number,
+            2 * round_.number + (not again),
             *seen.young.columns,
             seen.young.count,
             *seen.old.columns,
@@ -309,7 +324,7 @@ class Processor:
             )
         seen.young.count += fresh
         level.count += fresh
-        if fresh:
+        if fresh and not again:
             ledger.segments.append(
                 Segment(state.epoch, state.part, record.offset, recorded_day, fresh)
             )
@@ -320,9 +335,12 @@ class Processor:
             block.receipts_touched.add(receipt)
         block.entries += fresh
         block.net_fen += int(totals[0])
+        round_.rows += rows
+        if again:
+            part_round.changes[:] = 0
+            return
         part_round.entries += fresh
         part_round.net_fen += int(totals[0])
-        round_.rows += rows
         if fresh < rows:
             self._set_aside(state, item, verdicts, part_round, round_)
 

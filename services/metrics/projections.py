@@ -36,6 +36,8 @@ from yumai.store.client import STORE_ERRORS, connect
 log = logging.getLogger("yumai.metrics.projections")
 
 UNTIL_FURTHER_NOTICE = date(2299, 12, 31)
+POLL_RECORDS = 5_000
+PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ class Projections(threading.Thread):
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=topics.MESSAGE_MAX_BYTES,
             fetch_max_bytes=4 * topics.MESSAGE_MAX_BYTES,
-            max_poll_records=5_000,
+            max_poll_records=POLL_RECORDS,
             reconnect_backoff_max_ms=1_000,
         )
         try:
@@ -204,12 +206,16 @@ class Projections(threading.Thread):
                 consumer.seek(tp, max(stands.get(tp.topic, 0), first[tp]))
             self.problem = ""
             while self.active:
-                for tp, records in consumer.poll(timeout_ms=500).items():
+                found = consumer.poll(timeout_ms=500)
+                for tp, records in found.items():
                     self._project(
                         client,
                         tp.topic,
                         [Message(r.offset, r.key, r.value, r.timestamp) for r in records],
                     )
+                if found and sum(map(len, found.values())) < POLL_RECORDS:
+                    # A part a table a second, not one a request.
+                    time.sleep(PAUSE_SECONDS)
         finally:
             consumer.close()
             client.close()

@@ -29,7 +29,7 @@ ROUND_ROWS = 400_000
 """Rows that make a round at once: inserts of this size are the cheapest (ENGINES.md)."""
 ROUND_SECONDS = 0.4
 """A round with fewer rows waits so long: visible within two seconds, not a part a record."""
-WAITING_ROWS = 2 * ROUND_ROWS
+WAITING_ROWS = ROUND_ROWS + ROUND_ROWS // 4
 
 
 class Acknowledgeable(Protocol):
@@ -71,9 +71,9 @@ class Pump:
 
     # -- partitions -----------------------------------------------------------------------------
 
-    async def place(self, part: int, start: int, filter_: Filter) -> None:
-        """The partition begins at `start`, a block's first offset."""
-        await self._sort(self.processor.assign, part, start, filter_)
+    async def place(self, part: int, start: int, filter_: Filter, written: int) -> None:
+        """The partition begins at `start`, a block's first offset; see `Processor.assign`."""
+        await self._sort(self.processor.assign, part, start, filter_, written)
         self._forget(part)
         self.expected[part] = start
 
@@ -188,9 +188,8 @@ class Pump:
         self.flush.held = [
             (epoch, part, last) for (epoch, part), last in held.items() if part in self.expected
         ]
-        for block, last_offset, _, _, complete in round_.written:
-            if complete:
-                self._acknowledge(block.part, last_offset)
+        for part, last_offset in round_.completed:
+            self._acknowledge(part, last_offset)
 
     def _acknowledge(self, part: int, last_offset: int) -> None:
         waiting = self._unacknowledged[part]

@@ -220,7 +220,7 @@ class Filter:
 class Seen:
     """The ids of one partition. Not thread-safe: one thread sorts."""
 
-    def __init__(self, filter_: Filter, generation_ids: int = 1 << 19) -> None:
+    def __init__(self, filter_: Filter, generation_ids: int = 1 << 18) -> None:
         self.filter = filter_
         self._size = generation_ids
         self.young = Generation(generation_ids)

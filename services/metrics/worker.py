@@ -7,6 +7,7 @@ Faust brings the group, the rebalances and the commits. Where a partition begins
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -34,6 +35,7 @@ PROGRESS_SECONDS = 2.0
 CLOCK_MARGIN_MS = 1_000
 """How much the broker's clock may be behind ours when an idle partition says up to when it is read."""
 AHEAD_SECONDS = 5.0
+HINT_SECONDS = 10.0
 
 RESTART_HINT = "then `yumai scale metrics 0` and `yumai scale metrics 1`"
 
@@ -44,7 +46,11 @@ class PlacedConsumer(driver.Consumer):
     worker: Worker
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        committed = await super().seek_to_committed()
+        committed: Mapping[TP, int] = {}
+        with contextlib.suppress(TimeoutError):
+            # Only a hint: a coordinator that does not answer must not keep the books waiting.
+            async with asyncio.timeout(HINT_SECONDS):
+                committed = await super().seek_to_committed()
         starts = self.worker.rebalanced({tp: committed.get(tp) for tp in self.assignment()})
         if starts:
             await self.seek_wait(starts)
@@ -85,7 +91,7 @@ class Worker:
             topic_allow_declare=False,
             stream_wait_empty=False,
             # Messages, not entries: enough records to keep both threads busy.
-            stream_buffer_maxsize=256,
+            stream_buffer_maxsize=160,
             broker_session_timeout=s.session_timeout,
             broker_heartbeat_interval=s.session_timeout / 3,
             broker_commit_interval=1.0,
@@ -147,7 +153,7 @@ class Worker:
         """What `/health/ready` says."""
         states = dict(self.processor.states)
         stopped = {part: s.stopped for part, s in states.items() if s.stopped}
-        placing = [part for part, task in self.placing.items() if not task.done()]
+        placing = self._unplaced()
         assigned = self.app.consumer is not None and not self.app.rebalancing
         ready = assigned and not placing and not stopped and not self.waiting
         return {
@@ -161,6 +167,18 @@ class Worker:
             "seen_bytes": sum(s.seen.nbytes for s in states.values()),
             "rounds": self.pump.rounds if self.pump else 0,
         }
+
+    def _unplaced(self) -> list[int]:
+        """Assigned partitions that take no records yet."""
+        consumer, expected = self.app.consumer, self.pump.expected if self.pump else {}
+        assigned = consumer.assignment() if consumer is not None and self.app.in_worker else ()
+        states = self.processor.states
+        return sorted(
+            tp.partition
+            for tp in assigned
+            if tp.partition not in expected
+            and not (tp.partition in states and states[tp.partition].stopped)
+        )
 
     def _on_wait(self, why: str) -> None:
         self.waiting = why
@@ -207,7 +225,9 @@ class Worker:
                 await asyncio.sleep(min(2.0, 0.2 * attempt))
         self.waiting = ""
         pump = self._pump()
-        await pump.place(part, start.offset, filter_)
+        await pump.place(part, start.offset, filter_, start.written)
+        if start.written >= 0:
+            self.flush.held.append((self.epoch.epoch, part, start.written))
         if log_start > start.offset:
             state = self.processor.states[part]
             state.stopped = (
@@ -231,7 +251,8 @@ class Worker:
         client = connect(self.settings.clickhouse_dsn)
         try:
             start = placement.start_of(client, self.epoch.epoch, part, committed)
-            placement.drop_foreign_function(client, self.epoch.epoch, part, start.offset)
+            if placement.drop_foreign_function(client, self.epoch.epoch, part, start.offset):
+                start = placement.Start(start.offset, -1)
             filter_ = placement.load_filter(
                 client, self.epoch.epoch, part, self.epoch.partitions, start.offset
             )
@@ -272,6 +293,12 @@ class Worker:
         consumer: KafkaConsumer | None = None
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
+            if not self.app.rebalancing and any(
+                part not in self.placing or self.placing[part].done() for part in self._unplaced()
+            ):
+                # The rebalance passed us by (a time limit of Faust's): begin without its hint.
+                log.warning("placing %s, not placed by the rebalance", self._unplaced())
+                self.rebalanced(dict.fromkeys(self.app.consumer.assignment()))
             for part, since in list(pump.ahead_since.items()):
                 if time.monotonic() - since > AHEAD_SECONDS and part in pump.expected:
                     log.warning("partition %d: seeking %d again", part, pump.expected[part])

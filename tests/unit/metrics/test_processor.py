@@ -143,7 +143,8 @@ class Store:
         below = [r["id"] for (off, _), r in self.ledger.items() if off < start]
         if below:
             filter_.add(np.frombuffer(b"".join(below), dtype=np.uint64).reshape(-1, 2)[:, 1])
-        processor.assign(0, start, filter_)
+        written = max((b[0] for b in self.blocks.values()), default=-1)
+        processor.assign(0, start, filter_, written)
         return processor
 
 
