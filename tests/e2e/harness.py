@@ -496,7 +496,7 @@ def _feed_key(row: bytes) -> bytes:
     try:
         value = json.loads(row)
         return str(value["entry_id"]).encode()
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return hashlib.sha256(row).digest()
 
 

@@ -181,6 +181,22 @@ def test_every_cell_receipt_total_and_dead_letter_equals_the_recount(day: Day) -
         lines += [line for line in body.split(b"\n") if line]
     first = next(r for r, _ in day.books.requests if r.sender == "unipay" and r.form == "ndjson")
     lines += [line for line in first.body.replace(b"\r", b"").split(b"\n") if line[:1] == b"{"]
+    foreign = {
+        "entry_id": "of-another",
+        "platform_id": "wandian",
+        "merchant_id": "m",
+        "kind": "sale",
+    }
+    foreign |= {"occurred_at": 1_770_000_000_000, "amount_fen": 1}
+    lines += [
+        b"",
+        b" ",
+        b"[]",
+        b"\xff\xfe",
+        b"x" * 70_000,
+        b"[" * 3_000,
+        json.dumps(foreign).encode(),
+    ]
     feed.send(lines)
     records = feed.records()
     assert sorted(records) == sorted(lines)
@@ -198,6 +214,8 @@ def test_every_cell_receipt_total_and_dead_letter_equals_the_recount(day: Day) -
         client.send("json", json.dumps(row).encode())
     for form, empty in (("json", b"[]"), ("json", b""), ("ndjson", b"\n\n"), ("csv", b"")):
         assert client.send(form, empty).answer["received"] == 0
+    whole = b'{"entry_id":"' + b"x" * 200_000
+    assert client.send("ndjson", whole + b"\n" + whole[:65_536]).answer["rejected"] == 2
     day.take(client)
 
     day.check()
