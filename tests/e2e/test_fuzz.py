@@ -399,19 +399,7 @@ def differs(expected: Expected, status: int, answer: Any) -> str:
     return ""
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        "ndjson",
-        pytest.param(
-            "json",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="formats/json_body.py refuses the array for one element's escape",
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("form", ["ndjson", "json"])
 def test_a_lone_surrogate_spoils_its_own_row_only(yumai: Yumai, flow: Flow, form: str) -> None:
     rows = unique_rows(flow, random.Random(f"{SEED}/{form}/lone"), 3)
     lines = render(rows, "ndjson").splitlines()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import numpy as np
 
@@ -11,6 +13,19 @@ from services.ingest.formats.refused import BodyRefused, check_rows
 
 _any = msgspec.json.Decoder(msgspec.Raw)
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+# A lone surrogate is an element's own fault: for the look at the whole it counts as a blank.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+
+
+def _decode(decoder: msgspec.json.Decoder, body: bytes) -> None:
+    """Raises msgspec.DecodeError where the body is no JSON as a whole."""
+    try:
+        decoder.decode(body)
+    except msgspec.DecodeError:
+        if not _SURROGATE.search(body):
+            raise
+        decoder.decode(_SURROGATE.sub(b"\\\\u0020", body))
 
 
 def read(body: bytes) -> Columns:
@@ -23,14 +38,14 @@ def read(body: bytes) -> Columns:
     data = np.frombuffer(body, np.uint8)
     try:
         if kind == b"[":
-            _any.decode(body)
+            _decode(_any, body)
             room = int(np.count_nonzero(data == ord(","))) + 1
             start, end = np.empty(room, np.int64), np.empty(room, np.int64)
             count = json_scan.elements(data, start, end)
             check_rows(count)
             return json_rows.read(data, start[:count], end[:count])
         if kind == b"{":
-            _object.decode(body)
+            _decode(_object, body)
             begin = len(body) - len(body.lstrip(b" \t\r\n"))
             last = len(body.rstrip(b" \t\r\n"))
             return json_rows.read(data, np.array([begin]), np.array([last]))
