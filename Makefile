@@ -62,6 +62,9 @@ check: $(STAMP)/dev ## format, lint, types, import direction
 bench: $(STAMP)/dev ## measure; writes build/bench.json
 	@$(BIN)/python -m bench
 
+truth: $(STAMP)/ready ## judge simulated cities whose truth is known; writes build/truth.json
+	@$(BIN)/python -m console.truth
+
 chaos: $(STAMP)/dev ## kill everything at random and recount
 	@$(BIN)/python -m pytest -m 'slow or not slow' tests/e2e
 
@@ -111,4 +114,4 @@ $(STAMP)/dev: $(STAMP)/ready requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help install run clean test check bench chaos format lock
+.PHONY: help install run clean test check bench truth chaos format lock

@@ -206,14 +206,18 @@ def _print(rows: int, args: argparse.Namespace, records: dict[int, methods.Recor
         print(f"  {name:28}" + "".join(f"{percent(float(m[number])):>12}" for m in medians))
     print(f"\n  {'years inside the 80 % interval':28}", end="")
     print("".join(f"{percent(record.coverage()):>12}" for record in records.values()))
-    of = "the targets given" if args.targets else "0.97, 1.00, 1.03 and 1.06 times last year's total"
+    of = (
+        "the targets given" if args.targets else "0.97, 1.00, 1.03 and 1.06 times last year's total"
+    )
     print(f"\nP(meet), of {of}: mean P -> share that met (forecasts)")
     for month, record in records.items():
         bins = "   ".join(
             f"{p:.2f} -> {met:.2f} ({number})" for p, met, number in record.calibration()
         )
         off = record.miscalibration()
-        print(f"  {MONTH_NAMES[month]:10} {bins or '-'}   off by {'-' if math.isnan(off) else f'{off:.3f}'}")
+        print(
+            f"  {MONTH_NAMES[month]:10} {bins or '-'}   off by {'-' if math.isnan(off) else f'{off:.3f}'}"
+        )
 
 
 if __name__ == "__main__":

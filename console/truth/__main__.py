@@ -61,10 +61,7 @@ def count(seed: int) -> Counted:
         int(on_target.sum()),
         {way: found(way, JUNE) for way in WAYS},
         {way: found(way, OCTOBER) for way in WAYS},
-        {
-            way: int((np.any(verdicts.levels[way] >= RED, axis=0) & on_target).sum())
-            for way in WAYS
-        },
+        {way: int((np.any(verdicts.levels[way] >= RED, axis=0) & on_target).sum()) for way in WAYS},
         int(verdicts.inside.sum()),
         int(verdicts.inside.size),
         verdicts.from_silent_feed,

@@ -58,9 +58,7 @@ def city(seed: int) -> City:
     daily *= np.exp(rng.normal(0.0, 0.06, daily.shape))
 
     begins = np.cumsum([0, *(days_of(y) for y in years)])
-    by_year = {
-        y: daily[:, :, begins[i] : begins[i + 1]].copy() for i, y in enumerate(years)
-    }
+    by_year = {y: daily[:, :, begins[i] : begins[i + 1]].copy() for i, y in enumerate(years)}
     joins = np.zeros(DISTRICTS, dtype=bool)
     joins[rng.permutation(DISTRICTS)[:12]] = True
     joined_on = int(rng.integers(20, 240))
@@ -101,7 +99,9 @@ def _seasons(rng: np.random.Generator, days: list[date]) -> Floats:
     for k, size in ((1, 0.05), (2, 0.03), (3, 0.02)):
         phase = rng.uniform(0, 2 * np.pi)
         wave = size * np.cos(2 * np.pi * k * month / 12 + phase)
-        out += wave * tilt + rng.normal(0, 0.01, (DISTRICTS, 1)) * np.sin(2 * np.pi * k * month / 12)
+        out += wave * tilt + rng.normal(0, 0.01, (DISTRICTS, 1)) * np.sin(
+            2 * np.pi * k * month / 12
+        )
     out += rng.normal(0, 0.06, 7)[weekday] * rng.normal(1.0, 0.3, (DISTRICTS, 1))
     before = rng.uniform(0.05, 0.25) * ((from_festival >= -14) & (from_festival < 0))
     during = rng.uniform(-0.5, 0.4) * ((from_festival >= 0) & (from_festival < 7))
@@ -114,7 +114,7 @@ def _noise(rng: np.random.Generator, days: int) -> Floats:
     """Trend, the city's and the district's monthly shocks (AR 0.6), and a walk of 0.4 % a month."""
     time = np.arange(days) / 365.25
     level = rng.normal(0.0, 0.8, (DISTRICTS, 1)) + 18.0
-    trend = rng.normal(0.05, 0.015) + rng.normal(0.0, 0.02, (DISTRICTS, 1))
+    trend = rng.normal(0.06, 0.01) + rng.normal(0.0, 0.015, (DISTRICTS, 1))
     months = int(days / MONTH_DAYS) + 2
     shocks = _ar(rng, (1, months), 0.6, 0.008) + _ar(rng, (DISTRICTS, months), 0.6, 0.015)
     walk = np.cumsum(rng.normal(0.0, 0.004, (DISTRICTS, months)), axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from console.truth.city import SILENT_DAYS, City, known
 from yumai.methods import like_for_like, silence
 from yumai.methods.aligned import month_starts
 from yumai.methods.festival import days_of
-from yumai.methods.judged_year import MARCH, course, lessons
+from yumai.methods.judged_year import MARCH, course, judged_levels, lessons
 from yumai.methods.levels import (
     NONE,
     RED,
@@ -18,7 +19,6 @@ from yumai.methods.levels import (
     YELLOW,
     YELLOW_GAP,
     Levels,
-    raw_levels,
     tianjin_levels,
 )
 from yumai.methods.levels import course as hysteresis
@@ -39,28 +39,47 @@ class Verdicts:
     from_joining_platform: int
 
 
+@dataclass(frozen=True)
+class Day:
+    """Raw levels by way, P(meet), who is frozen, and whose year-end lies inside the interval."""
+
+    raw: dict[str, Levels]
+    p_meet: Floats
+    frozen: Bools
+    inside: Bools
+
+
 def judge(city: City) -> Verdicts:
     first, last = int(month_starts(city.year)[MARCH]), days_of(city.year) - 1
     panel = like_for_like.in_both_years(city.history[city.year - 1], city.sales)
-    history = {y: like_for_like.comparable(x, panel) for y, x in city.history.items()}
-    plain = {y: x[:, :-1].sum(axis=1) for y, x in city.history.items()}
-    with_all, inside = _levels(city, history, panel, first, last)
-    calm, _ = _levels(city, history, panel, first, last, with_silence=False)
-    alone = panel.copy()
-    alone[:, -1] = False
-    without_joining = (
-        with_all["yumai"]
-        if np.array_equal(alone, panel)
-        else _levels(city, plain, alone, first, last)[0]["yumai"]
-    )
+    judge_day = _judging(city, panel)
+    days = [judge_day(day, True) for day in range(first, last + 1)]
+    levels = {way: _course(days, way) for way in WAYS}
+
+    # The same year without the silence, of which only the days until the backfill differ.
     window = slice(city.silent_from - first, city.backfilled_on + SILENT_DAYS - first)
+    calm = days.copy()
+    for day in range(city.silent_from, city.backfilled_on + silence.HOLE_DAYS):
+        if day <= last:
+            calm[day - first] = judge_day(day, False)
+    without_silence = _course(calm, "yumai")
+
+    old = panel.copy()
+    old[:, -1] = False
+    if np.array_equal(old, panel):
+        without_joining = levels["yumai"]
+    else:
+        judge_old = _judging(city, old)
+        without_joining = _course([judge_old(day, True) for day in range(first, last + 1)], "yumai")
+
+    ends = month_starts(city.year)[MARCH + 1 : -1] - 1 - first
     on_time = city.short < 0.03
     return Verdicts(
         first,
-        with_all,
-        inside,
-        _new_alerts(with_all["yumai"][window], calm["yumai"][window], on_time),
-        _new_alerts(with_all["yumai"], without_joining, city.joins & on_time),
+        levels,
+        np.stack([days[end].inside for end in ends]),
+        _new_alerts(levels["yumai"][window], without_silence[window], on_time),
+        _new_alerts(levels["yumai"], without_joining, city.joins & on_time),
     )
 
 
@@ -70,52 +89,50 @@ def _new_alerts(levels: Levels, without: Levels, among: Bools) -> int:
     return int((flagged & ~usual & among).sum())
 
 
-def _levels(
-    city: City,
-    history: dict[int, Floats],
-    panel: Bools,
-    first: int,
-    last: int,
-    *,
-    with_silence: bool = True,
-) -> tuple[dict[str, Levels], Bools]:
+def _course(days: list[Day], way: str) -> Levels:
+    daily = np.array([day.raw[way] for day in days], dtype=np.int8)
+    if way == "yumai":
+        return hysteresis(
+            daily, np.array([d.p_meet for d in days]), np.array([d.frozen for d in days])
+        )
+    return hysteresis(daily, np.where(daily >= YELLOW, 0.0, 1.0))
+
+
+def _judging(city: City, panel: Bools) -> Callable[[int, bool], Day]:
+    """(day, with silence) -> that day as it was known then, on the platforms of `panel`."""
+    history = {y: like_for_like.comparable(x, panel) for y, x in city.history.items()}
     sector = np.zeros(len(city.target), dtype=np.int64)
     learnt = lessons(history, city.year, sector)
     assert learnt is not None
+    last = days_of(city.year) - 1
     before = city.history[city.year - 1]
     last_year = history[city.year - 1]
     base = last_year.sum(axis=1)
     same_date = np.cumsum(last_year, axis=1)
     aligned = np.cumsum(last_year[:, aligned_days(city.year, city.year - 1)], axis=1)
     actual = like_for_like.comparable(city.sales, panel).sum(axis=1)
-    ends = set((month_starts(city.year)[1:] - 1).tolist())
-    raw: dict[str, list[Levels]] = {way: [] for way in WAYS}
-    chances, held, inside = [], [], []
-    for day in range(first, last + 1):
+
+    def day_of(day: int, with_silence: bool) -> Day:
         seen = known(city, day, with_silence=with_silence)
-        held.append(silence.affected(np.concatenate([before, seen], axis=2)))
         sales = like_for_like.comparable(seen, panel)
         today = course(learnt, sales, city.target, sector, first_day=day, last_day=day)
-        total = today.nowcast[0]
-        raw["yumai"].append(raw_levels(today.p_meet[0], total, city.target, today.yoy[0], base))
-        chances.append(today.p_meet[0])
         booked = sales.sum(axis=1)
-        raw["days / 365"].append(_by_gap(booked * (last + 1) / (day + 1), city.target))
         share = same_date[:, min(day, same_date.shape[1] - 1)] / base
-        raw["last year's share"].append(_by_gap(booked / share, city.target))
         yoy = booked / aligned[:, day] - 1.0
-        planned = city.target / base - 1.0
         whole = float(booked.sum() / aligned[:, day].sum() - 1.0)
-        raw["天津"].append(tianjin_levels(yoy, planned, whole))
-        if day in ends and day < last:
-            inside.append((today.low[0] <= actual) & (actual <= today.high[0]))
-    frozen = np.array(held)
-    levels = {}
-    for way in WAYS:
-        daily = np.array(raw[way], dtype=np.int8)
-        p = np.array(chances) if way == "yumai" else np.where(daily >= YELLOW, 0.0, 1.0)
-        levels[way] = hysteresis(daily, p, frozen if way == "yumai" else None)
-    return levels, np.array(inside)
+        return Day(
+            {
+                "yumai": judged_levels(today, city.target)[0],
+                "days / 365": _by_gap(booked * (last + 1) / (day + 1), city.target),
+                "last year's share": _by_gap(booked / share, city.target),
+                "天津": tianjin_levels(yoy, city.target / base - 1.0, whole),
+            },
+            today.p_meet[0],
+            silence.affected(np.concatenate([before, seen], axis=2)),
+            (today.low[0] <= actual) & (actual <= today.high[0]),
+        )
+
+    return day_of
 
 
 def _by_gap(total: Floats, target: Floats) -> Levels:

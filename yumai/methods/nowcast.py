@@ -116,7 +116,9 @@ def carried(
     path = factors * np.exp(growth[:, None] * (CENTRES - gone) / MONTHS)
     rest = (path * (1.0 - done)).sum(axis=1)
     booked = now.sum(axis=1)
-    grown_rest = last_year_grown(found, growth) * (np.nan_to_num(past[:, 0]) * (1.0 - done)).sum(axis=1)
+    grown_rest = last_year_grown(found, growth) * (np.nan_to_num(past[:, 0]) * (1.0 - done)).sum(
+        axis=1
+    )
     totals = booked[:, None] + mixed(level * rest[:, None], grown_rest[:, None])
     totals = np.where(found.usable[:, None], totals, np.nan)
     return Nowcasts(totals, above, below, booked, growth, found)
