@@ -5,7 +5,9 @@ Wrong values end the start with every problem listed.
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -90,3 +92,23 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
     if problems:
         raise BadSettings("\n".join(problems))
     return Settings(**values)  # type: ignore[arg-type]
+
+
+def start(*quiet: str) -> Settings:
+    """What every service does first: settings and logging. Loggers named `quiet` tell errors only.
+
+    Ends the process with every problem listed (2), or, with `--check`, with what is in force (0).
+    """
+    try:
+        settings = read()
+    except BadSettings as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    if "--check" in sys.argv:
+        for name, value in settings.masked().items():
+            print(f"{name} = {value}")
+        sys.exit(0)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
+    for name in quiet:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return settings

@@ -12,8 +12,8 @@ from kafka.errors import KafkaError
 
 from services.alerts.waiting import waiting_health
 from services.alerts.worker import Worker
-from yumai import settings as settings_module
 from yumai.broker.topics import ALERTS, COMMITS, TARGETS
+from yumai.settings import start
 
 log = logging.getLogger("yumai.alerts")
 
@@ -42,17 +42,7 @@ def wait_for_topics(bootstrap: str) -> None:
 
 
 def main() -> int:
-    try:
-        settings = settings_module.read()
-    except settings_module.BadSettings as error:
-        print(error, file=sys.stderr)
-        return 2
-    if "--check" in sys.argv:
-        for name, value in settings.masked().items():
-            print(f"{name} = {value}")
-        return 0
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
-    logging.getLogger("kafka").setLevel(logging.ERROR)
+    settings = start("kafka")
     with waiting_health(settings.host, settings.port):
         wait_for_topics(settings.kafka_bootstrap)
     settings.work_dir.mkdir(parents=True, exist_ok=True)

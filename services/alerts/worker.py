@@ -16,6 +16,7 @@ from faust.types import TP
 
 from contracts.commits import codec
 from services.alerts.rounds import Rounds
+from yumai.broker.faust_app import faust_app
 from yumai.broker.topics import COMMITS
 from yumai.settings import Settings
 
@@ -50,28 +51,12 @@ class Worker:
         }
 
     def _faust(self) -> faust.App:
-        s = self.settings
-        app = faust.App(
+        app = faust_app(
             "yumai-alerts",
-            broker=[f"kafka://{host}" for host in s.kafka_bootstrap.split(",")],
-            value_serializer="raw",
-            key_serializer="raw",
-            store="memory://",
-            datadir=s.work_dir,
-            web_bind=s.host,
-            web_host=s.host,
-            web_port=s.port,
-            topic_disable_leader=True,
-            topic_allow_declare=False,
-            stream_wait_empty=False,
+            self.settings,
             stream_buffer_maxsize=512,
-            broker_session_timeout=s.session_timeout,
-            broker_heartbeat_interval=s.session_timeout / 3,
-            broker_commit_interval=1.0,
             # What came before is in the figures that the first round judges.
             consumer_auto_offset_reset="latest",
-            consumer_group_instance_id=s.worker or None,
-            worker_redirect_stdouts=False,
         )
         topic = app.topic(COMMITS.name, value_type=bytes, key_type=bytes)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from types import FrameType
 
@@ -10,7 +9,7 @@ import uvicorn
 
 from services.gateway.app import build
 from services.gateway.live import Hub
-from yumai import settings as settings_module
+from yumai.settings import start
 
 
 class _Server(uvicorn.Server):
@@ -26,18 +25,7 @@ class _Server(uvicorn.Server):
 
 
 def main() -> int:
-    try:
-        settings = settings_module.read()
-    except settings_module.BadSettings as error:
-        print(error, file=sys.stderr)
-        return 2
-    if "--check" in sys.argv:
-        for name, value in settings.masked().items():
-            print(f"{name} = {value}")
-        return 0
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    settings = start("httpx", "aiokafka")
     if settings.map_file is not None and not settings.map_file.is_file():
         print(f"YUMAI_MAP_FILE={str(settings.map_file)!r}: no such file", file=sys.stderr)
         return 2

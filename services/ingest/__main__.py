@@ -12,17 +12,9 @@ _MALLOC = {"MALLOC_TRIM_THRESHOLD_": "536870912", "MALLOC_MMAP_THRESHOLD_": "536
 
 
 def main() -> int:
-    from yumai import settings as settings_module
+    from yumai.settings import start
 
-    try:
-        settings = settings_module.read()
-    except settings_module.BadSettings as error:
-        print(error, file=sys.stderr)
-        return 2
-    if "--check" in sys.argv:
-        for name, value in settings.masked().items():
-            print(f"{name} = {value}")
-        return 0
+    settings = start()
     if any(name not in os.environ for name in _MALLOC):
         os.environ.update({k: v for k, v in _MALLOC.items() if k not in os.environ})
         os.execv(sys.executable, [sys.executable, "-m", "services.ingest", *sys.argv[1:]])
@@ -31,7 +23,6 @@ def main() -> int:
 
     from services.ingest.app import build
 
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
     # They tell of every attempt to reach a broker that is away; we tell of it once.
     for noisy in ("kafka", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)

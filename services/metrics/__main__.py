@@ -10,24 +10,14 @@ import faust
 from kafka.errors import KafkaError
 
 from services.metrics.worker import Worker
-from yumai import settings as settings_module
 from yumai.broker import epochs
+from yumai.settings import start
 
 log = logging.getLogger("yumai.metrics")
 
 
 def main() -> int:
-    try:
-        settings = settings_module.read()
-    except settings_module.BadSettings as error:
-        print(error, file=sys.stderr)
-        return 2
-    if "--check" in sys.argv:
-        for name, value in settings.masked().items():
-            print(f"{name} = {value}")
-        return 0
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
-    logging.getLogger("kafka").setLevel(logging.ERROR)
+    settings = start("kafka")
     waited = False
     while True:
         try:

@@ -25,6 +25,7 @@ from services.metrics.processor import Known, PartitionState, PartRound, Process
 from services.metrics.projections import Projections
 from services.metrics.pump import Pump, die
 from yumai.broker import epochs
+from yumai.broker.faust_app import faust_app
 from yumai.broker.topics import ENTRIES, MESSAGE_MAX_BYTES
 from yumai.settings import Settings
 from yumai.store.client import STORE_ERRORS, connect
@@ -76,31 +77,14 @@ class Worker:
     # -- Faust ----------------------------------------------------------------------------------
 
     def _faust(self) -> faust.App:
-        s = self.settings
-        app = faust.App(
+        app = faust_app(
             "yumai-metrics",
-            broker=[f"kafka://{host}" for host in s.kafka_bootstrap.split(",")],
-            value_serializer="raw",
-            key_serializer="raw",
-            store="memory://",
-            datadir=s.work_dir,
-            web_bind=s.host,
-            web_host=s.host,
-            web_port=s.port,
-            topic_disable_leader=True,
-            topic_allow_declare=False,
-            stream_wait_empty=False,
+            self.settings,
             # Messages, not entries: enough records to keep both threads busy.
             stream_buffer_maxsize=160,
-            broker_session_timeout=s.session_timeout,
-            broker_heartbeat_interval=s.session_timeout / 3,
-            broker_commit_interval=1.0,
             broker_max_poll_interval=3600.0,
             consumer_max_fetch_size=MESSAGE_MAX_BYTES,
             consumer_auto_offset_reset="earliest",
-            # A static member comes back to its partitions without waiting for its old session.
-            consumer_group_instance_id=s.worker or None,
-            worker_redirect_stdouts=False,
         )
         consumer = type("PlacedConsumer", (PlacedConsumer,), {"worker": self})
         app.transport.Consumer = consumer

@@ -1,0 +1,35 @@
+"""The Faust app as every worker here uses it: what was measured to be safe (docs/decisions/0002)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faust
+
+from yumai.settings import Settings
+
+
+def faust_app(name: str, settings: Settings, **more: Any) -> faust.App:
+    """An app of the group `name`; topics come from the set-up step, numbers are never kept in tables."""
+    return faust.App(
+        name,
+        broker=[f"kafka://{host}" for host in settings.kafka_bootstrap.split(",")],
+        value_serializer="raw",
+        key_serializer="raw",
+        store="memory://",
+        datadir=settings.work_dir,
+        web_bind=settings.host,
+        web_host=settings.host,
+        web_port=settings.port,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        # Unacknowledged is the normal state: a stop must not wait for it.
+        stream_wait_empty=False,
+        broker_session_timeout=settings.session_timeout,
+        broker_heartbeat_interval=settings.session_timeout / 3,
+        broker_commit_interval=1.0,
+        # A static member comes back to its partitions without waiting for its old session.
+        consumer_group_instance_id=settings.worker or None,
+        worker_redirect_stdouts=False,
+        **more,
+    )
