@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def _shape(days: list[Floats], starts: Ints, sector: Ints) -> Floats:
 
 def _within(days: Floats, starts: Ints) -> Floats:
     out = np.empty_like(days)
-    for first, end in zip(starts[:-1], starts[1:], strict=True):
+    for first, end in pairwise(starts):
         total = days[:, first:end].sum(axis=1, keepdims=True)
         even = np.arange(1, end - first + 1) / (end - first)
         share = np.cumsum(days[:, first:end], axis=1) / np.where(total > 0, total, 1.0)

@@ -67,12 +67,12 @@ def forecasts(
         low = np.where(fine, low, plain - uncertainty.TAIL_Z * spread)
         high = np.where(fine, high, plain + uncertainty.TAIL_Z * spread)
         if end.month == MONTHS:
-            over = known.all(axis=1)
+            over: Bools = np.all(known, axis=1)
             total, low, high = (np.where(over, end.booked, a) for a in (total, low, high))
         else:
             over = np.zeros(len(total), dtype=bool)
         p = chance(total, targets[:, end.year], end, fine, spread, over)
-        judged = ~np.isnan(sales[:, end.year - 1]).any(axis=1)
+        judged: Bools = ~np.any(np.isnan(sales[:, end.year - 1]), axis=1)
         yield Forecast(
             end.year,
             end.month,

@@ -73,13 +73,16 @@ def lessons(history: Mapping[int, Floats], year: int, sector: Ints) -> Lessons |
         sales = np.asarray(history[earlier], dtype=np.float64)
         actual = sales.sum(axis=1)
         booked = np.add.reduceat(sales, month_starts(earlier)[:MONTHS], axis=1)
+        over: list[tuple[Nowcasts, Floats, Floats]] = []
         for month in range(MONTHS + 1):
             found = at_month_end(then, booked, month, sector)
-            best = uncertainty.best_alpha(past[month], ALPHAS)
+            best = uncertainty.best_alpha(past, month, found.seasons.variance)
             sigma = uncertainty.sigmas(
                 past[month], found.seasons.variance, found.seasons.usable, float(month)
             )
-            past[month].learn(found.totals, found.totals[:, best], sigma, actual)
+            over.append((found, found.total(best), sigma))
+        for month, (found, shown, sigma) in enumerate(over):
+            past[month].learn(found.totals, shown, sigma, actual)
     return Lessons(judged, past)
 
 
@@ -170,10 +173,11 @@ def _month(
     starts = month_starts(aligned.year)
     length = float(starts[month + 1] - starts[month])
     found = at_month_end(aligned, booked, month, sector)
-    best = uncertainty.best_alpha(learnt.past[month], ALPHAS)
-    keep = 1.0 - float(ALPHAS[best])
+    best = uncertainty.best_alpha(learnt.past, month, found.seasons.variance)
+    keep = 1.0 - ALPHAS[best]
     factors, g = found.seasons.factors, found.drift
-    above, below = found.above[:, best], found.below[:, best]
+    cells = np.arange(len(best))
+    above, below = found.above[cells, best], found.below[cells, best]
 
     delta = ((days - starts[month] + parts) / length)[:, None]
     age = np.maximum(delta - 0.5, 0.0)

@@ -103,7 +103,8 @@ class State:
 
 def step(state: State, raw: Levels, p_meet: Floats, held: Bools) -> State:
     """One evaluation more. It rises to what two running both exceed; it falls by one level after two
-    running with P above the level's limit + 0.05. Held cells (stale, no level) stay as they are.
+    running with P above the level's limit + 0.05. Held cells (stale) and cells
+    without a level stay as they are, and no two days run on across them.
     """
     level = state.level
     counts = ~held & (raw >= 0)
@@ -116,8 +117,8 @@ def step(state: State, raw: Levels, p_meet: Floats, held: Bools) -> State:
     above = np.where(higher, raw, NONE)
     return State(
         new.astype(np.int8),
-        np.where(counts, above, state.above).astype(np.int8),
-        np.where(counts, np.where(fall, 0, easier), state.easier).astype(np.int8),
+        above.astype(np.int8),
+        np.where(fall, 0, easier).astype(np.int8),
     )
 
 

@@ -56,6 +56,10 @@ class Nowcasts:
     drift: Floats
     seasons: Seasons
 
+    def total(self, alpha: Ints) -> Floats:
+        """F of each cell for its own α (an index)."""
+        return self.totals[np.arange(len(alpha)), alpha]
+
 
 def drift(found: Seasons, past: Floats, now: Floats, done: Floats) -> Floats:
     """g of each cell: log growth a year that is carried on."""

@@ -12,22 +12,25 @@ cells, so by calendar year the interval covers more or less than it says.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from yumai.methods.seasons import MONTHS, Bools, Floats
+from yumai.methods.seasons import MONTHS, Bools, Floats, Ints
 
 ERROR_MOST = 0.7
 LOSS_MOST = 0.5
 OWN_LENT = 4.0
 ERRORS_LEAST = 90
 CHOICE_LEAST = 20
-ALPHA_USUAL = 0.3
+ALPHA_USUAL, ALPHA_LUMPY = 3, 2
+"""Indices into `nowcast.ALPHAS`: 0.2 and 0.15, where nothing is learnt yet."""
+LUMPY_VARIANCE = 0.04
 PRIOR_LENT = 30.0
 YEAR_COUNTS_MOST = 30
 """A year's errors share its shocks: however many, they count as no more than this against the prior law."""
-FIRST_LENT = 0.5
+FIRST_LENT = 0.25
 """Years that the σ of a first year counts beside the years that errors are known of."""
 INSIDE = 0.8
 SIGMA_LEAST = 1e-4
@@ -59,12 +62,17 @@ class Past:
     scores: list[Floats] = field(default_factory=list)  # z[n]
 
     def learn(self, forecasts: Floats, shown: Floats, sigma: Floats, actuals: Floats) -> None:
-        """A year is over: its forecasts by α, the one shown, its σ as it stood, and what became of it."""
+        """A year is over: its forecasts by α, the one shown, its σ as it stood, and what became of it.
+
+        The σ of a first year is a rule of thumb: its z say how wrong the thumb is, nothing of the law.
+        """
+        is_first = not any((~np.isnan(error)).any() for error in self.errors)
         error = log_error(shown, actuals)
         self.forecasts.append(forecasts)
         self.actuals.append(actuals)
         self.errors.append(np.clip(error, -ERROR_MOST, ERROR_MOST))
-        self.scores.append(self.errors[-1] / np.maximum(sigma, SIGMA_LEAST))
+        score = self.errors[-1] / np.maximum(sigma, SIGMA_LEAST)
+        self.scores.append(np.full_like(score, np.nan) if is_first else score)
 
 
 def log_error(forecast: Floats, actual: Floats) -> Floats:
@@ -75,22 +83,30 @@ def log_error(forecast: Floats, actual: Floats) -> Floats:
     )
 
 
-def best_alpha(past: Past, alphas: Floats) -> int:
-    """Index of the α with the least mean error at this date in earlier years, over all cells."""
-    usual = int(np.argmin(np.abs(alphas - ALPHA_USUAL)))
-    if not past.forecasts:
-        return usual
-    losses = np.concatenate(
-        [
-            np.minimum(np.abs(log_error(f, a[:, None])), LOSS_MOST)
-            for f, a in zip(past.forecasts, past.actuals, strict=True)
-        ]
-    )
-    losses = losses[~np.isnan(losses).any(axis=1)]
-    if len(losses) < CHOICE_LEAST:
-        return usual
-    # Rounded, so that the order in which a sum was taken can't decide between equals.
-    return int(np.argmin(np.round(losses.mean(axis=0), 10)))
+def best_alpha(lessons: Sequence[Past], month: int, variance: Floats) -> Ints:
+    """Index of each cell's α: the one with the least mean error at this date in earlier years, over all cells.
+
+    With too few errors at this date those of all dates count; with too few of them, the usual α, a
+    slower one for lumpy cells.
+    """
+    for some in (lessons[month : month + 1], lessons):
+        losses = _losses(some)
+        if len(losses) >= CHOICE_LEAST:
+            # Rounded, so that the order in which a sum was taken can't decide between equals.
+            best = int(np.argmin(np.round(losses.mean(axis=0), 10)))
+            return np.full(len(variance), best)
+    return np.where(variance > LUMPY_VARIANCE, ALPHA_LUMPY, ALPHA_USUAL)
+
+
+def _losses(lessons: Sequence[Past]) -> Floats:
+    """`[errors, a]`, cut at 0.5."""
+    found = [
+        np.minimum(np.abs(log_error(f, a[:, None])), LOSS_MOST)
+        for past in lessons
+        for f, a in zip(past.forecasts, past.actuals, strict=True)
+    ]
+    losses = np.concatenate(found) if found else np.empty((0, 1))
+    return losses[~np.isnan(losses).any(axis=1)]
 
 
 def first_sigma(variance: Floats, gone: float) -> Floats:

@@ -103,9 +103,10 @@ def test_it_falls_a_level_after_two_evaluations_above_the_limit_and_a_margin():
     assert _course([*start, *[GREEN] * 4], [0.15, 0.15, *[0.9] * 4]) == [0, 2, 2, 1, 1, 0]
 
 
-def test_a_held_day_keeps_the_level_and_counts_for_nothing():
-    raw, p = [RED, NONE, RED, NONE], [0.01, np.nan, 0.01, np.nan]
-    assert _course(raw, p, [False, True, False, True]) == [0, 0, RED, RED]
+def test_a_held_day_keeps_the_level_and_no_two_days_run_on_across_it():
+    held = [False, True, False, False, True]
+    raw, p = [RED, NONE, RED, RED, NONE], [0.01, np.nan, 0.01, 0.01, np.nan]
+    assert _course(raw, p, held) == [0, 0, 0, RED, RED]
     assert _course([RED, RED, NONE, RED], [0.01, 0.01, np.nan, 0.01]) == [0, RED, NONE, RED]
 
 
