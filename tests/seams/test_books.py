@@ -3,12 +3,14 @@
 import base64
 import hashlib
 import json
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from console import books
 from console.commands import main
 from tests.conftest import free_port
 from yumai.store.client import connect
@@ -84,7 +86,26 @@ def test_show_writes_the_bytes_and_nothing_else(
     assert capfdbinary.readouterr().out == BYTES[n]
 
 
-def test_an_unknown_dead_letter_is_an_error(state: str, capfd: pytest.CaptureFixture) -> None:
+def test_show_waits_for_a_row_that_was_refused_a_moment_ago(
+    state: str, store: str, unique: str, capfdbinary: pytest.CaptureFixture
+) -> None:
+    def insert() -> None:
+        client = connect(f"{store}/{unique}")
+        late = [bytes([9] * 16), *letter(1)[1:]]
+        client.insert("dead_letters", [late], column_names=NAMES)
+        client.close()
+
+    timer = threading.Timer(1.0, insert)
+    timer.start()
+    assert main(["dead-letters", "show", "09" * 16, "1", "--state", state]) == 0
+    timer.join()
+    assert capfdbinary.readouterr().out == BYTES[1]
+
+
+def test_an_unknown_dead_letter_is_an_error(
+    state: str, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(books, "SHOW_WAITS", 0.0)
     assert main(["dead-letters", "show", "ab" * 16, "0", "--state", state]) == 1
     assert main(["dead-letters", "show", "00" * 16, "1", "--state", state]) == 1
     assert main(["dead-letters", "show", "xy", "1", "--state", state]) == 2

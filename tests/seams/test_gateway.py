@@ -265,7 +265,7 @@ def test_meta_says_what_is_closed_and_how_fresh_it_is(gateway):
     assert meta["as_of_closed"] == "2026-02-03"
     assert meta["freshness"]["lag_seconds"] > 0
     assert meta["basis"] == "transaction_estimate"
-    assert (meta["grain"], meta["group_by"]) == ("day", ["district", "sector"])
+    assert (meta["grain"], meta["group_by"]) == ("day", [])
 
 
 def test_without_or_with_a_forged_token_nothing_is_told(gateway, tmp_path):

@@ -165,6 +165,18 @@ def test_a_request_that_is_wrong_as_a_whole_is_refused_in_order(place, headers, 
     assert error["index"] is None
 
 
+def test_a_path_or_method_that_is_not_there_is_refused_in_the_same_shape(place: Place):
+    for method, path, status in (
+        ("GET", "/nowhere", 404),
+        ("PUT", "/v1/entries", 405),
+        ("OPTIONS", "/v1/entries", 405),
+    ):
+        answer = place.http.request(method, path)
+        assert answer.status_code == status
+        assert [e["code"] for e in answer.json()["errors"]] == ["not_found"]
+    assert answer.headers["allow"] == "POST"
+
+
 @pytest.mark.parametrize("media_type", [
     "application/json", "application/x-ndjson", "text/csv", "application/vnd.apache.arrow.stream",
     "application/vnd.apache.parquet",
@@ -341,7 +353,7 @@ def test_without_kafka_it_is_503_and_afterwards_everything_goes_on(place: Place,
     assert all(int(a.headers["Retry-After"]) > 0 for a in answers)
     assert place.http.get("/health/ready").status_code == 503
     place.start_broker()
-    wait(place.is_ready, 15)
+    wait(place.is_ready, 60)
     receipts = {
         place.post(ndjson(entry(f"{unique}-{n}")), Idempotency_Key=f"{unique}-{n}").json()[
             "receipt_id"

@@ -245,7 +245,18 @@ def test_status_answers_whatever_is_dead(up: Up) -> None:
     assert time.monotonic() - asked < 5
     assert len(answer["processes"]) == 6
     assert not any(p["healthy"] for p in answer["processes"])
+    assert "died, about to be restarted" not in str(answer)
     assert up.yumai("status").returncode == 0
+
+
+def test_while_it_starts_status_names_every_process_and_says_what_is_not_there_yet(up: Up) -> None:
+    up.start()
+    until(lambda: up.processes(), 10, "a first status")
+    found = up.processes()
+    assert set(found) == {"broker", "store", "ingest", "metrics-1", "alerts-1", "gateway"}
+    assert not found["gateway"]["healthy"]
+    assert found["gateway"]["reason"] == "not started yet" or found["gateway"]["pid"]
+    up.ready()
 
 
 def test_status_of_a_state_that_never_was_is_an_answer_too(up: Up, tmp_path: Path) -> None:
