@@ -101,6 +101,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # `yumai … | head`: whoever read us has had enough.
         sys.stdout = None  # type: ignore[assignment]
         return 141
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A directory that can't be made, a file that may not be read: nothing for a traceback.
+        print(f"yumai: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

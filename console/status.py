@@ -53,12 +53,15 @@ def collect(state: State) -> dict[str, Any]:
     began = time.monotonic()
     figures = _background(lambda: _figures(up)) if up else None
     listed = processes(up)
-    problems += [f"{p['name']}: {p['reason']}" for p in listed if not p["healthy"]]
+    if running:
+        problems += [f"{p['name']}: {p['reason']}" for p in listed if not p["healthy"]]
     read = figures(began + FIGURES_TIMEOUT) if figures else {}
     if not isinstance(read, dict):
         problems.append(f"figures: {'no answer in time' if read is None else read}")
         read = {}
     problems += read.get("problems", [])
+    if running and waits_for_workers(listed, read.get("lag") or {}):
+        problems.append("no metrics worker runs, so records wait: `yumai scale metrics 1`")
     return {
         "up": {
             "running": running,
@@ -72,11 +75,15 @@ def collect(state: State) -> dict[str, Any]:
     }
 
 
+def waits_for_workers(listed: list[dict[str, Any]], lag: dict[str, Any]) -> bool:
+    return bool(lag.get("records")) and not any(p["name"].startswith("metrics-") for p in listed)
+
+
 def processes(up: dict[str, Any]) -> list[dict[str, Any]]:
     """Every process of `run/up.json`, and whether it works."""
     known: list[dict[str, Any]] = up.get("processes", [])
     began = time.monotonic()
-    probing = [_background(partial(_probe, process)) for process in known]
+    probing = [_background(partial(_probe, process, bool(up.get("stopped")))) for process in known]
     listed = []
     for process, wait in zip(known, probing, strict=True):
         health = wait(began + PROBE_TIMEOUT + 1.0)
@@ -88,9 +95,12 @@ def processes(up: dict[str, Any]) -> list[dict[str, Any]]:
     return listed
 
 
-def _probe(process: dict[str, Any]) -> probes.Health:
+def _probe(process: dict[str, Any], stopped: bool) -> probes.Health:
     if process.get("pid") is None:
-        return probes.Health(False, "died, about to be restarted")
+        if stopped:
+            return probes.Health(False, "stopped")
+        begun = process.get("starts", 1)
+        return probes.Health(False, "died, about to be restarted" if begun else "not started yet")
     if not lives(process):
         return probes.Health(False, "not running")
     if process.get("health"):

@@ -17,7 +17,7 @@ from console.commands import Refusal
 from console.control import Control
 from console.processes import DEFAULT_PORT_BASE, MOST_WORKERS, SCALABLE, Plan
 from console.state import State, born, lives
-from console.supervisor import Child, Supervisor
+from console.supervisor import Child, Program, Supervisor
 
 DEMO_ROLES = ("bureau", "district:500103", "district:500157")
 # How long the last `up`, killed with -9, may hold its ports while its children die.
@@ -151,14 +151,17 @@ class Run:
         if code > 0:
             self.quote(name)
 
+    def services(self) -> list[Program]:
+        programs = [self.plan.ingest()]
+        for service, wanted in self.workers.items():
+            programs += [self.plan.worker(service, n) for n in range(1, wanted + 1)]
+        return [*programs, self.plan.gateway()]
+
     def start_services(self) -> None:
         """After the engines, although services wait by themselves: started beside them on two cores, their imports
         starve the broker, and everything is ready later (measured: 10 s for the broker alone instead of 3)."""
         self.services_started = True
-        programs = [self.plan.ingest()]
-        for service, wanted in self.workers.items():
-            programs += [self.plan.worker(service, n) for n in range(1, wanted + 1)]
-        programs.append(self.plan.gateway())
+        programs = self.services()
         self.say(
             f"broker, store, topics and tables are there; starting {', '.join(p.name for p in programs)}"
         )
@@ -239,6 +242,9 @@ class Run:
 
     def write_up(self, stopped: bool = False) -> None:
         children = list(self.supervisor.children.values())
+        if not (self.services_started or stopped):
+            # Who waits until all are healthy must not take the two engines for all of it.
+            children += [Child(program) for program in self.services()]
         started = {c.program.name: born(c.pid) for c in children if c.pid is not None}
         content = {
             "pid": None if stopped else os.getpid(),
@@ -255,6 +261,7 @@ class Run:
                     "url": c.program.url,
                     "health": c.program.health,
                     "restarts": c.restarts,
+                    "starts": c.starts,
                     **({"data_dir": str(c.program.data_dir)} if c.program.data_dir else {}),
                 }
                 for c in children
