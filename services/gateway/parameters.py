@@ -119,7 +119,7 @@ CELLS = (
 
 
 def cells(query: QueryParams, today: date) -> CellsAsked:
-    """The parameters of `/v1/cells`; default is this year, by day, district and sector."""
+    """The parameters of `/v1/cells`; default is this year, by day, not grouped by any dimension."""
     reader = Reader(query, CELLS)
     first, last = reader.day("from"), reader.day("to")
     if first is None:
@@ -129,10 +129,7 @@ def cells(query: QueryParams, today: date) -> CellsAsked:
     if first > last and not reader.problems:
         reader.wrong("from", f"from {first} is after to {last}")
     grain = reader.choice("grain", GRAINS, "day")
-    if "group_by" in query:
-        group_by = reader.codes("group_by", DIMENSIONS, "dimension (district, sector, platform)")
-    else:
-        group_by = ("district", "sector")
+    group_by = reader.codes("group_by", DIMENSIONS, "dimension (district, sector, platform)")
     asked = CellsAsked(
         first,
         last,

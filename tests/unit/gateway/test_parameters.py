@@ -19,10 +19,10 @@ def asked(query: str):
     return cells(QueryParams(query), TODAY)
 
 
-def test_the_default_is_this_year_by_day_district_and_sector():
+def test_the_default_is_this_year_by_day_grouped_by_nothing():
     got = asked("")
     assert (got.first, got.last) == (date(2026, 1, 1), date(2026, 12, 31))
-    assert (got.grain, got.group_by, got.format) == ("day", ("district", "sector"), "json")
+    assert (got.grain, got.group_by, got.format) == ("day", (), "json")
     assert got.districts is got.sectors is got.platforms is got.as_of is None
 
 
