@@ -12,6 +12,7 @@ import msgspec
 from fastapi import FastAPI, Request
 from kafka.errors import KafkaError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from contracts.receipts import codec as receipt_codec
@@ -162,9 +163,13 @@ def build(settings: Settings) -> FastAPI:
     async def failed(_: Request, error: Exception) -> Response:
         return Refusal("unavailable", f"not processed: {type(error).__name__}").response()
 
-    @app.exception_handler(404)
-    async def nowhere(_: Request, error: Exception) -> Response:
-        return Refusal("not_found").response()
+    @app.exception_handler(HTTPException)
+    async def nowhere(_: Request, error: HTTPException) -> Response:
+        """No such path, or a method that it does not take."""
+        detail = "" if error.status_code == 404 else str(error.detail)
+        said = Refusal("not_found", detail, status=error.status_code).response()
+        said.headers.update(error.headers or {})
+        return said
 
     @app.post("/v1/entries")
     async def entries(request: Request) -> Response:

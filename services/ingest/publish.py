@@ -96,7 +96,7 @@ class Publisher:
             except (TimeoutError, KafkaError, NoEpoch, OSError) as error:
                 if str(error) != self.problem:
                     log.warning("kafka_away %s", error)
-                self.problem = f"Kafka: {error}"
+                self.problem = f"Kafka: {str(error) or type(error).__name__}"
                 await _stop(producer)
                 await asyncio.sleep(_RETRY_SECONDS)
 
@@ -104,7 +104,7 @@ class Publisher:
         if self._producer is producer:
             log.warning("producer_lost %s: %s", type(error).__name__, error)
             self._producer = None
-            self.problem = f"Kafka: {error}"
+            self.problem = f"Kafka: {str(error) or type(error).__name__}"
             self._opened.clear()
             self._broken.set()
 
@@ -173,7 +173,7 @@ class Publisher:
         except (KafkaError, OSError) as error:
             if producer is not None:
                 self._lost(producer, error)
-            raise Unavailable(f"Kafka: {error}") from error
+            raise Unavailable(f"Kafka: {str(error) or type(error).__name__}") from error
 
 
 async def _stop(producer: AIOKafkaProducer) -> None:

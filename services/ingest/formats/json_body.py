@@ -14,8 +14,10 @@ from services.ingest.formats.refused import BodyRefused, check_rows
 _any = msgspec.json.Decoder(msgspec.Raw)
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-# A lone surrogate is an element's own fault: for the look at the whole it counts as a blank.
+# A lone surrogate, and a number that JSON has no word for (Python writes it all the same), are an element's
+# own fault: for the look at the whole they count as a blank and as null.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_NO_NUMBER = re.compile(rb"NaN|-?Infinity")
 
 
 def _decode(decoder: msgspec.json.Decoder, body: bytes) -> None:
@@ -23,9 +25,9 @@ def _decode(decoder: msgspec.json.Decoder, body: bytes) -> None:
     try:
         decoder.decode(body)
     except msgspec.DecodeError:
-        if not _SURROGATE.search(body):
+        if not (_SURROGATE.search(body) or _NO_NUMBER.search(body)):
             raise
-        decoder.decode(_SURROGATE.sub(b"\\\\u0020", body))
+        decoder.decode(_NO_NUMBER.sub(b"null", _SURROGATE.sub(b"\\\\u0020", body)))
 
 
 def read(body: bytes) -> Columns:

@@ -183,9 +183,12 @@ def test_no_bytes_break_the_reading(judged, body):
         assert len(result.errors) + len(result.rows) == result.received
 
 
-def test_a_lone_surrogate_spoils_its_element_and_not_the_array(judged, encoded, entry):
+@pytest.mark.parametrize("instead", [b'"\\ud800"', b"NaN", b"-Infinity", b"[Infinity]"])
+def test_what_json_has_no_word_for_spoils_its_element_and_not_the_array(
+    judged, encoded, entry, instead
+):
     rows = [encoded("ndjson", [entry(entry_id=name)]).strip() for name in ("a", "b", "c")]
-    rows[1] = rows[1].replace(b'"b"', b'"\\ud800"')
+    rows[1] = rows[1].replace(b'"b"', instead)
     result = judged("json", b"[" + b",".join(rows) + b"]")
     assert [error[0] for error in result.errors] == [1]
     assert [row["row"] for row in result.rows] == [0, 2]
