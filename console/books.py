@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -12,6 +13,9 @@ from console import addresses
 from console.commands import Refusal
 
 CELLS_SHOWN = 20
+SHOW_WAITS = (
+    3.0  # seconds: a row that was refused a moment ago is on its way from the log to the store
+)
 _LETTERS = """
     SELECT lower(hex(receipt)) AS receipt_id, row, platform AS platform_id, toString(code) AS code,
         nullIf(toString(field), '') AS field, replaceOne(toString(at, 'UTC'), ' ', 'T') || '+00:00' AS at,
@@ -87,6 +91,8 @@ def _store(args: argparse.Namespace, seconds: float) -> Iterator[Any]:
         raise
     except STORE_ERRORS as error:
         words = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+        if "Failed to establish" in words:
+            words = "nothing listens there"
         raise Refusal(
             f"the store at {dsn} can't be asked: {words}. Does `yumai up` run?"
         ) from error
@@ -242,13 +248,18 @@ def show_letter(args: argparse.Namespace) -> int:
             raise ValueError
     except ValueError:
         raise Refusal("want a receipt of 32 hex digits and a row from 0 on") from None
+    until = time.monotonic() + SHOW_WAITS
     with _store(args, seconds=60) as client:
-        rows = client.query(
-            "SELECT bytes FROM dead_letters FINAL"
-            " WHERE receipt = unhex({receipt:String}) AND row = {row:UInt64}",
-            parameters={"receipt": args.receipt, "row": args.row},
-            column_formats={"bytes": "bytes"},
-        ).result_rows
+        while True:
+            rows = client.query(
+                "SELECT bytes FROM dead_letters FINAL"
+                " WHERE receipt = unhex({receipt:String}) AND row = {row:UInt64}",
+                parameters={"receipt": args.receipt, "row": args.row},
+                column_formats={"bytes": "bytes"},
+            ).result_rows
+            if rows or time.monotonic() > until:
+                break
+            time.sleep(0.2)
     if not rows:
         raise Refusal(f"no dead letter of receipt {args.receipt}, row {args.row}", exit_code=1)
     sys.stdout.buffer.write(rows[0][0])
