@@ -57,7 +57,7 @@ def judge(city: City) -> Verdicts:
     levels = {way: _course(days, way) for way in WAYS}
 
     # The same year without the silence, of which only the days until the backfill differ.
-    window = slice(city.silent_from - first, city.backfilled_on + SILENT_DAYS - first)
+    window = slice(city.silent_from - 1 - first, city.backfilled_on + SILENT_DAYS - first)
     calm = days.copy()
     for day in range(city.silent_from, city.backfilled_on + silence.HOLE_DAYS):
         if day <= last:
@@ -84,9 +84,13 @@ def judge(city: City) -> Verdicts:
 
 
 def _new_alerts(levels: Levels, without: Levels, among: Bools) -> int:
-    """Districts flagged that would not be but for what is left out in `without`."""
-    flagged, usual = (np.any(a >= YELLOW, axis=0) for a in (levels, without))
-    return int((flagged & ~usual & among).sum())
+    """Districts in which an alert begins that would not be there but for what is left out in `without`.
+
+    One that was there the day before and is only kept, frozen, is not new.
+    """
+    rises = np.any((levels[1:] >= YELLOW) & (levels[:-1] < YELLOW), axis=0)
+    usual = np.any(without >= YELLOW, axis=0)
+    return int((rises & ~usual & among).sum())
 
 
 def _course(days: list[Day], way: str) -> Levels:
