@@ -26,6 +26,7 @@ from kafka.errors import KafkaError
 from contracts.dead_letters import codec as dead_letters
 from contracts.merchants import codec as merchants
 from contracts.receipts import codec as receipts
+from contracts.targets import codec as targets
 from services.metrics.ledger import milliseconds, stream_bytes
 from services.metrics.pump import die
 from yumai import ids
@@ -105,19 +106,30 @@ def merchants_rows(messages: list[Message]) -> pa.RecordBatch:
 
 
 def targets_rows(messages: list[Message]) -> pa.RecordBatch:
-    found = [(json.loads(m.value), m) for m in messages if m.value]
+    """A row a version: each record carries its key's whole history."""
+    found = [
+        (target, version, m.timestamp)
+        for m in messages
+        if m.value
+        for target in (targets.decode(m.value),)
+        for version in target.versions
+    ]
+    at = [version.at if version.at is not None else sent for _, version, sent in found]
     return pa.RecordBatch.from_pydict(
         {
-            "year": pa.array([t["year"] for t, _ in found], pa.uint16()),
-            "district": pa.array([str(t["district"]) for t, _ in found], pa.string()),
-            "sector": pa.array([t.get("sector") or "" for t, _ in found], pa.string()),
-            "form": pa.array([t.get("form", "amount") for t, _ in found], pa.string()),
-            "value": pa.array([float(t.get("value", 0)) for t, _ in found], pa.float64()),
-            "target_fen": pa.array([int(t.get("target_fen") or 0) for t, _ in found], pa.int64()),
-            "basis": pa.array([t.get("basis") or "" for t, _ in found], pa.string()),
-            "by": pa.array([t.get("by") or "" for t, _ in found], pa.string()),
-            "at": milliseconds(np.array([m.timestamp for _, m in found], dtype=np.int64)),
-            "version": pa.array([m.offset for _, m in found], pa.uint64()),
+            "year": pa.array([t.year for t, _, _ in found], pa.uint16()),
+            "district": pa.array([t.district for t, _, _ in found], pa.string()),
+            "sector": pa.array([t.sector or "" for t, _, _ in found], pa.string()),
+            "form": pa.array([v.form for _, v, _ in found], pa.string()),
+            "value": pa.array([float(v.value) for _, v, _ in found], pa.float64()),
+            "target_fen": pa.array([v.target_fen or 0 for _, v, _ in found], pa.int64()),
+            "base_fen": pa.array([v.base_fen for _, v, _ in found], pa.int64()),
+            "base_approximate": pa.array([int(v.base_approximate) for _, v, _ in found], pa.uint8()),
+            "basis": pa.array([v.basis or "" for _, v, _ in found], pa.string()),
+            "note": pa.array([v.note or "" for _, v, _ in found], pa.string()),
+            "by": pa.array([v.by or "" for _, v, _ in found], pa.string()),
+            "at": milliseconds(np.array(at, dtype=np.int64)),
+            "version": pa.array([v.version for _, v, _ in found], pa.uint64()),
         }
     )
 
