@@ -1,0 +1,198 @@
+"""How far off a nowcast may be, learnt from the errors of earlier years at the same date (METHODS §5.3). Pure.
+
+    e = ln(F/A), |e| cut at 0.7             error of a year that is over, forecast as it then was
+    σ² = (Σ own e² + 4 q)/(own number + 4)  q: mean e² of the third of cells about as noisy (by v)
+    z = e/σ, σ as it stood then
+    interval [F e^{−z₉₀ σ}, F e^{−z₁₀ σ}],  P(meet) = P(z ≤ ln(F/T)/σ)
+
+The law of z is that of all past z of the run at that date together with `NORMAL_LENT` normal ones: so it is the
+normal law at first, the own one later, and P is never quite 0 or 1. A year's shocks are common to its
+cells, so by calendar year the interval covers more or less than it says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import erf, sqrt
+
+import numpy as np
+
+from yumai.methods.seasons import MONTHS, Bools, Floats
+
+ERROR_MOST = 0.7
+LOSS_MOST = 0.5
+OWN_LENT = 4.0
+ERRORS_LEAST = 90
+CHOICE_LEAST = 20
+ALPHA_USUAL = 0.3
+NORMAL_LENT = 30.0
+INSIDE = 0.8
+SIGMA_LEAST = 1e-4
+
+_Z_MOST = 8.5
+_GRID = np.linspace(-_Z_MOST, _Z_MOST, 8705)
+_NORMAL = np.array([0.5 * (1.0 + erf(z / sqrt(2.0))) for z in _GRID.tolist()])
+
+
+def normal(z: Floats) -> Floats:
+    """Φ(z), by a table that is right to 10⁻⁷; NaN stays NaN."""
+    return np.interp(z, _GRID, _NORMAL)
+
+
+@dataclass
+class Past:
+    """What earlier years taught at one date of the year. Each list has an element a year, oldest first."""
+
+    forecasts: list[Floats] = field(default_factory=list)  # F[n, a]
+    actuals: list[Floats] = field(default_factory=list)  # A[n]
+    errors: list[Floats] = field(default_factory=list)  # e[n] of the F that was shown
+    scores: list[Floats] = field(default_factory=list)  # z[n]
+
+    def learn(self, forecasts: Floats, shown: Floats, sigma: Floats, actuals: Floats) -> None:
+        """A year is over: its forecasts by α, the one shown, its σ as it stood, and what became of it."""
+        error = log_error(shown, actuals)
+        self.forecasts.append(forecasts)
+        self.actuals.append(actuals)
+        self.errors.append(np.clip(error, -ERROR_MOST, ERROR_MOST))
+        self.scores.append(self.errors[-1] / np.maximum(sigma, SIGMA_LEAST))
+
+
+def log_error(forecast: Floats, actual: Floats) -> Floats:
+    """ln(F/A); NaN unless both are positive."""
+    fine = (np.nan_to_num(forecast) > 0) & (np.nan_to_num(actual) > 0)
+    return np.where(
+        fine, np.log(np.where(fine, forecast, 1.0)) - np.log(np.where(fine, actual, 1.0)), np.nan
+    )
+
+
+def best_alpha(past: Past, alphas: Floats) -> int:
+    """Index of the α with the least mean error at this date in earlier years, over all cells."""
+    usual = int(np.argmin(np.abs(alphas - ALPHA_USUAL)))
+    if not past.forecasts:
+        return usual
+    losses = np.concatenate(
+        [
+            np.minimum(np.abs(log_error(f, a[:, None])), LOSS_MOST)
+            for f, a in zip(past.forecasts, past.actuals, strict=True)
+        ]
+    )
+    losses = losses[~np.isnan(losses).any(axis=1)]
+    if len(losses) < CHOICE_LEAST:
+        return usual
+    # Rounded, so that the order in which a sum was taken can't decide between equals.
+    return int(np.argmin(np.round(losses.mean(axis=0), 10)))
+
+
+def first_sigma(variance: Floats, gone: float) -> Floats:
+    """σ with no earlier error to learn from: (1 − τ/12) · max(1.6 √v, 0.06), at least 0.01."""
+    left = max(1.0 - gone / MONTHS, 0.0)
+    return np.maximum(0.01, left * np.maximum(1.6 * np.sqrt(variance), 0.06))
+
+
+def sigmas(past: Past, variance: Floats, usable: Bools, gone: float) -> Floats:
+    """σ of each cell now."""
+    start = first_sigma(variance, gone)
+    if not past.errors:
+        return start
+    errors = np.stack(past.errors)
+    known = ~np.isnan(errors)
+    squares = np.where(known, errors**2, 0.0).sum(axis=0)
+    count = known.sum(axis=0).astype(np.float64)
+    if count.sum() == 0:
+        return start
+    alike = _alike(squares, count, variance, usable)
+    return np.maximum(np.sqrt((squares + OWN_LENT * alike) / (count + OWN_LENT)), SIGMA_LEAST)
+
+
+def _alike(squares: Floats, count: Floats, variance: Floats, usable: Bools) -> Floats:
+    """q: mean e² of the third of the cells nearest in v; of all with fewer than 90 errors."""
+    everywhere = squares.sum() / count.sum()
+    if count.sum() < ERRORS_LEAST:
+        return np.full(len(variance), everywhere)
+    taken = np.flatnonzero(usable | (count > 0))
+    order = taken[np.argsort(np.round(np.log(variance[taken]), 9), kind="stable")]
+    width = max(len(order) // 3, 1)
+    first = np.clip(np.arange(len(order)) - width // 2, 0, len(order) - width)
+    sums = np.concatenate([[0.0], np.cumsum(squares[order])])
+    counts = np.concatenate([[0.0], np.cumsum(count[order])])
+    got = counts[first + width] - counts[first]
+    q = np.where(
+        got > 0, (sums[first + width] - sums[first]) / np.where(got > 0, got, 1.0), everywhere
+    )
+    out = np.full(len(variance), everywhere)
+    out[order] = q
+    return out
+
+
+@dataclass(frozen=True)
+class Law:
+    """The law of z: past values, sorted, each with its weight, and the weight of a normal law."""
+
+    scores: Floats
+    weights: Floats
+    normal_share: float
+
+    def below(self, z: Floats) -> Floats:
+        """P(Z ≤ z)."""
+        z = np.asarray(z, dtype=np.float64)
+        out = self.normal_share * normal(z)
+        if len(self.scores):
+            cumulative = np.concatenate([[0.0], np.cumsum(self.weights)])
+            place = np.searchsorted(self.scores, z, side="right")
+            out = out + (1.0 - self.normal_share) * cumulative[place]
+        return out
+
+    def quantile(self, share: float) -> float:
+        """z with P(Z ≤ z) = share, by bisection."""
+        low, high = -40.0, 40.0
+        for _ in range(60):
+            middle = 0.5 * (low + high)
+            if float(self.below(np.array(middle))) < share:
+                low = middle
+            else:
+                high = middle
+        return 0.5 * (low + high)
+
+
+def law(past: Past) -> Law:
+    years = [z[~np.isnan(z)] for z in past.scores]
+    years = [z for z in years if len(z)]
+    if not years:
+        return Law(np.empty(0), np.empty(0), 1.0)
+    number = sum(len(z) for z in years)
+    scores = np.concatenate(years)
+    weights = np.full(number, 1.0 / number)
+    order = np.argsort(scores, kind="stable")
+    return Law(scores[order], weights[order], NORMAL_LENT / (NORMAL_LENT + number))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What stands around a forecast: σ by cell and the quantiles of z for all."""
+
+    sigma: Floats
+    law: Law
+    z_low: float
+    z_high: float
+
+
+def spread(past: Past, variance: Floats, usable: Bools, gone: float) -> Spread:
+    found = law(past)
+    tail = (1.0 - INSIDE) / 2
+    return Spread(
+        sigmas(past, variance, usable, gone), found, found.quantile(tail), found.quantile(1 - tail)
+    )
+
+
+def interval(
+    total: Floats, sigma: Floats, z_low: Floats | float, z_high: Floats | float
+) -> tuple[Floats, Floats]:
+    """80 % interval of a positive year's total, never the wrong way round; NaN where there is none."""
+    low = total * np.exp(-np.maximum(z_high, 0.0) * sigma)
+    high = total * np.exp(-np.minimum(z_low, 0.0) * sigma)
+    return np.minimum(low, high), np.maximum(low, high)
+
+
+def p_meet(total: Floats, target: Floats, around: Spread) -> Floats:
+    """P(A ≥ T); NaN where F or T is not positive."""
+    return around.law.below(log_error(total, target) / around.sigma)
