@@ -81,9 +81,7 @@ def read(rows: Sequence[Any]) -> tuple[list[Asked], list[Wrong]]:
         problems: list[Wrong] = []
         one = _read(index, row, problems)
         if one is not None and one.key in seen:
-            problems.append(
-                Wrong(index, None, "duplicate", f"the same key as row {seen[one.key]}")
-            )
+            problems.append(Wrong(index, None, "duplicate", f"the same key as row {seen[one.key]}"))
         if problems or one is None:
             wrong += problems
             continue
@@ -147,9 +145,7 @@ def _read(index: int, row: Any, problems: list[Wrong]) -> Asked | None:
     assert isinstance(form, str)
     assert year is not None
     assert isinstance(district, str)
-    asked = Asked(
-        year, district, sector, form, value, base, row.get("basis"), row.get("note")
-    )
+    asked = Asked(year, district, sector, form, value, base, row.get("basis"), row.get("note"))
     if form == "growth" and base is not None and target_fen(form, value, base) is None:
         bad("value", "out_of_range", "the target is beyond what can be booked")
         return None
@@ -164,7 +160,11 @@ def _value(form: Any, value: Any, bad: Any) -> Decimal | None:
         bad("value", "wrong_type", "want a number")
         return None
     number = value if isinstance(value, Decimal) else Decimal(str(value))
-    if not number.is_finite() or len(number.as_tuple().digits) > 100 or abs(number.adjusted()) > 100:
+    if (
+        not number.is_finite()
+        or len(number.as_tuple().digits) > 100
+        or abs(number.adjusted()) > 100
+    ):
         bad("value", "out_of_range", "want a finite number")
         return None
     if form == "amount":
@@ -286,7 +286,7 @@ class Held:
         end = end_of_day_ms(as_of)
         return tuple(v for v in versions if (v.at or 0) < end)
 
-    def keys(self) -> list[Key]:
+    def ordered(self) -> list[Key]:
         """By year, the city after the districts, all services before the sectors."""
         return sorted(self._versions, key=lambda k: (k[0], k[1], k[2] or ""))
 

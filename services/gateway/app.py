@@ -17,7 +17,18 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from services.gateway import alerts, dimensions, errors, figures, health, live, overview
+from services.gateway import (
+    alerts,
+    dimensions,
+    errors,
+    feeds,
+    figures,
+    health,
+    live,
+    overview,
+    progress,
+    targets,
+)
 from services.gateway.follow import Follower
 from services.gateway.login import STREAM_PATH, DefaultDeny
 from services.gateway.store import Store
@@ -40,8 +51,13 @@ PATHS: dict[str, health.Handler] = {
     "/v1/districts": dimensions.list_districts,
     "/v1/sectors": dimensions.list_sectors,
     "/v1/map": dimensions.district_map,
+    "/v1/targets": targets.get_targets,
+    "/v1/progress": progress.get_progress,
+    "/v1/feeds": feeds.get_feeds,
     STREAM_PATH: live.stream,
 }
+WRITES: tuple[tuple[str, str, health.Handler], ...] = (("PUT", "/v1/targets", targets.put_targets),)
+"""Method, path, handler; reads of the same path stay in PATHS."""
 
 
 def build(settings: Settings) -> FastAPI:
@@ -67,6 +83,7 @@ def build(settings: Settings) -> FastAPI:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
         await readiness.close()
+        await app.state.targets.close()
         await store.close()
 
     app = FastAPI(
@@ -83,8 +100,12 @@ def build(settings: Settings) -> FastAPI:
     app.state.hub = hub
     app.state.readiness = readiness
     app.state.overviews = overview.Overviews(store)
+    app.state.targets = targets.TargetLog(settings.kafka_bootstrap)
+    app.state.evaluations = progress.Evaluations(store, app.state.targets)
     for path, handler in PATHS.items():
         app.add_route(path, health.measured(path, handler))
+    for method, path, handler in WRITES:
+        app.add_route(path, health.measured(f"{method} {path}", handler), methods=[method])
     app.add_route("/health/live", health.live)
     app.add_route("/health/ready", health.ready)
     app.add_route("/metrics", health.metrics)
