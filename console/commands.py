@@ -35,6 +35,8 @@ COMMANDS = {
     "receipts": "console.books",
     "dead-letters": "console.books",
     "housekeeping": "console.housekeeping",
+    "targets": "console.targets",
+    "progress": "console.progress",
 }
 
 

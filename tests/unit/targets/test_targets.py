@@ -4,6 +4,7 @@ import json
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -128,7 +129,7 @@ def test_the_plans_points_and_the_path_between_them():
     shares = targets.plan_shares()
     assert (shares[2027], shares[2035]) == (0.4, 0.45)
     logits = [targets._logit(shares[year]) for year in range(2027, 2036)]
-    steps = [b - a for a, b in zip(logits, logits[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(logits)]
     assert max(steps) - min(steps) < 1e-9
     basis = {t.year: t.basis for t in targets.plan_targets(0)}
     assert basis[2027] == basis[2035] == "plan"
