@@ -33,6 +33,9 @@ FIRST_JUDGED = (3, 1)
 VARIANCE_UNKNOWN = 0.01
 SHARE_DAYS = 365
 PANELS_KEPT = 64
+SPARSE_DAYS = 60
+"""A year with sales on no more days than this was reported by the month: its days say nothing."""
+RATIO_LEAST, RATIO_MOST = 0.5, 2.0
 RULES = ("severity", "tianjin")
 
 Targets = Mapping[tuple[str, str | None], int]
@@ -299,6 +302,7 @@ def _segment(
     if learnt is None:
         return _without_history(frame, comparable, target, low, high, fraction)
     sales = sums.astype(np.float64) + _filled(frame, this, panel, quiet, last)
+    _even_begun_year(sales, past.daily[0], year, last)
     scaled = target * _kept(frame, placed, panel)
     found = judged_year.course(
         learnt, sales, scaled, groups, first_day=low, last_day=high, fraction=fraction
@@ -320,10 +324,50 @@ def _segment(
 def _history(past: cells_.Past, known_from: date) -> dict[int, Floats]:
     """Whole past years by day; what was not recorded yet is unknown, not zero."""
     return {
-        year: daily
+        year: _evened(daily, year)
         for year, daily in zip(past.years, past.daily, strict=True)
         if date(year, 1, 31) >= known_from
     }
+
+
+def _sparse(daily: Floats) -> Bools:
+    return (daily != 0).sum(axis=1) <= SPARSE_DAYS
+
+
+def _evened(daily: Floats, year: int) -> Floats:
+    """Where a year came by the month, each month's sum spread over its days: a lump is no rhythm."""
+    lumps = _sparse(daily)
+    if not lumps.any():
+        return daily
+    starts = cells_.month_starts(year)
+    lengths = np.diff([*starts, daily.shape[1]])
+    out = daily.copy()
+    out[lumps] = np.repeat(cells_.by_month(daily[lumps], year) / lengths, lengths, axis=1)
+    return out
+
+
+def _even_begun_year(sales: Floats, before: Floats, year: int, last: int) -> None:
+    """The same for the judged year, in place; what the begun month has not brought yet is as usual."""
+    lumps = np.flatnonzero(_sparse(before) & (before != 0).any(axis=1))
+    if not len(lumps):
+        return
+    starts = cells_.month_starts(year)
+    lengths = np.diff([*starts, sales.shape[1]])
+    month = int(np.searchsorted(starts, last, side="right")) - 1
+    begun = last + 1 < starts[month] + lengths[month]
+    sums = cells_.by_month(sales[lumps], year)
+    usual = cells_.by_month(before[lumps], year - 1)
+    whole = month if begun else month + 1
+    then, now = usual[:, :whole].sum(axis=1), sums[:, :whole].sum(axis=1)
+    ratio = np.clip(
+        np.where(then > 0, now / np.where(then > 0, then, 1.0), 1.0), RATIO_LEAST, RATIO_MOST
+    )
+    if begun:
+        missing = sums[:, month] == 0
+        sums[:, month] = np.where(missing, usual[:, month] * ratio, sums[:, month])
+    days = np.repeat(sums / lengths, lengths, axis=1)
+    days[:, last + 1 :] = 0.0
+    sales[lumps] = days
 
 
 def _without_history(

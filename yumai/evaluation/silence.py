@@ -18,6 +18,8 @@ MISSED_LEAST = 10.0
 GAP_TIMES = 1.5
 RATE_FADES = 1.0 / 28.0
 GAP_FADES = 0.99
+GAP_MOST = 35.0
+"""A feed may send once a month; a longer gap is no rhythm but an outage."""
 SEEN_DAYS = 14
 GONE_DAYS = 42
 
@@ -50,7 +52,8 @@ def silences(counted: Ints, fen: Ints) -> Silence:
     for day in range(days):
         here = counted[:, day] > 0
         back = here & (gap > 0) & (seen > 0)
-        longest = np.where(back, np.maximum(longest, np.minimum(gap, 14.0)), longest * GAP_FADES)
+        usual = back & (gap <= GAP_MOST)
+        longest = np.where(usual, np.maximum(longest, gap), longest * GAP_FADES)
         gap = np.where(here, 0.0, gap + (1.0 if alive[day] or gap.any() else 0.0))
         # A day in a silence says nothing about what is usual, unless it is one of the usual gaps.
         counts = here | (gap <= GAP_TIMES * longest)
