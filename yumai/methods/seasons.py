@@ -34,6 +34,7 @@ LEAN_SERIES_LEAST = 3
 SPREAD_LEAST = 1e-6
 VARIANCE_LENT = 2.0
 """Degrees of freedom that a cell's variance borrows from its sector."""
+MONTHS_ALIKE = 0.75
 VARIANCE_USUAL = 0.01
 """Where nothing is known of any cell's variance."""
 CENTRES = np.arange(MONTHS) + 0.5
@@ -148,7 +149,8 @@ def _variance(
     """v: mean over months of the variance of u between years; this year's whole months take part.
 
     Those are scaled to sum to what the factors give them, so m months count m − 1 twelfths of a year;
-    a difference from a mean of n_e years has variance v (1 + 1/n_e).
+    a difference from a mean of n_e years has variance v (1 + 1/n_e). Months near each other differ less:
+    times (12/m)^¾, measured.
     """
     counted = weight > 0
     number = counted.sum(axis=1)
@@ -164,7 +166,8 @@ def _variance(
     fine = (months >= 2) & (here > 0) & (usual.sum(axis=1) > 0)
     scale = np.where(fine, usual.sum(axis=1) / np.where(fine, here, 1.0), 0.0)
     off = np.where(full & fine[:, None], now * scale[:, None] - usual, 0.0)
-    squares += (off**2).sum(axis=1) / MONTHS / (1.0 + 1.0 / np.maximum(number, 1))
+    apart = (MONTHS / np.maximum(months, 1)) ** MONTHS_ALIKE
+    squares += (off**2).sum(axis=1) / MONTHS / (1.0 + 1.0 / np.maximum(number, 1)) * apart
     freedom += np.where(fine, (months - 1) / MONTHS, 0.0)
 
     some = usable & (freedom > 0)

@@ -26,6 +26,10 @@ ERRORS_LEAST = 90
 CHOICE_LEAST = 20
 ALPHA_USUAL = 0.3
 NORMAL_LENT = 30.0
+YEAR_COUNTS_MOST = 30
+"""A year's errors share its shocks: however many, they count as no more than this against the normal law."""
+FIRST_LENT = 0.5
+"""Years that the σ of a first year counts beside the years that errors are known of."""
 INSIDE = 0.8
 SIGMA_LEAST = 1e-4
 
@@ -101,6 +105,8 @@ def sigmas(past: Past, variance: Floats, usable: Bools, gone: float) -> Floats:
     if count.sum() == 0:
         return start
     alike = _alike(squares, count, variance, usable)
+    years = float(known.any(axis=1).sum())
+    alike = (years * alike + FIRST_LENT * start**2) / (years + FIRST_LENT)
     return np.maximum(np.sqrt((squares + OWN_LENT * alike) / (count + OWN_LENT)), SIGMA_LEAST)
 
 
@@ -163,7 +169,8 @@ def law(past: Past) -> Law:
     scores = np.concatenate(years)
     weights = np.full(number, 1.0 / number)
     order = np.argsort(scores, kind="stable")
-    return Law(scores[order], weights[order], NORMAL_LENT / (NORMAL_LENT + number))
+    heard = sum(min(len(z), YEAR_COUNTS_MOST) for z in years)
+    return Law(scores[order], weights[order], NORMAL_LENT / (NORMAL_LENT + heard))
 
 
 @dataclass(frozen=True)
