@@ -44,6 +44,8 @@ _ALL = [
     Reason("invalid_parameter", 422, "a parameter is wrong", "参数错误"),
     Reason("key_reused", 422, "the Idempotency-Key was used with another body", "Idempotency-Key 已用于其他请求体"),
     Reason("invalid_merchant", 422, "a row of the registry is wrong; nothing was changed", "商户登记行有误;未作任何更改"),
+    Reason("invalid_field", 422, "a field of the request is wrong", "请求字段有误"),
+    Reason("ended", 409, "the alert has ended", "该预警已结束"),
     Reason("unauthorized", 401, "no valid key or token", "缺少有效的密钥或令牌"),
     Reason("forbidden", 403, "not yours", "无权访问"),
     Reason("not_found", 404, "not found", "未找到"),

@@ -10,14 +10,15 @@ import faust
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
+from services.alerts.journal import FOLLOWED
 from services.alerts.waiting import waiting_health
 from services.alerts.worker import Worker
 from yumai import settings as settings_module
-from yumai.broker.topics import ALERTS, COMMITS, TARGETS
+from yumai.broker.topics import COMMITS
 
 log = logging.getLogger("yumai.alerts")
 
-NEEDED = {COMMITS.name, ALERTS.name, TARGETS.name}
+NEEDED = {COMMITS.name, *(topic.name for topic in FOLLOWED)}
 
 
 def wait_for_topics(bootstrap: str) -> None:
@@ -52,6 +53,8 @@ def main() -> int:
             print(f"{name} = {value}")
         return 0
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
+    for noisy in ("httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("kafka").setLevel(logging.ERROR)
     with waiting_health(settings.host, settings.port):
         wait_for_topics(settings.kafka_bootstrap)

@@ -40,13 +40,15 @@ class Worker:
         """What `/health/ready` says. A worker without the partition stands by, and is ready."""
         joined = self.app.consumer is not None and not self.app.rebalancing and self.app.in_worker
         owner = self.owns()
-        ready = joined and not self.rounds.problem and (self.rounds.opened or not owner)
+        problem = self.rounds.problem or self.rounds.store_problem
+        ready = joined and not problem and (self.rounds.opened or not owner)
         return {
             "ready": bool(ready),
             "worker": self.settings.worker,
             "judges": owner,
-            "problem": self.rounds.problem,
+            "problem": self.rounds.problem or self.rounds.store_problem,
             "guard": self.rounds.guard,
+            "given_up": self.rounds.sending.given_up,
         }
 
     def _faust(self) -> faust.App:

@@ -1,4 +1,4 @@
-"""Small topics as tables: receipts, dead letters, merchants, targets, alerts.
+"""Small topics as tables: receipts, dead letters, merchants, targets, alerts and what is around them.
 
 Placed by the table `projections`, not by a group, so that a lost store reads them from the start.
 Each row is keyed by what it says: reading a record twice changes nothing. One worker does it (the
@@ -7,7 +7,6 @@ one with partition 0); a second would only repeat it.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -27,6 +26,7 @@ from contracts.dead_letters import codec as dead_letters
 from contracts.merchants import codec as merchants
 from contracts.receipts import codec as receipts
 from contracts.targets import codec as targets
+from services.metrics import alert_projections
 from services.metrics.ledger import milliseconds, stream_bytes
 from services.metrics.pump import die
 from yumai import ids
@@ -134,25 +134,6 @@ def targets_rows(messages: list[Message]) -> pa.RecordBatch:
     )
 
 
-def alerts_rows(messages: list[Message]) -> pa.RecordBatch:
-    found = [(json.loads(m.value), m) for m in messages if m.value]
-    return pa.RecordBatch.from_pydict(
-        {
-            "id": pa.array([a["id"] for a, _ in found], pa.string()),
-            "seq": pa.array([a["seq"] for a, _ in found], pa.uint32()),
-            "at": milliseconds(np.array([m.timestamp for _, m in found], dtype=np.int64)),
-            "year": pa.array([a["year"] for a, _ in found], pa.uint16()),
-            "district": pa.array([a["district"] for a, _ in found], pa.string()),
-            "kind": pa.array([a["kind"] for a, _ in found], pa.string()),
-            "state": pa.array([a["state"] for a, _ in found], pa.string()),
-            "level": pa.array([a.get("level") or "" for a, _ in found], pa.string()),
-            "figures": pa.array(
-                [json.dumps(a.get("figures") or {}) for a, _ in found], pa.string()
-            ),
-        }
-    )
-
-
 def _nothing() -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict({})
 
@@ -162,7 +143,10 @@ PROJECTED: dict[str, tuple[str, Callable[[list[Message]], pa.RecordBatch]]] = {
     topics.DEAD_LETTERS.name: ("dead_letters", dead_letters_rows),
     topics.MERCHANTS.name: ("merchants", merchants_rows),
     topics.TARGETS.name: ("targets", targets_rows),
-    topics.ALERTS.name: ("alerts", alerts_rows),
+    topics.ALERTS.name: ("alerts", alert_projections.alerts_rows),
+    topics.ACTIONS.name: ("actions", alert_projections.actions_rows),
+    topics.WORK_ITEMS.name: ("work_item_events", alert_projections.work_items_rows),
+    topics.DELIVERIES.name: ("deliveries", alert_projections.deliveries_rows),
 }
 
 _BAD_RECORD = (ValueError, KeyError, TypeError, msgspec.MsgspecError, pa.ArrowException)
