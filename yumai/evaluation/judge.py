@@ -107,6 +107,10 @@ class _Parts:
     yoy: Floats
     rest: Floats
     comparable: Ints
+    target: Floats
+    """What the judged platforms are to bring: all of it, but for the part of those that left."""
+    base: Floats
+    """Last year's total of the judged platforms."""
 
 
 def judge(
@@ -151,12 +155,7 @@ def judge(
     )
     booked = np.cumsum(cells_.everything(frame, this), axis=1)[:, first : last + 1].T
     stale = quiet.stale[:, first : last + 1].T
-    base = (
-        cells_.everything(frame, placed[year - 1]).sum(axis=1).astype(np.float64)
-        if (year - 1 in placed)
-        else np.zeros(frame.size)
-    )
-    raw, level = _levels(frame, joined, target, base, stale, rules)
+    raw, level = _levels(frame, joined, stale, rules)
     if (moment.day.month, moment.day.day) < FIRST_JUDGED:
         raw[:], level[:] = levels.NONE, levels.NONE
     days = tuple(date.fromordinal(date(year, 1, 1).toordinal() + n) for n in range(first, last + 1))
@@ -315,9 +314,12 @@ def _segment(
         np.where(known, found.low, plain.low),
         np.where(known, found.high, plain.high),
         np.where(known, found.p_meet, plain.p_meet),
-        found.yoy,
+        # Sales shrink only where they do by either calendar: a leap day is no decline.
+        np.fmax(found.yoy, getattr(found, "yoy_plain", found.yoy)),
         found.last_year_rest,
         comparable,
+        np.broadcast_to(scaled, comparable.shape),
+        found.last_year_total,
     )
 
 
@@ -398,6 +400,8 @@ def _without_history(
         none,
         none,
         comparable,
+        np.broadcast_to(target, comparable.shape),
+        none,
     )
 
 
@@ -433,22 +437,25 @@ def _kept(frame: Frame, placed: Mapping[int, Placed], panel: Panel) -> Floats:
 
 
 def _levels(
-    frame: Frame, parts: _Parts, target: Floats, base: Floats, stale: Bools, rules: str
+    frame: Frame, parts: _Parts, stale: Bools, rules: str
 ) -> tuple[levels.Levels, levels.Levels]:
-    days = len(parts.nowcast)
+    """Each day is a run of its own for Benjamini–Hochberg, over all cells with a target."""
     if rules == "tianjin":
-        planned = np.where(base > 0, target / np.where(base > 0, base, 1.0) - 1.0, np.nan)
+        base = parts.base
+        planned = np.where(base > 0, parts.target / np.where(base > 0, base, 1.0) - 1.0, np.nan)
         raw = np.stack(
             [
-                levels.tianjin_levels(parts.yoy[n], planned, float(parts.yoy[n, frame.city]))
-                for n in range(days)
+                levels.tianjin_levels(yoy, plan, float(yoy[frame.city]))
+                for yoy, plan in zip(parts.yoy, planned, strict=True)
             ]
         )
         return raw, levels.tianjin_course(raw, stale)
     raw = np.stack(
         [
-            levels.raw_levels(parts.p_meet[n], parts.nowcast[n], target, parts.yoy[n], base)
-            for n in range(days)
+            levels.raw_levels(*day)
+            for day in zip(
+                parts.p_meet, parts.nowcast, parts.target, parts.yoy, parts.base, strict=True
+            )
         ]
     )
     return raw, levels.course(raw, parts.p_meet, stale)
