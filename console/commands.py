@@ -31,6 +31,7 @@ COMMANDS = {
     "send": "console.send",
     "keys": "console.identity",
     "token": "console.identity",
+    "alerts": "console.alerts",
     "audit": "console.books",
     "receipts": "console.books",
     "dead-letters": "console.books",

@@ -1,6 +1,7 @@
 // The page's life: sign in, read the overview, follow the stream, say what is wrong.
 
 import { Board } from "./board.js";
+import { Desk } from "./desk.js";
 import { Refused, dropToken, follow, get, keepToken, takeToken } from "./link.js";
 import { DistrictMap } from "./map.js";
 import { language, loadWords, setLanguage, span, t, time } from "./words.js";
@@ -15,6 +16,7 @@ const HIDDEN_MS = 60_000;
 const THEMES = ["auto", "light", "dark"];
 
 const board = new Board();
+const desk = new Desk({ token: () => token, name: (code) => board.name(code), changed: () => next(0) });
 let token = null;
 let unfollow = null;
 let timer = 0;
@@ -47,6 +49,7 @@ function tell() {
   who();
   mapNote();
   board.draw();
+  desk.draw();
   showLink();
   showTrouble();
 }
@@ -113,6 +116,7 @@ async function refresh() {
     document.body.dataset.state = "ready";
     board.draw(overview);
     who();
+    await deskRefresh(overview.meta);
     // Read before the newest commit (answers are kept a moment): once more.
     next(Date.parse(overview.meta.generated_at) < newest ? AFTER_EVENT_MS : REFRESH_MS);
   } catch (error) {
@@ -125,6 +129,16 @@ async function refresh() {
     reading = false;
     showLink();
     showTrouble();
+  }
+}
+
+// Alerts that can't be read now leave the figures as they are.
+async function deskRefresh(meta) {
+  try {
+    await desk.refresh(meta.role, meta.year);
+  } catch (error) {
+    if (error instanceof Refused && error.status === 401) throw error;
+    console.info("alerts can't be read now", error);
   }
 }
 
@@ -225,7 +239,7 @@ $("sign-in-form").addEventListener("submit", (event) => {
 });
 $("district-close").addEventListener("click", () => board.select(board.selected));
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && board.selected) board.select(board.selected);
+  if (event.key === "Escape" && !event.defaultPrevented && board.selected) board.select(board.selected);
 });
 addEventListener("online", () => token && next(0));
 addEventListener("hashchange", () => takeToken() && location.reload());
