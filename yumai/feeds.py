@@ -139,7 +139,8 @@ def health(seen: Seen, now: datetime) -> list[Feed]:
     found = []
     for name in sorted({*platforms, *refused}):
         platform = platforms.get(name)
-        state, districts = "ok", ()
+        state: str = "ok"
+        districts: tuple[str, ...] = ()
         if platform is not None:
             others = [r for n, r in ratios.items() if n != name and r is not None]
             state, districts = _state(platform, ratios[name], others, now)
@@ -219,8 +220,10 @@ def _is_silent(platform: _Platform, lag: int, now: datetime) -> bool:
     active = sorted(platform.hours)
     if not active or int(np.count_nonzero(platform.days)) < SEEN_LEAST:
         return False
-    hour = int(now.timestamp()) // 3600
-    gone = hour - active[-1] - lag * 24
+    if lag:
+        # What is delivered days later must be there for whole days only.
+        now = now.astimezone(SHANGHAI).replace(hour=0, minute=0) - timedelta(days=lag)
+    gone = int(now.timestamp()) // 3600 - active[-1]
     if gone <= 1:
         return False
     recent = [h for h in active if h > active[-1] - RECENT_DAYS * 24]

@@ -272,11 +272,14 @@ class Held:
         if target is None:
             year, _, rest = record_key.partition("/")
             district, _, sector = rest.partition("/")
-            key = (int(year), district, sector or None) if year.isdigit() else None
-            return key if key is not None and self._versions.pop(key, None) else None
-        key = (target.year, target.district, target.sector or None)
-        self._versions[key] = target.versions
-        return key
+            key: Key | None = (int(year), district, sector or None) if year.isdigit() else None
+            if key is None or key not in self._versions:
+                return None
+            del self._versions[key]
+            return key
+        held = (target.year, target.district, target.sector or None)
+        self._versions[held] = target.versions
+        return held
 
     def of(self, key: Key, as_of: date | None = None) -> tuple[Version, ...]:
         """Versions set by the end of a Shanghai day (None: all), oldest first."""

@@ -275,9 +275,10 @@ def _no_number(text: str) -> None:
 def refused(wrong: Sequence[Wrong]) -> Refused:
     """All that is wrong, row by row; nothing was changed."""
     refusal = Refused("invalid_parameter")
-    refusal.errors = [
+    errors: list[Any] = [
         {"index": w.index, "field": w.field, "code": w.code, "message": w.message} for w in wrong
     ]
+    refusal.errors = errors
     return refusal
 
 

@@ -236,7 +236,7 @@ def _silences(
     part = np.where(whole > 0, lost / np.where(whole > 0, whole, 1.0), 0.0)
     gone = found.gone[:, offset:].reshape(shape)
     there = found.rate[:, offset:].reshape(shape) > 0
-    gone_city = (gone | ~there).all(axis=0) & there.any(axis=0)
+    gone_city: Bools = np.all(gone | ~there, axis=0) & np.any(there, axis=0)
     return _Quiet(found, offset, np.repeat(part >= STALE_SHARE, WIDTH, axis=0), gone_city)
 
 
@@ -458,7 +458,9 @@ def _levels(
             )
         ]
     )
-    return raw, levels.course(raw, parts.p_meet, stale)
+    # A silence from the first day on has no level that it could keep.
+    judged = np.logical_or.accumulate((raw >= 0) & ~stale, axis=0)
+    return raw, np.where(judged, levels.course(raw, parts.p_meet, stale), levels.NONE)
 
 
 def _required(target: Floats, parts: _Parts) -> Floats:

@@ -1,20 +1,23 @@
 """Which platforms were silent where, day by day: what is missing must not be taken for lagging. Pure.
 
-A pair (district × platform) is silent when its run of days without an entry is longer than it ever
-was lately and long enough that `MISSED_LEAST` entries would usually have come. After `GONE_DAYS` of
-silence, while others sell on, it has left: that is no gap in a feed any more.
+A pair (district × platform) is silent when its run of g days without an entry is longer than it ever
+was lately and hardly chance: e^(−rate g) or (share of quiet days)^g is below `CHANCE`. After
+`GONE_DAYS` of silence, while others sell on, it has left: that is no gap in a feed any more.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from yumai.evaluation.columns import Bools, Ints
 
-MISSED_LEAST = 10.0
-"""With so many expected, none come by chance once in 20,000 times."""
+CHANCE = 1e-4
+"""How seldom a gap of that length may come by itself."""
+MISSED_LEAST = -math.log(CHANCE)
+"""Entries that must be missing."""
 GAP_TIMES = 1.5
 RATE_FADES = 1.0 / 28.0
 GAP_FADES = 0.99
@@ -46,7 +49,7 @@ def silences(counted: Ints, fen: Ints) -> Silence:
     gone = silent.copy()
     rate_fen, missed = np.zeros((pairs, days)), np.zeros((pairs, days))
     told = np.zeros(pairs)
-    rate, worth = np.zeros(pairs), np.zeros(pairs)
+    rate, worth, quiet = np.zeros(pairs), np.zeros(pairs), np.ones(pairs)
     seen, gap, longest = np.zeros(pairs), np.zeros(pairs), np.zeros(pairs)
     alive = counted.sum(axis=0) > 0
     for day in range(days):
@@ -60,11 +63,14 @@ def silences(counted: Ints, fen: Ints) -> Silence:
         fade = np.maximum(RATE_FADES, 1.0 / (seen + 1.0))
         rate = np.where(counts & (seen + here > 0), rate + fade * (counted[:, day] - rate), rate)
         worth = np.where(counts & (seen + here > 0), worth + fade * (fen[:, day] - worth), worth)
+        quiet = np.where(counts & (seen + here > 0), quiet + fade * (~here - quiet), quiet)
         seen += (seen > 0) | here
+        rare = np.clip(quiet, 0.5 / (np.minimum(seen, 56.0) + 1.0), 1.0)
+        missing = np.maximum(rate, -np.log(rare)) * gap
         mute = (
             (gap > GAP_TIMES * longest)
             & (gap > 0)
-            & (rate * gap >= MISSED_LEAST)
+            & (missing >= MISSED_LEAST)
             & (seen >= SEEN_DAYS)
         )
         left = mute & (gap > GONE_DAYS) & alive[max(day - 2, 0) : day + 1].all()
