@@ -1,23 +1,17 @@
 """Who judges: an evaluation of a year as progress rows, behind one small interface. Pure.
 
-Lagging is not missing: with days still to be loaded, or books that are behind, nobody is judged.
+Lagging is not missing: with books of which nobody knows how far they are, nobody is judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, Protocol
 
-import numpy as np
-
 from contracts.targets.codec import Target, of_versions
-from yumai.districts import districts_of
-from yumai.methods import pace, panel, profile
 
-Row = tuple[int, date, int]
-"""District number, day, net fen of all services."""
 Targets = Mapping[str, Target]
 """By key: each record carries every version it ever had."""
 
@@ -57,44 +51,3 @@ def as_set_by(targets: Targets, instant: datetime) -> dict[str, Target]:
         if versions:
             found[key] = of_versions(target.year, target.district, target.sector, versions)
     return found
-
-
-@dataclass(frozen=True)
-class Judged:
-    """`guard` empty, or why `progress` is empty: warming_up | stale."""
-
-    progress: dict[str, pace.Progress]
-    guard: str = ""
-
-
-def judge(
-    at: datetime,
-    targets: Mapping[str, int],
-    this_year: Iterable[Row],
-    shares: Mapping[str, np.ndarray] | None,
-) -> Judged:
-    """As at `at` (Shanghai time). `targets`: district -> fen for the year of `at`.
-
-    `shares`: expected cumulative share by district (`panel.shares`); None: days gone by.
-    """
-    if pace.is_warming_up(at.date()):
-        return Judged({}, "warming_up")
-    rows = [row for row in this_year if row[1] <= at.date()]
-    city = panel.by_day(panel.daily(rows), at.year)
-    if not panel.is_covered(city, at.timetuple().tm_yday - 1):
-        return Judged({}, "stale")
-    attained: dict[str, int] = {}
-    for number, _, net_fen in rows:
-        code = f"{number:06d}"
-        attained[code] = attained.get(code, 0) + net_fen
-    in_force = set(districts_of(at.year))
-    by_days = profile.linear(at.year)
-    return Judged(
-        {
-            code: pace.progress(
-                target, attained.get(code, 0), by_days if shares is None else shares[code], at
-            )
-            for code, target in sorted(targets.items())
-            if code in in_force and target > 0
-        }
-    )

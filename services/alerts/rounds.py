@@ -25,8 +25,6 @@ from aiokafka.errors import KafkaError
 from contracts.alerts import codec
 from contracts.alerts.outbox import Delivery, FeedStep, encode
 from services.alerts import outbox, settle
-from services.alerts.books import Books
-from services.alerts.by_pace import ByPace
 from services.alerts.instruments import ROUND_SECONDS, STEPS
 from services.alerts.journal import Journal
 from services.alerts.judge import Evaluation, Judge, as_set_by
@@ -56,6 +54,8 @@ MOST_SECONDS = 30.0
 SHARE_OF_TIME = 3
 """A round may take a third of the time: while the store is busy booking, figures wait a little."""
 FOLLOW_MS = 100
+ALL_SECONDS = 60.0
+"""Everybody is looked at that often at least."""
 CLOCK_SECONDS = 1.0
 AWAY_SECONDS = 5.0
 """A broker that does not answer for so long is away."""
@@ -80,11 +80,9 @@ class Found:
 class Rounds:
     """`owns`: whether this worker reads partition 0 of `commits.v1`."""
 
-    def __init__(
-        self, settings: Settings, owns: Callable[[], bool], judge: Judge | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, owns: Callable[[], bool], judge: Judge) -> None:
         self._owns = owns
-        self._judge: Judge = judge or ByPace(Books(settings.clickhouse_dsn))
+        self._judge = judge
         self._journal = Journal(settings.kafka_bootstrap)
         self._publisher = Publisher(settings.kafka_bootstrap)
         self.sending = Sending(settings, self._journal, self._write)
@@ -96,6 +94,7 @@ class Rounds:
         self._judging: asyncio.Task[Found] | None = None
         self._asked: tuple[set[str], bool] = (set(), False)
         self._due = 0.0
+        self._all_due = 0.0
         self._clock_due = 0.0
         self.opened = False
         self.problem = ""
@@ -209,8 +208,10 @@ class Rounds:
         self._changed |= self._journal.changed
         self._journal.changed.clear()
         today = datetime.now(SHANGHAI).date()
-        if today != self._day:
+        if today != self._day or time.monotonic() >= self._all_due:
+            # The year goes on and feeds fall silent without any commit.
             self._day, self._all = today, True
+            self._all_due = time.monotonic() + ALL_SECONDS
         if time.monotonic() < self._due or not (self._all or self._changed):
             return
         self._asked = (self._changed, self._all)

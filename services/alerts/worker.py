@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 
 import faust
 import msgspec
@@ -15,6 +16,7 @@ from faust.sensors.prometheus import setup_prometheus_sensors
 from faust.types import TP
 
 from contracts.commits import codec
+from services.alerts.by_evaluation import ByEvaluation
 from services.alerts.rounds import Rounds
 from yumai.broker.topics import COMMITS
 from yumai.settings import Settings
@@ -29,7 +31,9 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.rounds = Rounds(settings, self.owns)
+        rules = os.environ.get("ALERTS_RULES") or "severity"
+        judge = ByEvaluation(settings.clickhouse_dsn, rules)
+        self.rounds = Rounds(settings, self.owns, judge)
         self.app = self._faust()
 
     def owns(self) -> bool:
@@ -114,7 +118,5 @@ def districts_of(value: bytes | None) -> set[str]:
 def _ended(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         # A bug: end loudly, nothing half done hangs on this process.
-        import os
-
         log.critical("judging ended", exc_info=error)
         os._exit(1)

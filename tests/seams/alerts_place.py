@@ -45,9 +45,11 @@ CELLS += [
 ANSWERED = 200
 
 
-def cell(day: Any, district: int, fen: int, block: int = 0, sector: str = "S01") -> list:
+def cell(
+    day: Any, district: int, fen: int, block: int = 0, sector: str = "S01", offset: int = 1
+) -> list:
     at = datetime(day.year, day.month, day.day, tzinfo=SHANGHAI)
-    return [at, day, district, sector, "p1", 1, 0, block, 1, 1, fen, 0, 0, 0]
+    return [at, day, district, sector, "p1", 1, 0, block, offset, 1, fen, 0, 0, 0]
 
 
 class Receiver:
@@ -100,6 +102,7 @@ class Place:
     folder: Path
     offset: int = 1
     processes: dict[str, Any] = field(default_factory=dict)
+    ports: dict[str, str] = field(default_factory=dict)
 
     def call(
         self,
@@ -173,12 +176,14 @@ class Place:
 
     def book(self, district: int, fen: int, block: int, day: Any = None) -> None:
         """Entries of a day, and the commit that says so."""
+        self.offset += 1
         client = connect(self.dsn)
-        client.insert("cells", [cell(day or TODAY, district, fen, block)], CELLS)
+        row = cell(day or TODAY, district, fen, block, offset=self.offset)
+        client.insert("cells", [row], CELLS)
+        book_block(client, block, self.offset)
         client.close()
         self.progress()
         now = int(time.time() * 1000)
-        self.offset += 1
         change = [commits.Change(f"{district:06d}", "S01", fen, 1)]
         commit = commits.Commit(
             1, 0, 0, self.offset, 1, 0, 0, fen, now, now, now, False, "m", change
@@ -214,7 +219,7 @@ class Place:
         finally:
             os.environ.clear()
             os.environ.update(before)
-        self.processes[name] = process
+        self.processes[name], self.ports[name] = process, url
         return stack
 
     @contextmanager
@@ -248,6 +253,7 @@ def place(kafka: str, store: str, folder: Path, **settings: str) -> Iterator[Pla
     client.insert("cells", rows, CELLS)
     names = ["epoch", "topic_id", "partitions", "slot_function"]
     client.insert("epochs", [[1, "x", 1, "m"]], names)
+    book_block(client, 0, 1)
     client.close()
     port, alerts_port = free_port(), free_port()
     environment = {
@@ -267,6 +273,13 @@ def place(kafka: str, store: str, folder: Path, **settings: str) -> Iterator[Pla
     made.progress()
     with made._start("services.gateway", "gateway", port, "live"):
         yield made
+
+
+def book_block(client: Any, block: int, offset: int) -> None:
+    names = ["epoch", "part", "block", "last_offset", "entries", "net_fen", "complete"]
+    names += ["function_version", "written_at"]
+    row = [1, 0, block, offset, 1, 1, 0, 1, datetime.now(UTC)]
+    client.insert("blocks", [row], names)
 
 
 def fresh_topics(kafka: str) -> None:

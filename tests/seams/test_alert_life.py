@@ -17,8 +17,9 @@ pytestmark = pytest.mark.skipif(
     reason="nobody is judged before March, and the workers read the real clock",
 )
 
-LAGS = int(YEAR_FEN / 0.955)
-RED = int(YEAR_FEN / 0.9)
+LAGS = int(YEAR_FEN * 1.015)
+RED = int(YEAR_FEN * 1.1)
+MET = int(YEAR_FEN * 0.98)
 ID = f"{TODAY.year}-500101"
 DISTRICT = "district:500101"
 LATER = (TODAY + timedelta(days=30)).isoformat()
@@ -115,7 +116,7 @@ def test_a_life_with_people(kafka: str, store: str, tmp_path: Path) -> None:
         }
         at.set_target("500101", RED)
         at.until(lambda: at.kinds("500101")[-1] == "worsened")
-        at.set_target("500101", YEAR_FEN)
+        at.set_target("500101", MET)
         at.until(lambda: at.kinds("500101")[-1] == "resolved")
         at.until(lambda: hook.types()[-1] == "alert.resolved")
         assert hook.types() == [
@@ -131,7 +132,7 @@ def test_a_life_with_people(kafka: str, store: str, tmp_path: Path) -> None:
         # A restatement of the day it opened takes the cause away.
         at.set_target("500102", LAGS)
         at.until(lambda: at.kinds("500102") == ["opened"])
-        at.book(500102, LAGS - YEAR_FEN, 7, TODAY - timedelta(days=40))
+        at.book(500102, 2 * (LAGS - YEAR_FEN), 7, TODAY - timedelta(days=40))
         at.until(lambda: at.kinds("500102")[-1] == "withdrawn")
 
 
@@ -285,7 +286,7 @@ def test_killed_at_each_step_of_a_life_it_is_the_same_life(
             lambda: at.call("POST", f"/v1/alerts/{ID}/acknowledge", {}, DISTRICT),
             lambda: explain(at),
             lambda: at.set_target("500101", RED),
-            lambda: at.set_target("500101", YEAR_FEN),
+            lambda: at.set_target("500101", MET),
             lambda: at.set_target("500101", LAGS),
         ]
         for number, done in enumerate(acts):

@@ -22,6 +22,7 @@ let unfollow = null;
 let timer = 0;
 let hidden = 0;
 let reading = false;
+let deskReading = false;
 let readAt = 0;
 let newest = 0; // instant of the newest event
 let stream = "starting";
@@ -116,7 +117,7 @@ async function refresh() {
     document.body.dataset.state = "ready";
     board.draw(overview);
     who();
-    await deskRefresh(overview.meta);
+    deskRefresh(overview.meta);
     // Read before the newest commit (answers are kept a moment): once more.
     next(Date.parse(overview.meta.generated_at) < newest ? AFTER_EVENT_MS : REFRESH_MS);
   } catch (error) {
@@ -134,11 +135,14 @@ async function refresh() {
 
 // Alerts that can't be read now leave the figures as they are.
 async function deskRefresh(meta) {
+  if (deskReading) return;
+  deskReading = true;
   try {
     await desk.refresh(meta.role, meta.year);
   } catch (error) {
-    if (error instanceof Refused && error.status === 401) throw error;
     console.info("alerts can't be read now", error);
+  } finally {
+    deskReading = false;
   }
 }
 

@@ -1,5 +1,6 @@
 """An alert's life as a state machine."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -253,8 +254,8 @@ events = st.one_of(
 def test_steps_have_no_holes_and_time_never_goes_back(course):
     _, steps = live(course)
     assert [s.seq for s in steps] == list(range(1, len(steps) + 1))
-    assert all(a.at <= b.at for a, b in zip(steps, steps[1:], strict=False))
-    for before, after in zip(steps, steps[1:], strict=False):
+    assert all(a.at <= b.at for a, b in pairwise(steps))
+    for before, after in pairwise(steps):
         if before.state in ("resolved", "withdrawn"):
             assert after.kind == "reopened"
         assert before.state != "missed"
