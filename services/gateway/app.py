@@ -95,6 +95,7 @@ def build(settings: Settings) -> FastAPI:
         work = [
             asyncio.create_task(follower.run()),
             asyncio.create_task(hub.serve_platforms()),
+            asyncio.create_task(app.state.evaluations.warm()),
             asyncio.create_task(register.run()),
         ]
         for task in work:

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.targets.codec import CITY
-from services.gateway.errors import Refused
+from services.gateway.errors import Unavailable
 from services.gateway.figures import meta_of
 from services.gateway.login import principal_of
 from services.gateway.parameters import Reader
@@ -33,6 +33,9 @@ from yumai.targets import SECTORS, Held
 
 KEPT = 6
 """Courses."""
+STEP_SECONDS = 2
+"""The present moves on by so much: requests within it share one judgement."""
+WARM_AFTER_SECONDS = 20.0
 AS_OF_KEPT = 2
 METHOD = "nowcast-1"
 
@@ -47,6 +50,17 @@ class Evaluations:
         self._kept: OrderedDict[tuple[Any, ...], Judged] = OrderedDict()
         self._lock = asyncio.Lock()
         self._rules = os.environ.get("ALERTS_RULES") or "severity"
+
+    async def warm(self) -> None:
+        """Reads the columns once, a while after the start, so that the first who asks need not wait."""
+        await asyncio.sleep(WARM_AFTER_SECONDS)
+        while True:
+            try:
+                async with self._lock:
+                    await self._read(self._books_of(None), datetime.now(SHANGHAI).year)
+                return
+            except Unavailable:
+                await asyncio.sleep(WARM_AFTER_SECONDS)
 
     async def of(
         self, year: int, moment: Moment, today: date, as_of: date | None
@@ -167,16 +181,9 @@ def _moment(year: int, at: date | None, here: datetime) -> tuple[Moment, str]:
     """What is judged, and how the answer calls it."""
     last = cells.last_day(year)
     day = min(at or here.date(), last)
-    if day == here.date() and at is None:
-        gone = here - here.replace(hour=0, minute=0, second=0, microsecond=0)
-        fraction = min(max(gone.total_seconds() / 86_400, 1e-6), 1.0 - 1e-9)
-        return Moment(day, fraction), here.isoformat(timespec="seconds")
-    if day == here.date():
-        # The end of today lies ahead: what has occurred by now is all there is.
-        gone = here - here.replace(hour=0, minute=0, second=0, microsecond=0)
-        fraction = min(max(gone.total_seconds() / 86_400, 1e-6), 1.0 - 1e-9)
-        return Moment(day, fraction), day.isoformat()
-    return Moment(day), day.isoformat()
-
-
-__all__ = ["Evaluations", "Refused", "get_progress"]
+    if day < here.date():
+        return Moment(day), day.isoformat()
+    # The end of today lies ahead: it is judged as far as it has gone.
+    gone = (here.hour * 3_600 + here.minute * 60 + here.second) // STEP_SECONDS * STEP_SECONDS
+    shown = here.isoformat(timespec="seconds") if at is None else day.isoformat()
+    return Moment(day, max(gone, 1) / 86_400), shown

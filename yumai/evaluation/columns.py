@@ -17,6 +17,7 @@ import pyarrow as pa
 from yumai.methods.festival import days_of
 
 Ints = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 _EPOCH = date(1970, 1, 1)
 GOODS = 100
@@ -31,7 +32,7 @@ class Year:
     sector: Ints
     platform: npt.NDArray[np.str_]
     fen: Ints
-    counted: Ints
+    counted: Counts
 
     @property
     def days(self) -> int:
@@ -54,7 +55,7 @@ class Year:
 def empty(year: int) -> Year:
     none = np.zeros(0, dtype=np.int64)
     days = np.zeros((0, days_of(year)), dtype=np.int64)
-    return Year(year, none, none, np.zeros(0, dtype=np.str_), days, days.copy())
+    return Year(year, none, none, np.zeros(0, dtype=np.str_), days, days.astype(np.int32))
 
 
 def of_table(table: pa.Table, years: Iterable[int]) -> dict[int, Year]:
@@ -79,7 +80,7 @@ def of_table(table: pa.Table, years: Iterable[int]) -> dict[int, Year]:
         key = (district[inside] * 1_000 + sector[inside]) * len(platforms) + platform[inside]
         lines, place = np.unique(key, return_inverse=True)
         shape = (len(lines), days_of(year))
-        sums, numbers = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+        sums, numbers = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int32)
         sums[place, day[inside] - first] = fen[inside]
         numbers[place, day[inside] - first] = counted[inside]
         rest, which = np.divmod(lines, len(platforms))
@@ -103,7 +104,7 @@ def replaced(year: Year, fresh: Year, days: Sequence[int]) -> Year:
             place[key] = len(keys)
             keys.append(key)
     fen = np.zeros((len(keys), year.days), dtype=np.int64)
-    counted = np.zeros((len(keys), year.days), dtype=np.int64)
+    counted = np.zeros((len(keys), year.days), dtype=np.int32)
     fen[: len(year.fen)], counted[: len(year.fen)] = year.fen, year.counted
     changed = np.asarray(days, dtype=np.int64)
     fen[:, changed], counted[:, changed] = 0, 0

@@ -23,7 +23,7 @@ from yumai.evaluation.columns import GOODS, Bools, Ints, Year, first_day
 from yumai.evaluation.silence import Silence, silences
 from yumai.methods import city_share, guards, judged_year, levels, like_for_like
 from yumai.methods.festival import days_of
-from yumai.methods.uncertainty import first_sigma, normal
+from yumai.methods.uncertainty import first_sigma
 from yumai.targets import changed_districts
 
 PAST_YEARS = 5
@@ -387,7 +387,7 @@ def _without_history(
     with np.errstate(divide="ignore", invalid="ignore"):
         p = np.where(
             positive & ~np.isnan(target),
-            normal(np.nan_to_num(np.log(total / target) / sigma)),
+            _normal(np.nan_to_num(np.log(total / target) / sigma)),
             np.nan,
         )
     none = np.full(comparable.shape, np.nan)
@@ -431,6 +431,14 @@ def _kept(frame: Frame, placed: Mapping[int, Placed], panel: Panel) -> Floats:
     kept = cells_.summed(frame, last, *panel.lines(last)).sum(axis=1).astype(np.float64)
     fine = (whole > 0) & (kept > 0)
     return np.where(fine, kept / np.where(fine, whole, 1.0), 1.0)
+
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def _normal(z: Floats) -> Floats:
+    """Φ(z)."""
+    return 0.5 * (1.0 + _erf(z / math.sqrt(2.0)))
 
 
 # -- levels -----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yumai.evaluation.columns import Bools, Ints
+from yumai.evaluation.columns import Bools, Counts, Ints
 
 CHANCE = 1e-4
 """How seldom a gap of that length may come by itself."""
@@ -42,7 +42,7 @@ class Silence:
     missed: np.ndarray
 
 
-def silences(counted: Ints, fen: Ints) -> Silence:
+def silences(counted: Counts | Ints, fen: Ints) -> Silence:
     """Of `counted[pairs, days]` (entries) and `fen`, from the first day to the last that is over."""
     pairs, days = counted.shape
     silent = np.zeros((pairs, days), dtype=bool)

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
-from yumai.methods.festival import days_of
+from yumai.methods.festival import days_of, each_day, same_month_day
 from yumai.methods.profile import aligned_days
 from yumai.methods.seasons import MONTHS, YEARS_MOST, Floats, Ints
 
@@ -32,12 +33,13 @@ class Aligned:
     """The past of one judged year on that year's calendar, newest year first.
 
     `months[n, k, 12]` (NaN where the cell has no such year); `last_year[n, days]` the newest year by
-    day; `shape[n, days]` how a month's sales usually spread over its days: cumulative, 1 on its last.
+    day, `last_year_plain` by month-day, not aligned; `shape[n, days]` how a month's sales usually spread over its days: cumulative, 1 on its last.
     """
 
     year: int
     months: Floats
     last_year: Floats
+    last_year_plain: Floats
     shape: Floats
 
 
@@ -53,7 +55,14 @@ def align(history: Mapping[int, Floats], year: int, sector: Ints) -> Aligned | N
         laid = np.asarray(history[past], dtype=np.float64)[:, aligned_days(year, past)]
         days.append(laid)
         months.append(np.add.reduceat(laid, starts[:MONTHS], axis=1))
-    return Aligned(year, np.stack(months, axis=1), days[0], _shape(days[:3], starts, sector))
+    plain = np.asarray(history[year - 1], dtype=np.float64)[:, _month_days(year, year - 1)]
+    return Aligned(year, np.stack(months, axis=1), days[0], plain, _shape(days[:3], starts, sector))
+
+
+@cache
+def _month_days(year: int, past: int) -> Ints:
+    first = date(past, 1, 1)
+    return np.array([(same_month_day(day, past) - first).days for day in each_day(year)])
 
 
 def _shape(days: list[Floats], starts: Ints, sector: Ints) -> Floats:
@@ -67,7 +76,7 @@ def _shape(days: list[Floats], starts: Ints, sector: Ints) -> Floats:
 
 def _within(days: Floats, starts: Ints) -> Floats:
     out = np.empty_like(days)
-    for first, end in zip(starts[:-1], starts[1:], strict=True):
+    for first, end in pairwise(starts):
         total = days[:, first:end].sum(axis=1, keepdims=True)
         even = np.arange(1, end - first + 1) / (end - first)
         share = np.cumsum(days[:, first:end], axis=1) / np.where(total > 0, total, 1.0)

@@ -16,8 +16,6 @@ from yumai.methods import uncertainty
 from yumai.methods.seasons import MONTHS, YEARS_MOST, Bools, Floats, Ints
 from yumai.methods.yearly import MonthEnd, month_ends
 
-TAIL_Z = 1.2815515655446004
-"""Normal quantile of 0.9."""
 RULES = (
     "months / 12",
     "last year's share",
@@ -66,15 +64,15 @@ def forecasts(
         low, high = uncertainty.interval(
             np.where(fine, end.total, 1.0), end.around.sigma, end.around.z_low, end.around.z_high
         )
-        low = np.where(fine, low, plain - TAIL_Z * spread)
-        high = np.where(fine, high, plain + TAIL_Z * spread)
+        low = np.where(fine, low, plain - uncertainty.TAIL_Z * spread)
+        high = np.where(fine, high, plain + uncertainty.TAIL_Z * spread)
         if end.month == MONTHS:
-            over = known.all(axis=1)
+            over: Bools = np.all(known, axis=1)
             total, low, high = (np.where(over, end.booked, a) for a in (total, low, high))
         else:
             over = np.zeros(len(total), dtype=bool)
         p = chance(total, targets[:, end.year], end, fine, spread, over)
-        judged = ~np.isnan(sales[:, end.year - 1]).any(axis=1)
+        judged: Bools = ~np.any(np.isnan(sales[:, end.year - 1]), axis=1)
         yield Forecast(
             end.year,
             end.month,
@@ -90,13 +88,13 @@ def forecasts(
 def chance(
     total: Floats, target: Floats, end: MonthEnd, fine: Bools, spread: Floats, over: Bools
 ) -> Floats:
-    """P(meet); NaN without a target. Where logarithms mean nothing, from the normal law of the difference."""
+    """P(meet); NaN without a target. Where logarithms mean nothing, from the law of the difference."""
     p = uncertainty.p_meet(np.where(fine, total, np.nan), target, end.around)
     wide = np.where(fine, end.around.sigma * np.abs(total), spread)
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where(wide > 0, (total - target) / np.where(wide > 0, wide, 1.0), np.inf)
     z = np.where((wide <= 0) & (total < target), -np.inf, z)
-    p = np.where(np.isnan(p), uncertainty.normal(np.nan_to_num(z, nan=0.0)), p)
+    p = np.where(np.isnan(p), uncertainty.student(np.nan_to_num(z, nan=0.0)), p)
     p = np.where(over, total >= target, p)
     return np.where(np.isnan(target), np.nan, p)
 
@@ -206,7 +204,5 @@ class Record:
         bins = self.calibration()
         number = sum(count for _, _, count in bins)
         return (
-            sum(abs(p - met) * count for p, met, count in bins) / number
-            if number
-            else float("nan")
+            sum(abs(p - met) * count for p, met, count in bins) / number if number else float("nan")
         )

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yumai.methods import nowcast, uncertainty
+from yumai.methods import like_for_like, nowcast, uncertainty
 from yumai.methods.aligned import Aligned, align, expected_share, month_starts
 from yumai.methods.festival import days_of
+from yumai.methods.levels import Levels, raw_levels
 from yumai.methods.nowcast import ALPHAS, Nowcasts
 from yumai.methods.seasons import CENTRES, MONTHS, Floats, Ints
 from yumai.methods.uncertainty import Past, Spread
@@ -28,7 +29,10 @@ MARCH = 2
 
 @dataclass(frozen=True)
 class Course:
-    """Every array `[days, n]`, a row for the end of each judged day; day numbers (0-based) in `days`."""
+    """Every array `[days, n]`, a row for the end of each judged day; day numbers (0-based) in `days`.
+
+    `yoy`: cumulative growth on last year's days as aligned, `yoy_plain`: on the same month-days.
+    """
 
     year: int
     days: Ints
@@ -39,6 +43,7 @@ class Course:
     high: Floats
     p_meet: Floats
     yoy: Floats
+    yoy_plain: Floats
     last_year_total: Floats
     last_year_rest: Floats
 
@@ -68,13 +73,16 @@ def lessons(history: Mapping[int, Floats], year: int, sector: Ints) -> Lessons |
         sales = np.asarray(history[earlier], dtype=np.float64)
         actual = sales.sum(axis=1)
         booked = np.add.reduceat(sales, month_starts(earlier)[:MONTHS], axis=1)
+        over: list[tuple[Nowcasts, Floats, Floats]] = []
         for month in range(MONTHS + 1):
             found = at_month_end(then, booked, month, sector)
-            best = uncertainty.best_alpha(past[month], ALPHAS)
+            best = uncertainty.best_alpha(past, month, found.seasons.variance)
             sigma = uncertainty.sigmas(
                 past[month], found.seasons.variance, found.seasons.usable, float(month)
             )
-            past[month].learn(found.totals, found.totals[:, best], sigma, actual)
+            over.append((found, found.total(best), sigma))
+        for month, (found, shown, sigma) in enumerate(over):
+            past[month].learn(found.totals, shown, sigma, actual)
     return Lessons(judged, past)
 
 
@@ -111,7 +119,6 @@ def course(
     upto = np.zeros((n, days_of(year) + 1))
     upto[:, 1 : last_day + 2] = np.cumsum(np.nan_to_num(sales[:, : last_day + 1]), axis=1)
     upto[:, last_day + 2 :] = upto[:, last_day + 1 : last_day + 2]
-    last = np.concatenate([np.zeros((n, 1)), np.cumsum(aligned.last_year, axis=1)], axis=1)
     booked = np.diff(upto[:, starts], axis=1)
 
     days = np.arange(first_day, last_day + 1)
@@ -124,22 +131,28 @@ def course(
     parts = []
     for month in np.unique(month_of):
         inside = days[month_of == month]
-        ends = inside - starts[month] + 1.0
-        if inside[-1] == last_day:
-            ends[-1] += fraction - 1.0
+        parts_of_days = np.where(inside == last_day, fraction, 1.0)
         parts.append(
-            _month(learnt, booked, upto, target, sector, int(month), inside, ends)
+            _month(learnt, booked, upto, target, sector, int(month), inside, parts_of_days)
         )
     total, low, high, p = (np.concatenate([part[i] for part in parts]) for i in range(4))
-    expected, same = share[:, days].T.copy(), last[:, days + 1].T.copy()
+    expected, same = share[:, days].T.copy(), _cumulative(aligned.last_year, days, fraction)
     before = share[:, last_day - 1] if last_day else np.zeros(n)
     expected[-1] = before + (share[:, last_day] - before) * fraction
-    same[-1] = last[:, last_day] + (last[:, last_day + 1] - last[:, last_day]) * fraction
     gone = upto[:, days + 1].T
-    fine = np.nan_to_num(same) > 0
-    yoy = np.where(fine, gone / np.where(fine, same, 1.0) - 1.0, np.nan)
+    plain = _cumulative(aligned.last_year_plain, days, fraction)
+    yoy, yoy_plain = like_for_like.growth(gone, same), like_for_like.growth(gone, plain)
     whole = np.broadcast_to(aligned.last_year.sum(axis=1), gone.shape)
-    return Course(year, days, gone, expected, total, low, high, p, yoy, whole, whole - same)
+    return Course(
+        year, days, gone, expected, total, low, high, p, yoy, yoy_plain, whole, whole - same
+    )
+
+
+def _cumulative(daily: Floats, days: Ints, fraction: float) -> Floats:
+    """By the end of each of `days`, of the last after `fraction` of it: `[days, n]`."""
+    found = np.cumsum(daily, axis=1)[:, days].T.copy()
+    found[-1] -= (1.0 - fraction) * daily[:, days[-1]]
+    return found
 
 
 def _month(
@@ -150,27 +163,32 @@ def _month(
     sector: Ints,
     month: int,
     days: Ints,
-    ends: Floats,
+    parts: Floats,
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """The days of one month: nowcast, low, high, P(meet), each `[days, n]`. `month` have gone before it."""
+    """The days of one month: nowcast, low, high, P(meet), each `[days, n]`.
+
+    `month` have gone before it; `parts[days]`: how much of each day has gone.
+    """
     aligned = learnt.aligned
     starts = month_starts(aligned.year)
     length = float(starts[month + 1] - starts[month])
     found = at_month_end(aligned, booked, month, sector)
-    best = uncertainty.best_alpha(learnt.past[month], ALPHAS)
-    keep = 1.0 - float(ALPHAS[best])
+    best = uncertainty.best_alpha(learnt.past, month, found.seasons.variance)
+    keep = 1.0 - ALPHAS[best]
     factors, g = found.seasons.factors, found.drift
-    above, below = found.above[:, best], found.below[:, best]
+    cells = np.arange(len(best))
+    above, below = found.above[cells, best], found.below[cells, best]
 
-    delta = (ends / length)[:, None]
+    delta = ((days - starts[month] + parts) / length)[:, None]
     age = np.maximum(delta - 0.5, 0.0)
-    part = np.round(ends % 1.0, 12)[:, None]  # of today, 0 for a whole day
     shape = aligned.shape[:, days].T
     before = np.where(days > starts[month], aligned.shape[:, np.maximum(days - 1, 0)], 0.0).T
-    usual = np.where(part > 0, before + (shape - before) * part, shape)
+    usual = np.where(parts[:, None] < 1.0, before + (shape - before) * parts[:, None], shape)
     sold = (upto[:, days + 1] - upto[:, [starts[month]]]).T
 
-    top = above * keep**delta * np.exp(g * delta / MONTHS) + keep**age * sold * np.exp(g * age / MONTHS)
+    top = above * keep**delta * np.exp(g * delta / MONTHS) + keep**age * sold * np.exp(
+        g * age / MONTHS
+    )
     under = below * keep**delta + keep**age * factors[:, month] * usual
     level = np.where(under > 0, top / np.where(under > 0, under, 1.0), 0.0)
     tau = month + delta
@@ -191,8 +209,7 @@ def _month(
     low, high = uncertainty.interval(total, sigma, z_low, z_high)
     z = uncertainty.log_error(total, np.broadcast_to(target, total.shape)) / sigma
     p = ahead.law.below(z) * (1 - delta) + behind.law.below(z) * delta
-    over = ends[-1] >= length and month == MONTHS - 1  # the year is over: nothing is uncertain
-    if over:
+    if days[-1] + parts[-1] >= starts[-1]:  # the year is over: nothing is uncertain
         low[-1] = high[-1] = total[-1]
         p[-1] = np.where(np.isnan(z[-1]), np.nan, total[-1] >= target)
     return total, low, high, p
@@ -200,3 +217,19 @@ def _month(
 
 def _around(past: Past, found: Nowcasts, month: int) -> Spread:
     return uncertainty.spread(past, found.seasons.variance, found.seasons.usable, float(month))
+
+
+def judged_levels(judged: Course, target: Floats) -> Levels:
+    """Raw levels of each day, `[days, n]`; each day is a run of its own for Benjamini–Hochberg.
+
+    Sales count as shrinking only where they do by either calendar: a leap day, or a festival's edge
+    that is aligned a day off, is no decline.
+    """
+    yoy = np.fmax(judged.yoy, judged.yoy_plain)
+    base = judged.last_year_total
+    return np.stack(
+        [
+            raw_levels(judged.p_meet[day], judged.nowcast[day], target, yoy[day], base[day])
+            for day in range(len(judged.days))
+        ]
+    )

@@ -1,7 +1,8 @@
 """Which level a cell deserves, day by day, and which it has after hysteresis (METHODS §5.4–6, severity.yaml). Pure.
 
     gap = (T − F)/T
-    red     P < 0.10, gap ≥ 2 % and Benjamini–Hochberg at 0.10 over the run; or cumulative yoy < 0 while T asks for growth
+    red     P < 0.10, gap ≥ 2 % and Benjamini–Hochberg at 0.10 over the run;
+            or cumulative yoy < 0 while T asks for growth, unless the forecast is green (P ≥ 0.50)
     yellow  P < 0.20, gap ≥ 1 % (or red's other conditions fail)
     blue    P < 0.50 (or yellow's gap fails)
     green   else
@@ -72,7 +73,7 @@ def raw_levels(
     level = np.where(p < LIMITS[BLUE], BLUE, GREEN)
     level = np.where((p < LIMITS[YELLOW]) & (gap >= YELLOW_GAP), YELLOW, level)
     level = np.where((p < LIMITS[RED]) & (gap >= RED_GAP) & passes, RED, level)
-    shrinks = (np.nan_to_num(yoy) < 0) & (target > base) & known
+    shrinks = (np.nan_to_num(yoy) < 0) & (target > base) & (p < LIMITS[BLUE])
     level = np.where(shrinks, RED, level)
     return np.where(known, level, NONE).astype(np.int8)
 
@@ -102,7 +103,8 @@ class State:
 
 def step(state: State, raw: Levels, p_meet: Floats, held: Bools) -> State:
     """One evaluation more. It rises to what two running both exceed; it falls by one level after two
-    running with P above the level's limit + 0.05. Held cells (stale, no level) stay as they are.
+    running with P above the level's limit + 0.05. Held cells (stale) and cells
+    without a level stay as they are, and no two days run on across them.
     """
     level = state.level
     counts = ~held & (raw >= 0)
@@ -115,8 +117,8 @@ def step(state: State, raw: Levels, p_meet: Floats, held: Bools) -> State:
     above = np.where(higher, raw, NONE)
     return State(
         new.astype(np.int8),
-        np.where(counts, above, state.above).astype(np.int8),
-        np.where(counts, np.where(fall, 0, easier), state.easier).astype(np.int8),
+        above.astype(np.int8),
+        np.where(fall, 0, easier).astype(np.int8),
     )
 
 

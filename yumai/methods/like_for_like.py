@@ -27,7 +27,7 @@ def comparable(sales: Floats, panel: Bools) -> Floats:
 
 def growth(this: Floats, last: Floats) -> Floats:
     """this/last − 1; NaN where last is not positive."""
-    fine = last > 0
+    fine = np.nan_to_num(last) > 0
     return np.where(fine, this / np.where(fine, last, 1.0) - 1.0, np.nan)
 
 

@@ -56,6 +56,10 @@ class Nowcasts:
     drift: Floats
     seasons: Seasons
 
+    def total(self, alpha: Ints) -> Floats:
+        """F of each cell for its own α (an index)."""
+        return self.totals[np.arange(len(alpha)), alpha]
+
 
 def drift(found: Seasons, past: Floats, now: Floats, done: Floats) -> Floats:
     """g of each cell: log growth a year that is carried on."""
@@ -116,7 +120,9 @@ def carried(
     path = factors * np.exp(growth[:, None] * (CENTRES - gone) / MONTHS)
     rest = (path * (1.0 - done)).sum(axis=1)
     booked = now.sum(axis=1)
-    grown_rest = last_year_grown(found, growth) * (np.nan_to_num(past[:, 0]) * (1.0 - done)).sum(axis=1)
+    grown_rest = last_year_grown(found, growth) * (np.nan_to_num(past[:, 0]) * (1.0 - done)).sum(
+        axis=1
+    )
     totals = booked[:, None] + mixed(level * rest[:, None], grown_rest[:, None])
     totals = np.where(found.usable[:, None], totals, np.nan)
     return Nowcasts(totals, above, below, booked, growth, found)

@@ -5,42 +5,51 @@
     z = e/σ, σ as it stood then
     interval [F e^{−z₉₀ σ}, F e^{−z₁₀ σ}],  P(meet) = P(z ≤ ln(F/T)/σ)
 
-The law of z is that of all past z of the run at that date together with `NORMAL_LENT` normal ones: so it is the
-normal law at first, the own one later, and P is never quite 0 or 1. A year's shocks are common to its
+The law of z is that of all past z of the run at that date together with `PRIOR_LENT` of a Student law (4): so it is that
+law at first, the own one later, and P is never quite 0 or 1. A year's shocks are common to its
 cells, so by calendar year the interval covers more or less than it says.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import erf, sqrt
 
 import numpy as np
 
-from yumai.methods.seasons import MONTHS, Bools, Floats
+from yumai.methods.seasons import MONTHS, Bools, Floats, Ints
 
 ERROR_MOST = 0.7
 LOSS_MOST = 0.5
 OWN_LENT = 4.0
 ERRORS_LEAST = 90
 CHOICE_LEAST = 20
-ALPHA_USUAL = 0.3
-NORMAL_LENT = 30.0
+ALPHA_USUAL, ALPHA_LUMPY = 3, 2
+"""Indices into `nowcast.ALPHAS`: 0.2 and 0.15, where nothing is learnt yet."""
+LUMPY_VARIANCE = 0.04
+PRIOR_LENT = 30.0
 YEAR_COUNTS_MOST = 30
-"""A year's errors share its shocks: however many, they count as no more than this against the normal law."""
-FIRST_LENT = 0.5
+"""A year's errors share its shocks: however many, they count as no more than this against the prior law."""
+FIRST_LENT = 0.25
 """Years that the σ of a first year counts beside the years that errors are known of."""
 INSIDE = 0.8
 SIGMA_LEAST = 1e-4
 
-_Z_MOST = 8.5
-_GRID = np.linspace(-_Z_MOST, _Z_MOST, 8705)
-_NORMAL = np.array([0.5 * (1.0 + erf(z / sqrt(2.0))) for z in _GRID.tolist()])
+TAIL_Z = 1.2815515655446004
+"""Normal quantile of 0.9."""
+_T_SCALE = 1.5332062740589438 / TAIL_Z
+"""Student's t with 4 degrees of freedom has this 0.9 quantile: scaled, so that 80 % lie where the normal law has them."""
 
 
-def normal(z: Floats) -> Floats:
-    """Φ(z), by a table that is right to 10⁻⁷; NaN stays NaN."""
-    return np.interp(z, _GRID, _NORMAL)
+def student(z: Floats) -> Floats:
+    """P(Z ≤ z) of Student's t with 4 degrees of freedom, scaled to the normal law's 0.1 and 0.9 quantiles.
+
+    σ is itself estimated from few years, so far errors are likelier than the normal law says. Closed
+    form: ½ + ⅜ s (1 − s²/12) with s = t/√(1 + t²/4). NaN stays NaN.
+    """
+    t = np.clip(np.asarray(z, dtype=np.float64), -1e9, 1e9) * _T_SCALE
+    s = t / np.sqrt(1.0 + t**2 / 4.0)
+    return np.clip(0.5 + 0.375 * s * (1.0 - s**2 / 12.0), 0.0, 1.0)
 
 
 @dataclass
@@ -53,12 +62,17 @@ class Past:
     scores: list[Floats] = field(default_factory=list)  # z[n]
 
     def learn(self, forecasts: Floats, shown: Floats, sigma: Floats, actuals: Floats) -> None:
-        """A year is over: its forecasts by α, the one shown, its σ as it stood, and what became of it."""
+        """A year is over: its forecasts by α, the one shown, its σ as it stood, and what became of it.
+
+        The σ of a first year is a rule of thumb: its z say how wrong the thumb is, nothing of the law.
+        """
+        is_first = not any((~np.isnan(error)).any() for error in self.errors)
         error = log_error(shown, actuals)
         self.forecasts.append(forecasts)
         self.actuals.append(actuals)
         self.errors.append(np.clip(error, -ERROR_MOST, ERROR_MOST))
-        self.scores.append(self.errors[-1] / np.maximum(sigma, SIGMA_LEAST))
+        score = self.errors[-1] / np.maximum(sigma, SIGMA_LEAST)
+        self.scores.append(np.full_like(score, np.nan) if is_first else score)
 
 
 def log_error(forecast: Floats, actual: Floats) -> Floats:
@@ -69,22 +83,30 @@ def log_error(forecast: Floats, actual: Floats) -> Floats:
     )
 
 
-def best_alpha(past: Past, alphas: Floats) -> int:
-    """Index of the α with the least mean error at this date in earlier years, over all cells."""
-    usual = int(np.argmin(np.abs(alphas - ALPHA_USUAL)))
-    if not past.forecasts:
-        return usual
-    losses = np.concatenate(
-        [
-            np.minimum(np.abs(log_error(f, a[:, None])), LOSS_MOST)
-            for f, a in zip(past.forecasts, past.actuals, strict=True)
-        ]
-    )
-    losses = losses[~np.isnan(losses).any(axis=1)]
-    if len(losses) < CHOICE_LEAST:
-        return usual
-    # Rounded, so that the order in which a sum was taken can't decide between equals.
-    return int(np.argmin(np.round(losses.mean(axis=0), 10)))
+def best_alpha(lessons: Sequence[Past], month: int, variance: Floats) -> Ints:
+    """Index of each cell's α: the one with the least mean error at this date in earlier years, over all cells.
+
+    With too few errors at this date those of all dates count; with too few of them, the usual α, a
+    slower one for lumpy cells.
+    """
+    for some in (lessons[month : month + 1], lessons):
+        losses = _losses(some)
+        if len(losses) >= CHOICE_LEAST:
+            # Rounded, so that the order in which a sum was taken can't decide between equals.
+            best = int(np.argmin(np.round(losses.mean(axis=0), 10)))
+            return np.full(len(variance), best)
+    return np.where(variance > LUMPY_VARIANCE, ALPHA_LUMPY, ALPHA_USUAL)
+
+
+def _losses(lessons: Sequence[Past]) -> Floats:
+    """`[errors, a]`, cut at 0.5."""
+    found = [
+        np.minimum(np.abs(log_error(f, a[:, None])), LOSS_MOST)
+        for past in lessons
+        for f, a in zip(past.forecasts, past.actuals, strict=True)
+    ]
+    losses = np.concatenate(found) if found else np.empty((0, 1))
+    return losses[~np.isnan(losses).any(axis=1)]
 
 
 def first_sigma(variance: Floats, gone: float) -> Floats:
@@ -132,20 +154,20 @@ def _alike(squares: Floats, count: Floats, variance: Floats, usable: Bools) -> F
 
 @dataclass(frozen=True)
 class Law:
-    """The law of z: past values, sorted, each with its weight, and the weight of a normal law."""
+    """The law of z: past values, sorted, each with its weight, and the weight of the prior law."""
 
     scores: Floats
     weights: Floats
-    normal_share: float
+    prior_share: float
 
     def below(self, z: Floats) -> Floats:
         """P(Z ≤ z)."""
         z = np.asarray(z, dtype=np.float64)
-        out = self.normal_share * normal(z)
+        out = self.prior_share * student(z)
         if len(self.scores):
             cumulative = np.concatenate([[0.0], np.cumsum(self.weights)])
             place = np.searchsorted(self.scores, z, side="right")
-            out = out + (1.0 - self.normal_share) * cumulative[place]
+            out = out + (1.0 - self.prior_share) * cumulative[place]
         return out
 
     def quantile(self, share: float) -> float:
@@ -170,7 +192,7 @@ def law(past: Past) -> Law:
     weights = np.full(number, 1.0 / number)
     order = np.argsort(scores, kind="stable")
     heard = sum(min(len(z), YEAR_COUNTS_MOST) for z in years)
-    return Law(scores[order], weights[order], NORMAL_LENT / (NORMAL_LENT + heard))
+    return Law(scores[order], weights[order], PRIOR_LENT / (PRIOR_LENT + heard))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from yumai.methods import nowcast, uncertainty
 from yumai.methods.festival import spring_festival
-from yumai.methods.nowcast import ALPHAS, Nowcasts
+from yumai.methods.nowcast import Nowcasts
 from yumai.methods.seasons import MONTHS, YEARS_MOST, Floats, Ints
 from yumai.methods.uncertainty import Past, Spread
 
@@ -59,13 +59,14 @@ def month_ends(
                 now, done = january(sales, sector, first_year, year)
             same = np.where(done > 0, past[:, 0] * done, 0.0).sum(axis=1)
             found = nowcast.nowcasts(past, now, done, same, float(month), sector)
-            best = uncertainty.best_alpha(lessons[month - 1], ALPHAS)
+            best = uncertainty.best_alpha(lessons, month - 1, found.seasons.variance)
+            shown = found.total(best)
             around = uncertainty.spread(
                 lessons[month - 1], found.seasons.variance, found.seasons.usable, float(month)
             )
             booked = np.nan_to_num(sales[:, year, :month]).sum(axis=1)
-            yield MonthEnd(year, month, booked, found.totals[:, best], around, found)
-            over.append((month, found, found.totals[:, best], around))
+            yield MonthEnd(year, month, booked, shown, around, found)
+            over.append((month, found, shown, around))
         for month, found, shown, around in over:
             lessons[month - 1].learn(found.totals, shown, around.sigma, totals[:, year])
 
