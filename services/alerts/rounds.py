@@ -50,9 +50,9 @@ log = logging.getLogger("yumai.alerts")
 
 LEAST_SECONDS = 1.0
 """Between the begins of two rounds of judging."""
-MOST_SECONDS = 30.0
-SHARE_OF_TIME = 3
-"""A round may take a third of the time: while the store is busy booking, figures wait a little."""
+MOST_SECONDS = 15.0
+SHARE_OF_TIME = 2
+"""A round may take half of the time: while the store is busy booking, figures wait a little."""
 FOLLOW_MS = 100
 ALL_SECONDS = 60.0
 """Everybody is looked at that often at least."""
