@@ -89,9 +89,17 @@ async def addresses(host: str, port: int) -> list[Address]:
 
 
 async def checked(url: str, allowed: Sequence[Network]) -> list[Address]:
-    """The addresses that may be connected to. Raises Unsafe when any of them is refused, Unresolved."""
+    """The addresses that may be connected to. Raises Unsafe where there is none, Unresolved."""
     scheme, host, port = parts(url)
-    found = await addresses(host, port)
-    for address in found:
-        judge(address, scheme, allowed)
-    return found
+    good: list[Address] = []
+    refused: Unsafe | None = None
+    for address in await addresses(host, port):
+        try:
+            judge(address, scheme, allowed)
+        except Unsafe as error:
+            refused = refused or error
+        else:
+            good.append(address)
+    if refused is not None and not good:
+        raise refused
+    return good

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -159,7 +159,7 @@ class Rounds:
             else:
                 with contextlib.suppress(Ended):
                     while (step := settle.step_for(self._journal, action)) is not None:
-                        await self._tell(step)
+                        await self._tell([step])
             await self._settle()
             now = _now()
             await self._put([settle.verdict_record(settle.verdict(self._journal, action, now))])
@@ -176,26 +176,26 @@ class Rounds:
         tick = Tick(
             now, self._escalate_after, self._repeat_after, over(today, self._journal.alerts)
         )
-        for id_ in list(self._journal.alerts):
-            await self._live(id_, tick)
+        await self._live([(id_, tick) for id_ in self._journal.alerts])
         late = list(settle.escalations(self._journal, today.isoformat(), now))
         for event in late:
             item = self._journal.items.items[event.item]
             if item["alert_id"] in self._journal.alerts:
-                await self._live(item["alert_id"], Overdue(now))
+                await self._live([(item["alert_id"], Overdue(now))])
         if late:
             await self._put([settle.item_record(event) for event in late])
             await self._catch_up()
             log.info("overdue work items: %s", [event.item for event in late])
 
-    async def _live(self, id_: str, event: Event) -> None:
-        """All steps that an event brings to one alert."""
+    async def _live(self, events: Sequence[tuple[str, Event]]) -> None:
+        """All steps that events bring, each to one alert; many alerts at once cost as much as one."""
         for _ in range(TRIES):
-            step = next_step(self._journal.alerts.get(id_), event)
-            if step is None:
+            found = (next_step(self._journal.alerts.get(id_), event) for id_, event in events)
+            steps = [step for step in found if step is not None]
+            if not steps:
                 return
-            await self._tell(step)
-        raise AssertionError(f"{id_}: no end of steps after {event}")
+            await self._tell(steps)
+        raise AssertionError(f"no end of steps: {events}")
 
     # -- figures ----------------------------------------------------------------------------------
 
@@ -277,10 +277,14 @@ class Rounds:
         changed, everyone = self._asked
         try:
             found = task.result()
-        except STORE_ERRORS as error:
+        except Exception as error:
+            # A bug of judging too must not keep people from answering, nor messages from going out.
             text = f"{type(error).__name__}: {error}"[:200]
-            if not self.store_problem:
-                log.warning("judging waits: %s", text)
+            if isinstance(error, STORE_ERRORS):
+                if not self.store_problem:
+                    log.warning("judging waits: %s", text)
+            elif text != self.store_problem:
+                log.error("judging failed", exc_info=error)
             self.store_problem = text
             self._changed |= changed
             self._all |= everyone
@@ -296,8 +300,7 @@ class Rounds:
             self._changed |= changed
             self._all |= everyone
         await self._catch_up()
-        for event in found.events:
-            await self._live(codec.alert_id(event.year, event.district), event)
+        await self._live([(codec.alert_id(e.year, e.district), e) for e in found.events])
         await self._feeds(found.feeds)
 
     async def _feeds(self, feeds: list[dict]) -> None:
@@ -325,23 +328,25 @@ class Rounds:
 
     # -- the log ----------------------------------------------------------------------------------
 
-    async def _tell(self, step: codec.Whole) -> None:
-        """A step, with whom it is told, to the log; then what the log says holds."""
+    async def _tell(self, steps: list[codec.Whole]) -> None:
+        """Steps, with whom they are told, to the log; then what the log says holds."""
         if not self._owns():
             raise TimeoutError("partition 0 of the commits went to another worker")
-        step.tell = outbox.told(step, self._journal.offices)
-        await self._put([Record(topics.ALERTS, step.id, codec.encode(step))])
+        for step in steps:
+            step.tell = outbox.told(step, self._journal.offices)
+        await self._put([Record(topics.ALERTS, step.id, codec.encode(step)) for step in steps])
         await self._catch_up()
-        STEPS.labels(step.kind).inc()
-        log.info(
-            "alert %s seq=%d %s level=%s pace=%s by=%s",
-            step.id,
-            step.seq,
-            step.kind,
-            step.level,
-            step.figures.get("pace"),
-            step.by,
-        )
+        for step in steps:
+            STEPS.labels(step.kind).inc()
+            log.info(
+                "alert %s seq=%d %s level=%s pace=%s by=%s",
+                step.id,
+                step.seq,
+                step.kind,
+                step.level,
+                step.figures.get("pace"),
+                step.by,
+            )
 
     async def _settle(self) -> None:
         """What follows from the log and is not in it."""

@@ -59,7 +59,7 @@ def test_alerts_are_read_and_answered_by_the_keyboard(
         press(browser, "a")
         browser.until("document.querySelectorAll('#alert .history li').length === 2")
         browser.until(
-            "document.querySelector('.lane:nth-child(2) [data-alert]')?.dataset.alert === '%s'" % ID
+            f"document.querySelector('.lane:nth-child(2) [data-alert]')?.dataset.alert === '{ID}'"
         )
         browser.press("Escape")
         browser.until("document.querySelector('#alert').hidden")
@@ -78,6 +78,7 @@ def test_alerts_are_read_and_answered_by_the_keyboard(
         browser.ask("document.querySelector('#alert form').requestSubmit()")
         browser.until("document.querySelectorAll('#alert .history li').length === 3")
         assert "works" in browser.text("#alert .history li")
+        assert "a <b>season</b>" in browser.text("#alert")
         alert = at.get(f"/v1/alerts/{ID}")
         assert (alert["state"], alert["history"][-1]["by"]) == ("explained", "district:500101")
         browser.ask("document.querySelector('#language').click()")

@@ -50,6 +50,7 @@ export class Desk {
     this.role = null;
     this.alerts = [];
     this.open = null; // the alert that is shown, with its history
+    this.item = null; // and its work item
     this.asked = new URLSearchParams(location.search).get("alert");
     this.lost = 0; // messages given up
     this.late = 0; // work items overdue
@@ -182,7 +183,10 @@ export class Desk {
   // -- one alert ----------------------------------------------------------------------------------
 
   async #read(id) {
-    this.open = (await get(`/v1/alerts/${encodeURIComponent(id)}`, this.token())).data;
+    const found = (await get(`/v1/alerts/${encodeURIComponent(id)}`, this.token())).data;
+    const item = found.work_item_id;
+    this.item = item ? (await get(`/v1/work-items/${encodeURIComponent(item)}`, this.token())).data : null;
+    this.open = found;
   }
 
   async #show(id) {
@@ -250,6 +254,7 @@ export class Desk {
     if (lagging.length) {
       parts.push(facts(lagging.map((s) => [`${s.sector} ${t(`level_${s.level}`)}`, s.pace === null ? "–" : percent(s.pace)])));
     }
+    if (this.item) parts.push(facts([[t("measure"), this.item.title], [t("explain_due"), this.#due()]]));
     if (LIVE.includes(alert.state)) parts.push(this.form ? this.#form() : this.#buttons());
     if (this.said) {
       const said = make("p", "said", this.said);
@@ -258,6 +263,11 @@ export class Desk {
     }
     parts.push(make("h4", "", t("history")), this.#history(alert.history));
     $("alert").replaceChildren(...parts);
+  }
+
+  #due() {
+    const { due_date: due, status, overdue } = this.item;
+    return [due ?? "–", overdue ? t("overdue") : t(`status_${status}`)].join(" · ");
   }
 
   #buttons() {
