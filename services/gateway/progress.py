@@ -46,9 +46,8 @@ class Evaluations:
     def __init__(self, store: Store, targets: TargetLog) -> None:
         self._store = store
         self._targets = targets
-        self._books: OrderedDict[date | None, Books] = OrderedDict()
+        self._books: OrderedDict[date | None, tuple[asyncio.Lock, Books]] = OrderedDict()
         self._kept: OrderedDict[tuple[Any, ...], Judged] = OrderedDict()
-        self._lock = asyncio.Lock()
         self._rules = os.environ.get("ALERTS_RULES") or "severity"
 
     async def warm(self) -> None:
@@ -56,8 +55,9 @@ class Evaluations:
         await asyncio.sleep(WARM_AFTER_SECONDS)
         while True:
             try:
-                async with self._lock:
-                    await self._read(self._books_of(None), datetime.now(SHANGHAI).year)
+                lock, books = self._books_of(None)
+                async with lock:
+                    await self._read(books, datetime.now(SHANGHAI).year)
                 return
             except Unavailable:
                 await asyncio.sleep(WARM_AFTER_SECONDS)
@@ -67,8 +67,8 @@ class Evaluations:
     ) -> tuple[Judged, int]:
         """A course, and the place of the moment's day in it. Raises Unavailable."""
         held = await self._targets.current()
-        async with self._lock:
-            books = self._books_of(as_of)
+        lock, books = self._books_of(as_of)
+        async with lock:
             years = await self._read(books, year)
             # Of a day that is over: the whole year's course up to yesterday, so that all days share it.
             whole = Moment(min(today - timedelta(days=1), cells.last_day(year)))
@@ -79,7 +79,7 @@ class Evaluations:
                 asked = whole
             else:
                 asked = moment
-            key = (year, asked, as_of, books.changes, self._targets.changes)
+            key = (year, asked, books.serial, books.changes, self._targets.changes)
             judged = self._kept.get(key)
             if judged is None:
                 judged = await asyncio.to_thread(
@@ -104,12 +104,13 @@ class Evaluations:
             memory=books.memory,
         )
 
-    def _books_of(self, as_of: date | None) -> Books:
+    def _books_of(self, as_of: date | None) -> tuple[asyncio.Lock, Books]:
+        """One reader at a time for each knowledge: looking back holds up nobody who looks at now."""
         if as_of not in self._books:
             past = [known for known in self._books if known is not None]
             if as_of is not None and len(past) >= AS_OF_KEPT:
                 del self._books[past[0]]
-            self._books[as_of] = Books(as_of)
+            self._books[as_of] = asyncio.Lock(), Books(as_of)
         self._books.move_to_end(as_of)
         return self._books[as_of]
 

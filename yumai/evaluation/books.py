@@ -8,6 +8,7 @@ so a commit costs one day and a restatement its own days, never five years.
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -20,6 +21,8 @@ from yumai.evaluation import columns, reads
 from yumai.evaluation.columns import Year
 from yumai.evaluation.judge import PAST_YEARS, Memory
 from yumai.store.figures import Query
+
+_SERIALS = itertools.count()
 
 DAYS_MOST = 62
 """A year of which more has changed is read anew."""
@@ -44,6 +47,7 @@ class Books:
         self._years: dict[int, Year] = {}
         self._stand: list[tuple[int, int, int]] = []
         self.memory = Memory()
+        self.serial = next(_SERIALS)
         self.changes = 0
         """Grows when columns change."""
 
