@@ -12,7 +12,7 @@ x is what the begun month has booked, q the part of it that is usual by then, δ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,10 +50,15 @@ class Course:
 
 @dataclass(frozen=True)
 class Lessons:
-    """What earlier years taught, by month-end (0: New Year), and the judged year's aligned past."""
+    """What earlier years taught, by month-end (0: New Year), and the judged year's aligned past.
+
+    `new_year`: factors and drift before anything of the year is known; `laws`: of z, with its quantiles.
+    """
 
     aligned: Aligned
     past: list[Past]
+    new_year: Nowcasts
+    laws: list[Spread]
 
 
 def lessons(history: Mapping[int, Floats], year: int, sector: Ints) -> Lessons | None:
@@ -83,7 +88,10 @@ def lessons(history: Mapping[int, Floats], year: int, sector: Ints) -> Lessons |
             over.append((found, found.total(best), sigma))
         for month, (found, shown, sigma) in enumerate(over):
             past[month].learn(found.totals, shown, sigma, actual)
-    return Lessons(judged, past)
+    nothing = np.zeros((len(sector), MONTHS))
+    new_year = at_month_end(judged, nothing, 0, sector)
+    laws = [_around(lesson, new_year, month) for month, lesson in enumerate(past)]
+    return Lessons(judged, past, new_year, laws)
 
 
 def at_month_end(
@@ -123,7 +131,7 @@ def course(
 
     days = np.arange(first_day, last_day + 1)
     month_of = np.searchsorted(starts, days, side="right") - 1
-    new_year = at_month_end(aligned, booked, 0, sector)
+    new_year = learnt.new_year
     share = expected_share(aligned.shape, new_year.seasons.factors, new_year.drift, year)
     if not new_year.seasons.usable.all():
         even = np.arange(1, days_of(year) + 1) / days_of(year)
@@ -201,8 +209,8 @@ def _month(
     total = upto[:, days + 1].T + nowcast.mixed(level * rest, grown)
     total = np.where(found.seasons.usable, total, np.nan)
 
-    ahead = _around(learnt.past[month], found, month)
-    behind = _around(learnt.past[month + 1], found, month + 1)
+    ahead = _now(learnt, found, month)
+    behind = _now(learnt, found, month + 1)
     sigma = ahead.sigma * (1 - delta) + behind.sigma * delta
     z_low = ahead.z_low * (1 - delta) + behind.z_low * delta
     z_high = ahead.z_high * (1 - delta) + behind.z_high * delta
@@ -213,6 +221,13 @@ def _month(
         low[-1] = high[-1] = total[-1]
         p[-1] = np.where(np.isnan(z[-1]), np.nan, total[-1] >= target)
     return total, low, high, p
+
+
+def _now(learnt: Lessons, found: Nowcasts, month: int) -> Spread:
+    """The law as learnt, σ by what the cells look like now."""
+    seasons = found.seasons
+    sigma = uncertainty.sigmas(learnt.past[month], seasons.variance, seasons.usable, float(month))
+    return replace(learnt.laws[month], sigma=sigma)
 
 
 def _around(past: Past, found: Nowcasts, month: int) -> Spread:
