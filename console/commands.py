@@ -31,10 +31,13 @@ COMMANDS = {
     "send": "console.send",
     "keys": "console.identity",
     "token": "console.identity",
+    "alerts": "console.alerts",
     "audit": "console.books",
     "receipts": "console.books",
     "dead-letters": "console.books",
     "housekeeping": "console.housekeeping",
+    "targets": "console.targets",
+    "progress": "console.progress",
 }
 
 

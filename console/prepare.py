@@ -23,14 +23,19 @@ def wait_for_engines(bootstrap: str, dsn: str) -> None:
 def prepare(bootstrap: str, dsn: str) -> None:
     """Safe to run at any time and twice."""
     # Imported while the engines start: these take as long to import as the broker to come up.
-    from yumai.broker import epochs, topics
+    from yumai.broker import epochs, target_log, topics
     from yumai.store.migrate import migrate
 
     wait_for_engines(bootstrap, dsn)
     created = topics.ensure(bootstrap)
     applied = migrate(dsn)
     epoch = epochs.ensure(bootstrap, dsn)
-    print(f"topics created: {created}; migrations applied: {applied}; {epoch}", flush=True)
+    seeded = target_log.seed(bootstrap)
+    print(
+        f"topics created: {created}; migrations applied: {applied}; {epoch};"
+        f" targets of the plan written: {seeded}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -79,6 +79,8 @@ _ALL = [
         "a row of the registry is wrong; nothing was changed",
         "商户登记行有误;未作任何更改",
     ),
+    Reason("invalid_field", 422, "a field of the request is wrong", "请求字段有误"),
+    Reason("ended", 409, "the alert has ended", "该预警已结束"),
     Reason("unauthorized", 401, "no valid key or token", "缺少有效的密钥或令牌"),
     Reason("forbidden", 403, "not yours", "无权访问"),
     Reason("not_found", 404, "not found", "未找到"),

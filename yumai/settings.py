@@ -5,8 +5,10 @@ Wrong values end the start with every problem listed.
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -39,6 +41,13 @@ class Settings:
     session_timeout: float = 6.0
     """Kafka group session: how soon a killed worker's partitions move on."""
 
+    alerts_escalate_after: float = 7 * 86_400.0
+    """An alert that nobody answered for so long goes to the bureau."""
+    alerts_repeat_after: float = 14 * 86_400.0
+    delivery_give_up_after: float = 3 * 86_400.0
+    webhook_allow_networks: str = ""
+    """CIDRs inside which webhooks may point though they are private; http only there."""
+
     def masked(self) -> dict[str, str]:
         """What is in force, fit for printing."""
         shown = {f.name: str(getattr(self, f.name)) for f in fields(self)}
@@ -61,7 +70,32 @@ _VARIABLES = {
     "service_urls": ("YUMAI_SERVICE_URLS", "ingest=http://ingest:8701"),
     "map_file": ("YUMAI_MAP_FILE", "/etc/yumai/map.geojson"),
     "session_timeout": ("YUMAI_SESSION_TIMEOUT", "6"),
+    "alerts_escalate_after": ("ALERTS_ESCALATE_AFTER", "P7D"),
+    "alerts_repeat_after": ("ALERTS_REPEAT_AFTER", "P14D"),
+    "delivery_give_up_after": ("DELIVERY_GIVE_UP_AFTER", "P3D"),
+    "webhook_allow_networks": ("WEBHOOK_ALLOW_NETWORKS", "10.20.0.0/16,fd00::/8"),
 }
+
+
+DURATIONS = ("alerts_escalate_after", "alerts_repeat_after", "delivery_give_up_after")
+_DURATION = re.compile(
+    r"P(?=.)(?:(\d+(?:\.\d+)?)W)?(?:(\d+(?:\.\d+)?)D)?"
+    r"(?:T(?=.)(?:(\d+(?:\.\d+)?)H)?(?:(\d+(?:\.\d+)?)M)?(?:(\d+(?:\.\d+)?)S)?)?"
+)
+
+
+def duration(text: str) -> float:
+    """Seconds of an ISO 8601 duration without years and months. Raises ValueError."""
+    found = _DURATION.fullmatch(text.strip())
+    if not found:
+        raise ValueError("not an ISO 8601 duration in weeks, days, hours, minutes and seconds")
+    units = (7 * 86_400, 86_400, 3_600, 60, 1)
+    return float(sum(float(n) * unit for n, unit in zip(found.groups(), units, strict=True) if n))
+
+
+def networks(text: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Networks of a list of CIDRs. Raises ValueError."""
+    return [ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip()]
 
 
 def read(environment: Mapping[str, str] | None = None) -> Settings:
@@ -83,6 +117,11 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
                 values[name] = port
             elif name == "session_timeout":
                 values[name] = float(text)
+            elif name in DURATIONS:
+                values[name] = duration(text)
+            elif name == "webhook_allow_networks":
+                networks(text)
+                values[name] = text
             else:
                 if name == "clickhouse_dsn":
                     Dsn.parse(text)

@@ -10,14 +10,15 @@ import faust
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
+from services.alerts.journal import FOLLOWED
 from services.alerts.waiting import waiting_health
 from services.alerts.worker import Worker
-from yumai.broker.topics import ALERTS, COMMITS, TARGETS
+from yumai.broker.topics import COMMITS
 from yumai.settings import start
 
 log = logging.getLogger("yumai.alerts")
 
-NEEDED = {COMMITS.name, ALERTS.name, TARGETS.name}
+NEEDED = {COMMITS.name, *(topic.name for topic in FOLLOWED)}
 
 
 def wait_for_topics(bootstrap: str) -> None:
@@ -42,7 +43,7 @@ def wait_for_topics(bootstrap: str) -> None:
 
 
 def main() -> int:
-    settings = start("kafka")
+    settings = start("kafka", "httpx", "httpcore")
     with waiting_health(settings.host, settings.port):
         wait_for_topics(settings.kafka_bootstrap)
     settings.work_dir.mkdir(parents=True, exist_ok=True)

@@ -1,27 +1,42 @@
-"""The two topics that alerts remember by: `targets.v1` and its own `alerts.v1`, read from the start.
+"""The topics that alerts remember by, read from the start; nothing is kept on disk.
 
-Nothing is kept on disk: the log is the memory, so a lost disk, a restart and another worker all
-come to the same state.
+The log is the memory, so a lost disk, a restart and another worker all come to the same state. What
+follows from it is found by comparing: a told step without its delivery, an explanation without its
+work item and an action without its verdict are work still to be done, whoever left it.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from contracts.actions import codec as actions_codec
 from contracts.alerts import codec as alerts_codec
+from contracts.alerts import outbox as records
 from contracts.targets import codec as targets_codec
+from contracts.work_items import codec as items_codec
+from services.alerts import outbox
 from services.alerts.lifecycle import Alerts, applied
+from yumai.broker import topics
 from yumai.broker.consumers import let_go
-from yumai.broker.topics import ALERTS, MESSAGE_MAX_BYTES, TARGETS
 
 log = logging.getLogger("yumai.alerts")
 
 STOP_SECONDS = 1.0
-PARTITIONS = (TopicPartition(TARGETS.name, 0), TopicPartition(ALERTS.name, 0))
-_Targets = dict[int, dict[str, int]]
+FOLLOWED = (
+    topics.TARGETS,
+    topics.ALERTS,
+    topics.ACTIONS,
+    topics.WORK_ITEMS,
+    topics.SUBSCRIPTIONS,
+    topics.DELIVERIES,
+    topics.FEEDS,
+)
+PARTITIONS = tuple(TopicPartition(topic.name, 0) for topic in FOLLOWED)
 
 
 class Journal:
@@ -30,22 +45,53 @@ class Journal:
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._consumer: AIOKafkaConsumer | None = None
+        self._take: dict[str, Callable[[ConsumerRecord], None]] = {
+            topics.TARGETS.name: self._target,
+            topics.ALERTS.name: self._step,
+            topics.ACTIONS.name: self._action,
+            topics.WORK_ITEMS.name: self._item,
+            topics.SUBSCRIPTIONS.name: self._subscription,
+            topics.DELIVERIES.name: self._delivery,
+            topics.FEEDS.name: self._feed,
+        }
+        self.clear()
+
+    def clear(self) -> None:
         self.alerts: Alerts = {}
-        self.targets: _Targets = {}
-        """Year -> district -> fen, all services."""
+        self.targets: dict[str, targets_codec.Target] = {}
+        """By key: year/district/sector."""
+        self.changed: set[str] = set()
+        """Districts whose target changed; whoever judges them takes them out."""
+        self.actions: dict[str, actions_codec.Action] = {}
+        """Without a verdict yet, in the log's order."""
+        self.judged: set[str] = set()
+        """Actions that have a verdict: a second record of one changes nothing."""
+        self.caused: dict[str, str] = {}
+        """Action -> kind of the last step it caused."""
+        self.items = items_codec.Items()
+        self.offices: dict[str, list[records.Subscription]] = {}
+        self.deliveries: dict[str, records.Delivery] = {}
+        """Waiting ones only."""
+        self.finished: set[str] = set()
+        self.feeds: dict[str, records.FeedStep] = {}
+        self.messages: dict[str, Any] = {}
+        """Source -> what it tells of (a step, a feed's step, a test's action), while a message waits."""
+        self.untold: dict[str, list[str]] = {}
+        """Source -> whom it is told, where a delivery is not in the log yet."""
+        self.explained: dict[str, alerts_codec.Whole] = {}
+        """Steps whose work item's event is not in the log yet, by that event's id."""
 
     async def open(self) -> None:
-        """Reads both topics from the start to their ends."""
+        """Reads all topics from the start to their ends."""
         await self.close()
-        self.alerts.clear()
-        self.targets.clear()
+        self.clear()
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             client_id="yumai-alerts-journal",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             request_timeout_ms=10_000,
-            max_partition_fetch_bytes=MESSAGE_MAX_BYTES,
+            max_partition_fetch_bytes=topics.MESSAGE_MAX_BYTES,
             fetch_max_wait_ms=100,
         )
         self._consumer = consumer
@@ -59,38 +105,137 @@ class Journal:
             consumer, self._consumer = self._consumer, None
             await let_go(consumer, STOP_SECONDS)
 
-    async def catch_up(self) -> set[str]:
-        """Reads to where the topics end now; districts whose target changed."""
+    async def catch_up(self) -> None:
+        """Reads to where the topics end now."""
         assert self._consumer is not None
-        changed: set[str] = set()
         ends = await self._consumer.end_offsets(list(PARTITIONS))
         for tp, end in ends.items():
             while await self._consumer.position(tp) < end:
-                found = await self._consumer.getmany(tp, timeout_ms=200)
-                for record in found.get(tp, ()):
-                    changed |= self._take(record)
-        return changed
+                found = await self._consumer.getmany(timeout_ms=200)
+                self._all(found)
 
-    def _take(self, record: ConsumerRecord) -> set[str]:
-        try:
-            if record.topic == ALERTS.name:
-                if record.value is not None:
-                    applied(self.alerts, alerts_codec.decode(record.value))
-                return set()
-            return self._take_target(record)
-        except (msgspec.DecodeError, ValueError) as error:
-            log.error("%s offset %d can't be read: %s", record.topic, record.offset, error)
-            return set()
+    async def follow(self, milliseconds: int) -> None:
+        """What comes within that time; returns as soon as something has."""
+        assert self._consumer is not None
+        self._all(await self._consumer.getmany(timeout_ms=milliseconds))
 
-    def _take_target(self, record: ConsumerRecord) -> set[str]:
+    def _all(self, found: dict[TopicPartition, list[ConsumerRecord]]) -> None:
+        for tp, found_records in found.items():
+            take = self._take[tp.topic]
+            for record in found_records:
+                try:
+                    take(record)
+                except (msgspec.DecodeError, ValueError) as error:
+                    log.error("%s offset %d can't be read: %s", tp.topic, record.offset, error)
+
+    def _target(self, record: ConsumerRecord) -> None:
         """An empty record takes the target of its key away."""
         if record.value is None:
-            year, district, sector = (record.key or b"").decode().split("/")
-            if sector in ("", "*") and year.isdigit():
-                self.targets.get(int(year), {}).pop(district, None)
-            return {district}
+            key = (record.key or b"").decode()
+            self.targets.pop(key, None)
+            self.changed |= set(key.split("/")[1:2])
+            return
         target = targets_codec.decode(record.value)
-        if target.sector or target.district == targets_codec.CITY or target.target_fen is None:
-            return set()
-        self.targets.setdefault(target.year, {})[target.district] = target.target_fen
-        return {target.district}
+        if target.at is None and not target.history:
+            target.at = record.timestamp
+        self.targets[target.key] = target
+        self.changed.add(target.district)
+
+    def _step(self, record: ConsumerRecord) -> None:
+        if record.value is None:
+            return
+        step = alerts_codec.decode_whole(record.value)
+        if not applied(self.alerts, step):
+            return
+        if step.action is not None:
+            self.caused[step.action] = step.kind
+        self._to_tell(outbox.alert_source(step.id, step.seq), step, step.tell)
+        if step.kind == "explained":
+            event = f"{step.id}/{step.seq}"
+            if event not in self.items.events:
+                self.explained[event] = step
+
+    def _action(self, record: ConsumerRecord) -> None:
+        if record.value is None:
+            return
+        found = actions_codec.decode(record.value)
+        if isinstance(found, actions_codec.Verdict):
+            self.actions.pop(found.action, None)
+            self.judged.add(found.action)
+        elif found.id not in self.judged:
+            self.actions[found.id] = found
+
+    def test(self, action: actions_codec.Action) -> None:
+        """A test message that is asked for."""
+        to = records.target(action.office or "", action.subscription or "")
+        self._to_tell(outbox.test_source(action.id), action, [to])
+
+    def _item(self, record: ConsumerRecord) -> None:
+        if record.value is None:
+            return
+        event = items_codec.decode(record.value)
+        self.items.apply(event)
+        self.explained.pop(event.event, None)
+
+    def _subscription(self, record: ConsumerRecord) -> None:
+        if record.value is None:
+            self.offices.pop((record.key or b"").decode(), None)
+            return
+        found = records.decode_subscriptions(record.value)
+        self.offices[found.office] = found.subscriptions
+
+    def _feed(self, record: ConsumerRecord) -> None:
+        if record.value is None:
+            return
+        feed = records.decode_feed(record.value)
+        known = self.feeds.get(feed.platform_id)
+        if feed.seq != (known.seq if known else 0) + 1:
+            return
+        self.feeds[feed.platform_id] = feed
+        self._to_tell(outbox.feed_source(feed.platform_id, feed.seq), feed, feed.tell)
+
+    def _to_tell(self, source: str, message: Any, tell: list[str]) -> None:
+        missing = []
+        waits = False
+        for to in tell:
+            id_ = records.delivery_id(*records.split_target(to), source)
+            if id_ in self.deliveries:
+                waits = True
+            elif id_ not in self.finished:
+                missing.append(to)
+        if missing:
+            self.untold[source] = missing
+        if missing or waits:
+            self.messages[source] = message
+
+    def _delivery(self, record: ConsumerRecord) -> None:
+        if record.value is None:
+            return
+        self.note(records.decode_delivery(record.value))
+
+    def note(self, delivery: records.Delivery) -> None:
+        """A delivery as its last record says it."""
+        source = delivery.source
+        known = self.deliveries.get(delivery.id)
+        if delivery.id in self.finished:
+            return
+        if known is not None and (delivery.attempts, delivery.at) < (known.attempts, known.at):
+            return  # noted already, and now read back
+        if source in self.untold:
+            left = [
+                to
+                for to in self.untold[source]
+                if records.delivery_id(*records.split_target(to), source) != delivery.id
+            ]
+            self.untold[source] = left
+            if not left:
+                del self.untold[source]
+        if delivery.state in ("pending", "held"):
+            self.deliveries[delivery.id] = delivery
+            return
+        self.finished.add(delivery.id)
+        self.deliveries.pop(delivery.id, None)
+        if source not in self.untold and all(
+            other.source != source for other in self.deliveries.values()
+        ):
+            self.messages.pop(source, None)

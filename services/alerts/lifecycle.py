@@ -1,78 +1,315 @@
-"""The life of an alert as a state machine: alert and progress in, the next step out. Pure.
+"""The life of an alert as a state machine: state and event in, state and messages out. Pure.
 
-    (none) ─ pace < 0.97 ─▶ open (yellow; red below 0.94) ─ pace ≥ 0.98 ─▶ resolved ─ < 0.97 ─▶ open again
+    ok ─▶ watch ─▶ open ─▶ acknowledged ─▶ explained ─▶ resolved | withdrawn ─ relapse ─▶ open again
+                    └────── escalated, reminded, silenced: the state stays ──────┘  last year: missed
 
-Between the lines nothing changes, so that a pace that swings around one of them is told once.
+Hysteresis is in the level that comes in: green keeps still, worse opens. A level of None (a guard) changes
+nothing. Every step is a message; `is_told` says whether anybody gets it. Times are epoch ms.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
-from contracts.alerts.codec import Figures, Kind, Level, State, Step, alert_id
-from yumai.methods.pace import RED_BELOW, YELLOW_BELOW, Progress
+import msgspec
 
-RECOVERED_FROM = 0.98
-EASED_FROM = 0.95
+from contracts.actions.codec import Action
+from contracts.alerts.codec import (
+    ENDED,
+    HELD_BACK,
+    LIVE,
+    QUIET_KINDS,
+    SYSTEM,
+    Kind,
+    Sector,
+    Silence,
+    State,
+    Whole,
+    alert_id,
+)
+
+RANKS = {"green": 0, "blue": 1, "yellow": 2, "red": 3}
+Alerts = dict[str, Whole]
+"""Each alert's last step, by its id: all that is remembered."""
 
 
 @dataclass(frozen=True)
-class Alert:
-    """An alert as its last step left it."""
+class Judged:
+    """What a run says of one district and year: the worst of its rows."""
 
-    seq: int
-    state: State
-    level: Level
+    year: int
+    district: str
+    at: int
+    day: str
+    """The day (Shanghai) as of which it was judged."""
+    level: str | None
+    """None: nothing may be said now (a guard, or no target)."""
+    raw_level: str | None
+    figures: dict[str, Any]
+    sectors: tuple[Sector, ...] = ()
+    unknown: frozenset[str | None] = frozenset()
+    """Sectors (None: all services) about which nothing may be said now."""
+    withdraw: bool = False
+    """The day it opened is green, judged again with that day's target and today's entries."""
 
 
-Alerts = dict[str, Alert]
-"""By alert id."""
+@dataclass(frozen=True)
+class Tick:
+    """Time goes by. `over`: years that are judged no more."""
+
+    at: int
+    escalate_after: int
+    repeat_after: int
+    over: frozenset[int] = field(default_factory=frozenset)
 
 
-def applied(alerts: Alerts, step: Step) -> bool:
-    """Takes a step of the log in; False if it was known already."""
+@dataclass(frozen=True)
+class Overdue:
+    """The alert's work item is overdue."""
+
+    at: int
+
+
+Event = Judged | Tick | Overdue | Action
+
+
+class Ended(Exception):
+    """The alert has ended, or not begun: nobody can act on it."""
+
+
+def applied(alerts: Alerts, step: Whole) -> bool:
+    """Takes a step of the log in; False if its name is taken: the first in the log holds."""
     known = alerts.get(step.id)
-    if known is not None and step.seq <= known.seq:
+    if step.seq != (known.seq if known else 0) + 1:
         return False
-    alerts[step.id] = Alert(step.seq, step.state, step.level)
+    alerts[step.id] = step
     return True
 
 
-def change(alert: Alert | None, pace: float) -> tuple[Kind, State, Level] | None:
-    """What a pace does to an alert; None: nothing."""
-    if alert is None or alert.state == "resolved":
-        if pace >= YELLOW_BELOW:
-            return None
-        level: Level = "red" if pace < RED_BELOW else "yellow"
-        return ("opened" if alert is None else "reopened"), "open", level
-    if pace >= RECOVERED_FROM:
-        return "resolved", "resolved", "green"
-    if alert.level != "red" and pace < RED_BELOW:
-        return "worsened", "open", "red"
-    if alert.level == "red" and pace >= EASED_FROM:
-        return "eased", "open", "yellow"
+def worst(rows: Iterable[dict[str, Any]], year: int, district: str, at: int, day: str) -> Judged:
+    """An event of a district's progress rows: its level is the worst of all with a target.
+
+    A row without a level (stale keeps the last day's) says nothing; without any the event says nothing.
+    """
+    rows = list(rows)
+    said = [row for row in rows if row.get("level") in RANKS]
+    level = max((row["level"] for row in said), key=RANKS.__getitem__, default=None)
+    raw = max(
+        (
+            row["raw_level"]
+            for row in rows
+            if row.get("raw_level") in RANKS and not row.get("guards")
+        ),
+        key=RANKS.__getitem__,
+        default=None,
+    )
+    main = next((row for row in said if row.get("sector") is None), None)
+    if main is None and said:
+        main = max(said, key=lambda row: RANKS[row["level"]])
+    sectors = tuple(
+        Sector(row["sector"], row.get("level"), row.get("pace"), row.get("attained_fen"))
+        for row in sorted(rows, key=lambda row: row.get("sector") or "")
+        if row.get("sector") is not None and row.get("target_fen") is not None
+    )
+    unknown = frozenset(
+        row.get("sector")
+        for row in rows
+        if row.get("level") is None and not {"no_target"} & set(row.get("guards") or ())
+    )
+    return Judged(year, district, at, day, level, raw, main or {}, sectors, unknown)
+
+
+def next_step(alert: Whole | None, event: Event) -> Whole | None:
+    """The step that an event brings, if any. An explanation of an open alert brings two: ask again.
+
+    Raises Ended for an action on an alert that has ended.
+    """
+    if isinstance(event, Judged):
+        return _judged(alert, event)
+    if isinstance(event, Tick):
+        return _tick(alert, event) if alert is not None else None
+    if isinstance(event, Overdue):
+        return _overdue(alert, event) if alert is not None else None
+    return _acted(alert, event)
+
+
+def advance(alert: Whole | None, event: Event) -> tuple[Whole | None, list[Whole]]:
+    """State and event in, state and messages out. Raises Ended."""
+    steps: list[Whole] = []
+    while (step := next_step(alert, event)) is not None:
+        steps.append(step)
+        alert = step
+    return alert, steps
+
+
+def is_silent(alert: Whole, at: int) -> bool:
+    return alert.silence is not None and at < alert.silence.until_ms
+
+
+def is_told(step: Whole) -> bool:
+    """All but watched and eased; a silence holds back worsened and reminded only."""
+    if step.kind in QUIET_KINDS:
+        return False
+    return not (step.kind in HELD_BACK and is_silent(step, step.at))
+
+
+def _judged(alert: Whole | None, event: Judged) -> Whole | None:
+    if event.level is None or (alert is not None and alert.state == "missed"):
+        return None
+    rank = RANKS[event.level]
+    if alert is None or alert.state in ("ok", "watch"):
+        if rank:
+            return _open(alert, event, "opened")
+        lags = event.raw_level is not None and RANKS[event.raw_level] > 0
+        if lags and (alert is None or alert.state == "ok"):
+            return _of(alert, event, "watched", "watch")
+        if (
+            alert is not None
+            and alert.state == "watch"
+            and event.raw_level is not None
+            and not lags
+        ):
+            return _of(alert, event, "eased", "ok")
+        return None
+    if alert.state in ENDED:
+        return _open(alert, event, "reopened") if rank else None
+    if rank < RANKS[alert.level or "green"] and _rests_on(alert, event.unknown):
+        return None
+    if not rank:
+        ended: Kind = "withdrawn" if event.withdraw else "resolved"
+        return _of(alert, event, ended, ended)  # type: ignore[arg-type]
+    before = RANKS[alert.level or "green"]
+    if rank > before:
+        return _of(alert, event, "worsened", alert.state, told=not is_silent(alert, event.at))
+    if rank < before:
+        return _of(alert, event, "eased", alert.state)
     return None
 
 
-def next_step(
-    alerts: Alerts, year: int, district: str, progress: Progress, figures_at: int, now: int
-) -> Step | None:
-    """The step to tell, if there is one. `figures_at` and `now` in epoch ms."""
-    if progress.pace is None:
-        return None
-    id_ = alert_id(year, district)
-    alert = alerts.get(id_)
-    changed = change(alert, progress.pace)
-    if changed is None:
-        return None
-    kind, state, level = changed
-    figures = Figures(
-        progress.target_fen,
-        progress.attained_fen,
-        progress.expected_fen,
-        progress.pace,
-        figures_at,
+def _rests_on(alert: Whole, unknown: frozenset[str | None]) -> bool:
+    """Something that lagged may not be judged now: that is no recovery."""
+    lagging: set[str | None] = {s.sector for s in alert.sectors if RANKS.get(s.level or "", 0) > 0}
+    if RANKS.get(alert.figures.get("level") or "", 0) > 0:
+        lagging.add(alert.figures.get("sector"))
+    return bool(lagging & unknown)
+
+
+def _open(alert: Whole | None, event: Judged, kind: Kind) -> Whole:
+    step = _of(alert, event, kind, "open", told=True)
+    step.opened_at, step.opened_on, step.escalated_at = event.at, event.day, None
+    step.seen_levels = [event.level] if event.level else []
+    step.seen_sectors = _lagging(event)
+    return step
+
+
+def _of(alert: Whole | None, event: Judged, kind: Kind, state: State, told: bool = False) -> Whole:
+    """A step of judging: level, figures and sectors are the event's."""
+    if alert is None:
+        step = Whole(
+            alert_id(event.year, event.district),
+            1,
+            event.at,
+            event.year,
+            event.district,
+            kind,
+            state,
+            None,
+            {},
+        )
+    else:
+        step = _after(alert, event.at, kind, state)
+    step.level = event.level  # type: ignore[assignment]
+    step.figures = event.figures
+    step.sectors = list(event.sectors)
+    if event.level not in (None, "green"):
+        step.seen_levels = sorted({*step.seen_levels, str(event.level)})
+        step.seen_sectors = sorted({*step.seen_sectors, *_lagging(event)})
+    if told:
+        step.told_at = event.at
+    return step
+
+
+def _lagging(event: Judged) -> list[str]:
+    return [s.sector for s in event.sectors if RANKS.get(s.level or "", 0) > 0]
+
+
+def _after(alert: Whole, at: int, kind: Kind, state: State, by: str = SYSTEM) -> Whole:
+    """The next step, with all that stays."""
+    return msgspec.structs.replace(
+        alert,
+        seq=alert.seq + 1,
+        at=max(at, alert.at),
+        kind=kind,
+        state=state,
+        by=by,
+        text=None,
+        tell=[],
+        action=None,
     )
-    return Step(
-        id_, alert.seq + 1 if alert else 1, now, year, district, kind, state, level, figures
-    )
+
+
+def _tick(alert: Whole, event: Tick) -> Whole | None:
+    if alert.state not in LIVE:
+        return None
+    if alert.year in event.over:
+        return _after(alert, event.at, "missed", "missed")
+    opened = alert.at if alert.opened_at is None else alert.opened_at
+    if (
+        alert.state == "open"
+        and alert.escalated_at is None
+        and event.at - opened >= event.escalate_after
+    ):
+        return _escalated(alert, event.at)
+    since = opened if alert.told_at is None else alert.told_at
+    if event.at - since >= event.repeat_after and not is_silent(alert, event.at):
+        step = _after(alert, event.at, "reminded", alert.state)
+        step.told_at = event.at
+        return step
+    return None
+
+
+def _overdue(alert: Whole, event: Overdue) -> Whole | None:
+    if alert.state in LIVE and alert.escalated_at is None:
+        return _escalated(alert, event.at)
+    return None
+
+
+def _escalated(alert: Whole, at: int) -> Whole:
+    step = _after(alert, at, "escalated", alert.state)
+    step.escalated_at = at
+    return step
+
+
+def _acted(alert: Whole | None, action: Action) -> Whole | None:
+    if alert is None or alert.state not in LIVE:
+        raise Ended(alert.state if alert is not None else "unknown")
+    if action.kind == "silence":
+        silence = Silence(action.by, action.until or "", action.until_ms or 0, action.reason or "")
+        known = alert.silence
+        if known and (known.until, known.reason) == (silence.until, silence.reason):
+            return None
+        step = _after(alert, action.at, "silenced", alert.state, action.by)
+        step.silence, step.text, step.action = silence, action.reason, action.id
+        return step
+    if action.kind == "acknowledge" or (action.kind == "explain" and alert.state == "open"):
+        if alert.state != "open":
+            return None
+        step = _after(alert, action.at, "acknowledged", "acknowledged", action.by)
+        step.text, step.action = action.note, action.id
+        return step
+    if action.kind != "explain":
+        return None
+    said = (action.text, action.measure, action.due_date)
+    if alert.state == "explained" and said == (alert.explanation, alert.measure, alert.due_date):
+        return None
+    step = _after(alert, action.at, "explained", "explained", action.by)
+    step.explanation, step.measure, step.due_date = said
+    step.text = action.text
+    step.action, step.work_item_id = action.id, work_item_id(alert.id)
+    return step
+
+
+def work_item_id(alert: str) -> str:
+    return f"wi-{alert}"

@@ -1,13 +1,20 @@
-"""Steps to `alerts.v1`; a step is told when the broker has it on disk."""
+"""Records to the topics that alerts write; one is told when the broker has it on disk."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
 
-from contracts.alerts import codec
-from yumai.broker.topics import ALERTS
+from yumai.broker.topics import Topic
+
+
+class Record(NamedTuple):
+    topic: Topic
+    key: str
+    value: bytes
 
 
 class Publisher:
@@ -16,23 +23,24 @@ class Publisher:
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._producer: AIOKafkaProducer | None = None
+        self._lock = asyncio.Lock()
 
-    async def tell(self, steps: list[codec.Step]) -> None:
-        if self._producer is None:
-            producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap,
-                client_id="yumai-alerts",
-                acks="all",
-                enable_idempotence=True,
-                request_timeout_ms=10_000,
-            )
-            await producer.start()
-            self._producer = producer
+    async def tell(self, records: Iterable[Record]) -> None:
+        async with self._lock:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._bootstrap,
+                    client_id="yumai-alerts",
+                    acks="all",
+                    enable_idempotence=True,
+                    request_timeout_ms=10_000,
+                )
+                await producer.start()
+                self._producer = producer
+            producer = self._producer
         sent = [
-            await self._producer.send(
-                ALERTS.name, codec.encode(step), key=step.id.encode(), partition=0
-            )
-            for step in steps
+            await producer.send(record.topic.name, record.value, record.key.encode(), partition=0)
+            for record in records
         ]
         await asyncio.gather(*sent)
 

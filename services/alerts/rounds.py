@@ -1,9 +1,12 @@
-"""Judges what changed, round by round, while this worker owns the commits; touches store and broker.
+"""What a worker does while it owns the commits, in one loop; touches store and broker.
 
-    commits.v1 ─▶ changed ─▶ judge (figures of the store) ─▶ lifecycle ─▶ alerts.v1 ─▶ journal
+    actions.v1 ─┐
+    time ───────┼─▶ lifecycle ─▶ alerts.v1 ─▶ journal ─▶ settle: work items, deliveries, verdicts
+    commits.v1 ─┴─▶ judge (figures of the store)                         └─▶ sending
 
-The state changes only by reading `alerts.v1` back, so that what is told and what is remembered are
-one. A round begins with everything that the log holds: nothing is told twice.
+The state changes only by reading `alerts.v1` back, so that what is told and what is remembered are one.
+Every decision begins with everything that the log holds; of two workers that both believe they own it,
+the one whose step comes first in the log is right.
 """
 
 from __future__ import annotations
@@ -12,75 +15,107 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 
-import numpy as np
+import msgspec
 from aiokafka.errors import KafkaError
 
-from services.alerts.books import Books
+from contracts.alerts import codec
+from contracts.alerts.outbox import Delivery, FeedStep, encode
+from services.alerts import outbox, settle
 from services.alerts.instruments import ROUND_SECONDS, STEPS
 from services.alerts.journal import Journal
-from services.alerts.judge import judge
-from services.alerts.lifecycle import next_step
-from services.alerts.publish import Publisher
-from yumai.methods import panel
+from services.alerts.judge import Evaluation, Judge, as_set_by
+from services.alerts.lifecycle import (
+    Alerts,
+    Ended,
+    Event,
+    Judged,
+    Overdue,
+    Tick,
+    next_step,
+    worst,
+)
+from services.alerts.publish import Publisher, Record
+from services.alerts.sending import Sending
+from yumai.broker import topics
+from yumai.methods.pace import WARM_UP_ENDS
 from yumai.settings import Settings
 from yumai.store.client import STORE_ERRORS
 from yumai.store.figures import SHANGHAI
 
 log = logging.getLogger("yumai.alerts")
 
-LEAST_SECONDS = 2.0
-"""Between two rounds."""
-MOST_SECONDS = 30.0
-SHARE_OF_TIME = 20
-"""A round may take a 20th of the time: while the store is busy booking, figures wait a little."""
-PROFILE_SECONDS = 60.0
-TICK_SECONDS = 0.25
+LEAST_SECONDS = 1.0
+"""Between the begins of two rounds of judging."""
+MOST_SECONDS = 15.0
+SHARE_OF_TIME = 2
+"""A round may take half of the time: while the store is busy booking, figures wait a little."""
+FOLLOW_MS = 100
+ALL_SECONDS = 60.0
+"""Everybody is looked at that often at least."""
+CLOCK_SECONDS = 1.0
 AWAY_SECONDS = 5.0
 """A broker that does not answer for so long is away."""
 OPEN_SECONDS = 60.0
-AWAY: tuple[type[Exception], ...] = (KafkaError, TimeoutError, *STORE_ERRORS)
+TRIES = 50
+"""Steps of one event at most: a machine that never ends is a bug."""
+BROKER_AWAY: tuple[type[Exception], ...] = (KafkaError, TimeoutError, OSError)
+AWAY: tuple[type[Exception], ...] = (*BROKER_AWAY, *STORE_ERRORS)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one round of judging found."""
+
+    events: list[Judged] = field(default_factory=list)
+    feeds: list[dict] = field(default_factory=list)
+    guard: str = ""
+    judged: bool = True
+    took: float = 0.0
 
 
 class Rounds:
     """`owns`: whether this worker reads partition 0 of `commits.v1`."""
 
-    def __init__(self, settings: Settings, owns: Callable[[], bool]) -> None:
+    def __init__(self, settings: Settings, owns: Callable[[], bool], judge: Judge) -> None:
         self._owns = owns
-        self._books = Books(settings.clickhouse_dsn)
+        self._judge = judge
         self._journal = Journal(settings.kafka_bootstrap)
         self._publisher = Publisher(settings.kafka_bootstrap)
+        self.sending = Sending(settings, self._journal, self._write)
+        self._escalate_after = int(settings.alerts_escalate_after * 1000)
+        self._repeat_after = int(settings.alerts_repeat_after * 1000)
         self._changed: set[str] = set()
         self._all = True
         self._day: date | None = None
-        self._shares: dict[str, np.ndarray] | None = None
-        self._shares_of = 0
-        self._shares_due = 0.0
-        self._profile_changed = True
+        self._judging: asyncio.Task[Found] | None = None
+        self._asked: tuple[set[str], bool] = (set(), False)
         self._due = 0.0
+        self._all_due = 0.0
+        self._clock_due = 0.0
         self.opened = False
         self.problem = ""
+        self.store_problem = ""
         self.guard = ""
 
     def commit(self, districts: set[str]) -> None:
         """These districts' figures have changed."""
         self._changed |= districts
-        self._profile_changed = True
 
     async def run(self) -> None:
         """Runs until cancelled; the world's troubles are waited out."""
         try:
             while True:
-                await asyncio.sleep(TICK_SECONDS)
                 try:
                     await self._tick()
                     self.problem = ""
-                except AWAY as error:
+                except BROKER_AWAY as error:
                     text = f"{type(error).__name__}: {error}"[:200]
                     if not self.problem:
-                        log.warning("judging waits: %s", text)
+                        log.warning("alerts wait: %s", text)
                     self.problem = text
                     await self._close()
                     await asyncio.sleep(1.0)
@@ -92,110 +127,283 @@ class Rounds:
             if self.opened:
                 log.info("partition 0 of the commits went to another worker")
                 await self._close()
+            await asyncio.sleep(FOLLOW_MS / 1000)
             return
         if not self.opened:
             async with asyncio.timeout(OPEN_SECONDS):
                 await self._journal.open()
             log.info(
-                "journal read: %d alerts, targets of %s",
+                "journal read: %d alerts, %d targets, %d messages wait",
                 len(self._journal.alerts),
-                sorted(self._journal.targets),
+                len(self._journal.targets),
+                len(self._journal.deliveries) + len(self._journal.untold),
             )
             self.opened, self._all = True, True
-        if time.monotonic() < self._due:
-            return
-        begun = time.monotonic()
+            self._clock_due = 0.0
+            await self._settle()
         async with asyncio.timeout(AWAY_SECONDS):
-            self._changed |= await self._journal.catch_up()
-        today = datetime.now(SHANGHAI).date()
-        if today != self._day:
-            self._day, self._all = today, True
-        if not self._all and not self._changed:
-            # Nothing to judge: targets are looked at again in a while.
-            self._due = begun + LEAST_SECONDS / 2
-            return
-        await self._round()
-        took = time.monotonic() - begun
-        ROUND_SECONDS.observe(took)
-        self._due = begun + min(max(took * SHARE_OF_TIME, LEAST_SECONDS), MOST_SECONDS)
+            await self._journal.follow(FOLLOW_MS)
+        await self._act()
+        await self._clock()
+        await self._judge_round()
+        await self._settle()
+        await self.sending.look()
 
-    async def _round(self) -> None:
-        changed, everyone = self._changed, self._all
+    # -- people -----------------------------------------------------------------------------------
+
+    async def _act(self) -> None:
+        """Everything asked and not done yet, one after the other, in the log's order."""
+        for action in list(self._journal.actions.values()):
+            if action.kind == "test":
+                self._journal.test(action)
+            else:
+                with contextlib.suppress(Ended):
+                    while (step := settle.step_for(self._journal, action)) is not None:
+                        await self._tell([step])
+            await self._settle()
+            now = _now()
+            await self._put([settle.verdict_record(settle.verdict(self._journal, action, now))])
+            await self._catch_up()
+
+    # -- time -------------------------------------------------------------------------------------
+
+    async def _clock(self) -> None:
+        if time.monotonic() < self._clock_due:
+            return
+        self._clock_due = time.monotonic() + CLOCK_SECONDS
+        now = _now()
+        today = _day_of(now)
+        tick = Tick(
+            now, self._escalate_after, self._repeat_after, over(today, self._journal.alerts)
+        )
+        await self._live([(id_, tick) for id_ in self._journal.alerts])
+        late = list(settle.escalations(self._journal, today.isoformat(), now))
+        for event in late:
+            item = self._journal.items.items[event.item]
+            if item["alert_id"] in self._journal.alerts:
+                await self._live([(item["alert_id"], Overdue(now))])
+        if late:
+            await self._put([settle.item_record(event) for event in late])
+            await self._catch_up()
+            log.info("overdue work items: %s", [event.item for event in late])
+
+    async def _live(self, events: Sequence[tuple[str, Event]]) -> None:
+        """All steps that events bring, each to one alert; many alerts at once cost as much as one."""
+        for _ in range(TRIES):
+            found = (next_step(self._journal.alerts.get(id_), event) for id_, event in events)
+            steps = [step for step in found if step is not None]
+            if not steps:
+                return
+            await self._tell(steps)
+        raise AssertionError(f"no end of steps: {events}")
+
+    # -- figures ----------------------------------------------------------------------------------
+
+    async def _judge_round(self) -> None:
+        if self._judging is not None:
+            if self._judging.done():
+                task, self._judging = self._judging, None
+                await self._judged(task)
+            return
+        self._changed |= self._journal.changed
+        self._journal.changed.clear()
+        today = datetime.now(SHANGHAI).date()
+        if today != self._day or time.monotonic() >= self._all_due:
+            # The year goes on and feeds fall silent without any commit.
+            self._day, self._all = today, True
+            self._all_due = time.monotonic() + ALL_SECONDS
+        if time.monotonic() < self._due or not (self._all or self._changed):
+            return
+        self._asked = (self._changed, self._all)
         self._changed, self._all = set(), False
+        districts = None if self._asked[1] else set(self._asked[0])
+        targets = {key: msgspec.structs.replace(t) for key, t in self._journal.targets.items()}
+        await self._catch_up()
+        self._judging = asyncio.create_task(
+            asyncio.to_thread(self._evaluate, districts, targets, dict(self._journal.alerts))
+        )
+
+    def _evaluate(self, districts: set[str] | None, targets: dict, alerts: Alerts) -> Found:
+        """In a thread. Raises STORE_ERRORS."""
+        begun = time.monotonic()
+        now = datetime.now(UTC)
+        today = now.astimezone(SHANGHAI).date()
+        events: list[Judged] = []
+        feeds: list[dict] = []
+        guards, judged = [], True
+        wanted = {target.year for target in targets.values()}
+        for year in years_judged(today):
+            if year not in wanted:
+                guards.append("no_target" if year == today.year else "")
+                continue
+            found = self._judge.evaluate(year, targets, districts, now)
+            guards.append(found.guard)
+            judged = judged and (not found.guard or found.guard == "warming_up")
+            if found.feeds is not None and year == today.year:
+                feeds = found.feeds
+            events += self._events(year, found, targets, alerts)
+        return Found(
+            events, feeds, next(filter(None, guards), ""), judged, time.monotonic() - begun
+        )
+
+    def _events(self, year: int, found: Evaluation, targets: dict, alerts: Alerts) -> list[Judged]:
+        by_district: dict[str, list[dict]] = {}
+        for row in found.rows:
+            if row["year"] == year and row["district"] != "city":
+                by_district.setdefault(row["district"], []).append(row)
+        at, day = int(time.time() * 1000), found.at.astimezone(SHANGHAI).date().isoformat()
+        events = []
+        for district, rows in sorted(by_district.items()):
+            event = worst(rows, year, district, at, day)
+            alert = alerts.get(codec.alert_id(year, district))
+            if event.level == "green" and alert is not None and alert.state in codec.LIVE:
+                event = replace(event, withdraw=self._was_green(alert, targets))
+            events.append(event)
+        return events
+
+    def _was_green(self, alert: codec.Whole, targets: dict) -> bool:
+        """The day it opened, judged again: the targets that held when it opened, today's entries."""
+        if alert.opened_at is None:
+            return False
+        opened = datetime.fromtimestamp(alert.opened_at / 1000, UTC)
+        day = date.fromisoformat(alert.opened_on or _day_of(alert.opened_at).isoformat())
+        ends = datetime(day.year, day.month, day.day, tzinfo=SHANGHAI) + timedelta(days=1)
+        at = min(ends - timedelta(microseconds=1), datetime.now(UTC))
+        then = self._judge.evaluate(alert.year, as_set_by(targets, opened), {alert.district}, at)
+        rows = [row for row in then.rows if row["district"] == alert.district]
+        return worst(rows, alert.year, alert.district, 0, "").level == "green"
+
+    async def _judged(self, task: asyncio.Task[Found]) -> None:
+        changed, everyone = self._asked
         try:
-            if not await self._judge(None if everyone else changed):
-                # Not judged at all: whoever changed is looked at once that is possible.
-                self._changed |= changed
-                self._all |= everyone
-        except BaseException:
+            found = task.result()
+        except Exception as error:
+            # A bug of judging too must not keep people from answering, nor messages from going out.
+            text = f"{type(error).__name__}: {error}"[:200]
+            if isinstance(error, STORE_ERRORS):
+                if not self.store_problem:
+                    log.warning("judging waits: %s", text)
+            elif text != self.store_problem:
+                log.error("judging failed", exc_info=error)
+            self.store_problem = text
             self._changed |= changed
             self._all |= everyone
-            raise
-
-    async def _judge(self, districts: set[str] | None) -> bool:
-        """One round over `districts` (None: all). False: nobody could be judged."""
-        now = datetime.now(UTC)
-        if not self._journal.targets:
-            self.guard = "no_target"
-            return True
-        through = (await asyncio.to_thread(self._books.freshness)).through
-        if through is None:
-            self.guard = "stale"
-            return False
-        # As far as the books are: what is not booked yet is not lagging.
-        at = min(now, through).astimezone(SHANGHAI)
-        targets = self._journal.targets.get(at.year, {})
-        if districts is not None:
-            targets = {code: fen for code, fen in targets.items() if code in districts}
-        if not targets:
-            self.guard = "" if districts is not None else "no_target"
-            return True
-        rows = await asyncio.to_thread(self._books.this_year, at.date())
-        await self._profile(at.year)
-        judged = judge(at, targets, rows, self._shares)
-        self.guard = judged.guard
-        if judged.guard:
-            return False
-        steps = [
-            next_step(self._journal.alerts, at.year, code, progress, _ms(at), _ms(now))
-            for code, progress in judged.progress.items()
-        ]
-        told = [step for step in steps if step is not None]
-        if told and self._owns():
-            async with asyncio.timeout(OPEN_SECONDS):
-                await self._publisher.tell(told)
-                await self._journal.catch_up()
-            for step in told:
-                STEPS.labels(step.kind).inc()
-                log.info(
-                    "alert %s seq=%d %s level=%s pace=%.4f",
-                    step.id,
-                    step.seq,
-                    step.kind,
-                    step.level,
-                    step.figures.pace,
-                )
-        return True
-
-    async def _profile(self, year: int) -> None:
-        """Past years change seldom: read again once a minute at most, while commits come in."""
-        now = time.monotonic()
-        if self._shares_of == year and (now < self._shares_due or not self._profile_changed):
+            self._due = time.monotonic() + LEAST_SECONDS
             return
-        self._profile_changed = False
-        rows = await asyncio.to_thread(self._books.past_years, year)
-        self._shares = panel.shares(panel.daily(rows), year)
-        self._shares_of = year
-        took = time.monotonic() - now
-        self._shares_due = now + max(PROFILE_SECONDS, took * SHARE_OF_TIME * 5)
+        self.store_problem = ""
+        self.guard = found.guard
+        ROUND_SECONDS.observe(found.took)
+        wait = min(max(found.took * SHARE_OF_TIME, LEAST_SECONDS), MOST_SECONDS)
+        self._due = time.monotonic() + max(wait - found.took, 0.0)
+        if not found.judged:
+            # Not judged at all: whoever changed is looked at once that is possible.
+            self._changed |= changed
+            self._all |= everyone
+        await self._catch_up()
+        await self._live([(codec.alert_id(e.year, e.district), e) for e in found.events])
+        await self._feeds(found.feeds)
+
+    async def _feeds(self, feeds: list[dict]) -> None:
+        for feed in feeds:
+            platform, state = feed["platform_id"], feed["state"]
+            known = self._journal.feeds.get(platform)
+            if state == (known.state if known is not None else "ok"):
+                continue
+            districts = sorted(feed.get("districts") or [])
+            step = FeedStep(
+                platform,
+                (known.seq if known is not None else 0) + 1,
+                _now(),
+                state,
+                feed.get("last_entry_at"),
+                districts,
+            )
+            heard = sorted({*districts, *(known.districts if known is not None else ())})
+            step.tell = outbox.told_of_feed(
+                msgspec.structs.replace(step, districts=heard), self._journal.offices
+            )
+            await self._put([Record(topics.FEEDS, platform, encode(step))])
+            await self._catch_up()
+            log.info("feed %s is %s", platform, state)
+
+    # -- the log ----------------------------------------------------------------------------------
+
+    async def _tell(self, steps: list[codec.Whole]) -> None:
+        """Steps, with whom they are told, to the log; then what the log says holds."""
+        if not self._owns():
+            raise TimeoutError("partition 0 of the commits went to another worker")
+        for step in steps:
+            step.tell = outbox.told(step, self._journal.offices)
+        await self._put([Record(topics.ALERTS, step.id, codec.encode(step)) for step in steps])
+        await self._catch_up()
+        for step in steps:
+            STEPS.labels(step.kind).inc()
+            log.info(
+                "alert %s seq=%d %s level=%s pace=%s by=%s",
+                step.id,
+                step.seq,
+                step.kind,
+                step.level,
+                step.figures.get("pace"),
+                step.by,
+            )
+
+    async def _settle(self) -> None:
+        """What follows from the log and is not in it."""
+        made = list(settle.deliveries(self._journal, _now()))
+        # Items one by one: whether one is new depends on the one before.
+        for event_id in list(self._journal.explained):
+            step = self._journal.explained[event_id]
+            known = step.work_item_id in self._journal.items.items
+            await self._put([settle.item_record(settle.work_item_event(step, event_id, known))])
+            await self._catch_up()
+        if made:
+            await self._write(made)
+
+    async def _write(self, deliveries: list[Delivery]) -> None:
+        await self._put([settle.delivery_record(delivery) for delivery in deliveries])
+        for delivery in deliveries:
+            self._journal.note(delivery)
+
+    async def _put(self, records: Iterable[Record]) -> None:
+        async with asyncio.timeout(OPEN_SECONDS):
+            await self._publisher.tell(records)
+
+    async def _catch_up(self) -> None:
+        async with asyncio.timeout(OPEN_SECONDS):
+            await self._journal.catch_up()
 
     async def _close(self) -> None:
         self.opened = False
+        if self._judging is not None:
+            task, self._judging = self._judging, None
+            with contextlib.suppress(*AWAY, asyncio.CancelledError):
+                await asyncio.wait({task}, timeout=AWAY_SECONDS)
+            self._all = True
+        with contextlib.suppress(*AWAY):
+            await self.sending.close()
         for part in (self._journal, self._publisher):
             with contextlib.suppress(*AWAY):
                 async with asyncio.timeout(AWAY_SECONDS):
                     await part.close()
 
 
-def _ms(at: datetime) -> int:
-    return int(at.timestamp() * 1000)
+def years_judged(today: date) -> list[int]:
+    """This year, and until February closes last year too."""
+    if (today.month, today.day) < WARM_UP_ENDS:
+        return [today.year - 1, today.year]
+    return [today.year]
+
+
+def over(today: date, alerts: Alerts) -> frozenset[int]:
+    """Years of alerts that are judged no more."""
+    first = min(years_judged(today))
+    return frozenset(alert.year for alert in alerts.values() if alert.year < first)
+
+
+def _day_of(ms: int) -> date:
+    return datetime.fromtimestamp(ms / 1000, SHANGHAI).date()
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

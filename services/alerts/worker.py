@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 
 import faust
 import msgspec
@@ -15,6 +16,7 @@ from faust.sensors.prometheus import setup_prometheus_sensors
 from faust.types import TP
 
 from contracts.commits import codec
+from services.alerts.by_evaluation import ByEvaluation
 from services.alerts.rounds import Rounds
 from yumai.broker.faust_app import faust_app
 from yumai.broker.topics import COMMITS
@@ -30,7 +32,9 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.rounds = Rounds(settings, self.owns)
+        rules = os.environ.get("ALERTS_RULES") or "severity"
+        judge = ByEvaluation(settings.clickhouse_dsn, rules)
+        self.rounds = Rounds(settings, self.owns, judge)
         self.app = self._faust()
 
     def owns(self) -> bool:
@@ -41,13 +45,15 @@ class Worker:
         """What `/health/ready` says. A worker without the partition stands by, and is ready."""
         joined = self.app.consumer is not None and not self.app.rebalancing and self.app.in_worker
         owner = self.owns()
-        ready = joined and not self.rounds.problem and (self.rounds.opened or not owner)
+        problem = self.rounds.problem or self.rounds.store_problem
+        ready = joined and not problem and (self.rounds.opened or not owner)
         return {
             "ready": bool(ready),
             "worker": self.settings.worker,
             "judges": owner,
-            "problem": self.rounds.problem,
+            "problem": self.rounds.problem or self.rounds.store_problem,
             "guard": self.rounds.guard,
+            "given_up": self.rounds.sending.given_up,
         }
 
     def _faust(self) -> faust.App:
@@ -97,7 +103,5 @@ def districts_of(value: bytes | None) -> set[str]:
 def _ended(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         # A bug: end loudly, nothing half done hangs on this process.
-        import os
-
         log.critical("judging ended", exc_info=error)
         os._exit(1)

@@ -1,39 +1,125 @@
-"""`GET /v1/alerts`: each alert as its last step left it, with the figures behind it."""
+"""`GET /v1/alerts` and `/v1/alerts/{id}`: each alert as its last step left it, and its whole history."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, get_args
 
+import msgspec
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contracts.alerts.codec import State
-from services.gateway.errors import Refused
+from contracts.alerts.codec import State, Step
+from services.gateway.errors import Refused, Unavailable
 from services.gateway.figures import meta_of
 from services.gateway.login import districts_in_scope, principal_of
 from services.gateway.parameters import Reader
+from services.gateway.register import Register
 from services.gateway.store import Store
 from yumai.access import Principal
-from yumai.store.figures import Query
+from yumai.store.figures import Freshness, Query
 
 STATES = get_args(State)
 
 
 async def alerts(request: Request) -> Response:
-    store: Store = request.app.state.store
-    now = datetime.now(UTC)
+    register = register_of(request)
     reader = Reader(request.query_params, ("district", "state", "year"))
     districts, year = reader.districts(), reader.year("year")
     states = reader.codes("state", STATES, f"state ({', '.join(STATES)})")
     reader.check()
     scope = alerts_in_scope(principal_of(request), districts)
-    freshness = await store.freshness()
-    data = await read_alerts(store, year, scope, states)
-    meta = meta_of(freshness, now) | {"count": len(data)}
-    return Response(orjson.dumps({"meta": meta, "data": data}), media_type="application/json")
+    await register.ready()
+    found = [
+        alert_of(register, step)
+        for step in register.alerts.values()
+        if (year is None or step.year == year)
+        and (scope is None or step.district in scope)
+        and (states is None or step.state in states)
+    ]
+    about = await meta(request) | {"count": len(found)}
+    return answer({"meta": about, "data": in_order(found)})
+
+
+async def one(request: Request) -> Response:
+    Reader(request.query_params, ()).check()
+    register = register_of(request)
+    step = await mine(request, register)
+    data = alert_of(register, step) | {
+        "history": [history_of(past) for past in register.history[step.id]]
+    }
+    return answer({"meta": await meta(request), "data": data})
+
+
+def register_of(request: Request) -> Register:
+    return request.app.state.register
+
+
+def answer(body: dict[str, Any], status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+async def meta(request: Request) -> dict[str, Any]:
+    """As everywhere; that the store is away keeps nobody from alerts."""
+    store: Store = request.app.state.store
+    try:
+        freshness = await store.freshness()
+    except Unavailable:
+        freshness = Freshness(None)
+    return meta_of(freshness, datetime.now(UTC))
+
+
+async def mine(request: Request, register: Register) -> Step:
+    """The alert of the path. Raises Refused: 404 unknown, 403 another's."""
+    principal = principal_of(request)
+    alerts_in_scope(principal, None)
+    await register.ready()
+    id_ = request.path_params["id"]
+    step = register.alerts.get(id_)
+    if step is None:
+        raise Refused("not_found", "id", f"no alert {id_}")
+    if not principal.may_see_district(step.district):
+        raise Refused("forbidden", "id", f"alert {id_}: not yours")
+    return step
+
+
+def alert_of(register: Register, step: Step) -> dict[str, Any]:
+    now = time.time() * 1000
+    silence = step.silence if step.silence and step.silence.until_ms > now else None
+    first = register.history[step.id][0]
+    return {
+        "id": step.id,
+        "district": step.district,
+        "year": step.year,
+        "state": step.state,
+        "level": step.level,
+        "escalated_at": instant(step.escalated_at),
+        "silence": silence and {"by": silence.by, "until": silence.until, "reason": silence.reason},
+        "work_item_id": step.work_item_id,
+        "sectors": msgspec.to_builtins(step.sectors),
+        "figures": step.figures,
+        "kind": step.kind,
+        "seq": step.seq,
+        "at": instant(step.at),
+        "first_at": instant(first.at),
+        "opened_at": instant(step.opened_at),
+    }
+
+
+def history_of(step: Step) -> dict[str, Any]:
+    return {
+        "seq": step.seq,
+        "at": instant(step.at),
+        "by": step.by,
+        "kind": step.kind,
+        "state": step.state,
+        "level": step.level,
+        "text": step.text,
+        "figures": step.figures,
+    }
 
 
 def alerts_in_scope(principal: Principal, asked: Sequence[str] | None) -> Sequence[str] | None:
@@ -43,13 +129,24 @@ def alerts_in_scope(principal: Principal, asked: Sequence[str] | None) -> Sequen
     return districts_in_scope(principal, asked)
 
 
+def in_order(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Newest year first, the furthest behind first."""
+    return sorted(found, key=lambda a: (-a["year"], a["figures"].get("pace") or 9.0, a["id"]))
+
+
+def instant(ms: int | None) -> str | None:
+    if ms is None:
+        return None
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+
+
 async def read_alerts(
     store: Store,
     year: int | None,
     districts: Sequence[str] | None,
     states: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Newest year first, the furthest behind first."""
+    """Alerts as the store's projection knows them, for the overview: in order, without their sectors."""
     terms = ["1"]
     parameters: dict[str, Any] = {}
     if year is not None:
@@ -66,11 +163,10 @@ async def read_alerts(
             parameters,
         )
     )
-    found = [_alert(row) for row in rows if states is None or row[6] in states]
-    return sorted(found, key=lambda a: (-a["year"], a["figures"].get("pace") or 9.0, a["id"]))
+    return in_order([_projected(row) for row in rows if states is None or row[6] in states])
 
 
-def _alert(row: Sequence[Any]) -> dict[str, Any]:
+def _projected(row: Sequence[Any]) -> dict[str, Any]:
     id_, seq, at, year, district, kind, state, level, figures, first_at = row
     return {
         "id": id_,
@@ -80,11 +176,7 @@ def _alert(row: Sequence[Any]) -> dict[str, Any]:
         "level": level or None,
         "kind": kind,
         "seq": int(seq),
-        "at": _instant(int(at)),
-        "first_at": _instant(int(first_at)),
+        "at": instant(int(at)),
+        "first_at": instant(int(first_at)),
         "figures": orjson.loads(figures or "{}"),
     }
-
-
-def _instant(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")

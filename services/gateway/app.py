@@ -17,9 +17,25 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from services.gateway import alerts, dimensions, errors, figures, health, live, overview
+from services.gateway import (
+    actions,
+    alerts,
+    deliveries,
+    dimensions,
+    errors,
+    feeds,
+    figures,
+    health,
+    live,
+    overview,
+    progress,
+    subscriptions,
+    targets,
+    work_items,
+)
 from services.gateway.follow import Follower
 from services.gateway.login import STREAM_PATH, DefaultDeny
+from services.gateway.register import Register
 from services.gateway.store import Store
 from yumai.access import Identity
 from yumai.settings import Settings
@@ -36,12 +52,31 @@ PAGE_HEADERS = {
 PATHS: dict[str, health.Handler] = {
     "/v1/cells": figures.cells,
     "/v1/alerts": alerts.alerts,
+    "/v1/alerts/{id}": alerts.one,
+    "/v1/work-items": work_items.list_items,
+    "/v1/work-items/{id}": work_items.one,
+    "/v1/subscriptions": subscriptions.list_subscriptions,
+    "/v1/deliveries": deliveries.deliveries,
     "/v1/overview": overview.overview,
     "/v1/districts": dimensions.list_districts,
     "/v1/sectors": dimensions.list_sectors,
     "/v1/map": dimensions.district_map,
+    "/v1/targets": targets.get_targets,
+    "/v1/progress": progress.get_progress,
+    "/v1/feeds": feeds.get_feeds,
     STREAM_PATH: live.stream,
 }
+WRITES: tuple[tuple[str, str, health.Handler], ...] = (
+    ("PUT", "/v1/targets", targets.put_targets),
+    ("POST", "/v1/alerts/{id}/acknowledge", actions.acknowledge),
+    ("POST", "/v1/alerts/{id}/explain", actions.explain),
+    ("POST", "/v1/alerts/{id}/silence", actions.silence),
+    ("POST", "/v1/work-items", work_items.make),
+    ("PATCH", "/v1/work-items/{id}", work_items.change),
+    ("PUT", "/v1/subscriptions", subscriptions.put),
+    ("POST", "/v1/subscriptions/{id}/test", subscriptions.test),
+)
+"""Method, path, handler; reads of the same path stay in PATHS."""
 
 
 def build(settings: Settings) -> FastAPI:
@@ -50,13 +85,18 @@ def build(settings: Settings) -> FastAPI:
     store = Store(settings.clickhouse_dsn)
     hub = live.Hub(store)
     follower = Follower(settings.kafka_bootstrap, hub.commit, hub.learn, hub.alert, hub.whole)
-    readiness = health.Readiness(settings.service_urls, store, lambda: follower.problem)
+    register = Register(settings.kafka_bootstrap)
+    readiness = health.Readiness(
+        settings.service_urls, store, lambda: follower.problem or register.problem
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         work = [
             asyncio.create_task(follower.run()),
             asyncio.create_task(hub.serve_platforms()),
+            asyncio.create_task(app.state.evaluations.warm()),
+            asyncio.create_task(register.run()),
         ]
         for task in work:
             task.add_done_callback(_ended)
@@ -67,6 +107,8 @@ def build(settings: Settings) -> FastAPI:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
         await readiness.close()
+        await register.close()
+        await app.state.targets.close()
         await store.close()
 
     app = FastAPI(
@@ -82,9 +124,14 @@ def build(settings: Settings) -> FastAPI:
     app.state.store = store
     app.state.hub = hub
     app.state.readiness = readiness
+    app.state.register = register
     app.state.overviews = overview.Overviews(store)
+    app.state.targets = targets.TargetLog(settings.kafka_bootstrap)
+    app.state.evaluations = progress.Evaluations(store, app.state.targets)
     for path, handler in PATHS.items():
         app.add_route(path, health.measured(path, handler))
+    for method, path, handler in WRITES:
+        app.add_route(path, health.measured(f"{method} {path}", handler), methods=[method])
     app.add_route("/health/live", health.live)
     app.add_route("/health/ready", health.ready)
     app.add_route("/metrics", health.metrics)

@@ -1,4 +1,4 @@
-"""Small topics as tables: receipts, dead letters, merchants, targets, alerts.
+"""Small topics as tables: receipts, dead letters, merchants, targets, alerts and what is around them.
 
 Placed by the table `projections`, not by a group, so that a lost store reads them from the start.
 Each row is keyed by what it says: reading a record twice changes nothing. One worker does it (the
@@ -7,7 +7,6 @@ one with partition 0); a second would only repeat it.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -26,6 +25,8 @@ from kafka.errors import KafkaError
 from contracts.dead_letters import codec as dead_letters
 from contracts.merchants import codec as merchants
 from contracts.receipts import codec as receipts
+from contracts.targets import codec as targets
+from services.metrics import alert_projections
 from services.metrics.ledger import milliseconds, stream_bytes
 from services.metrics.pump import die
 from yumai import ids
@@ -107,38 +108,30 @@ def merchants_rows(messages: list[Message]) -> pa.RecordBatch:
 
 
 def targets_rows(messages: list[Message]) -> pa.RecordBatch:
-    found = [(json.loads(m.value), m) for m in messages if m.value]
+    """A row a version: each record carries its key's whole history."""
+    found = [
+        (target, version, m.timestamp)
+        for m in messages
+        if m.value
+        for target in (targets.decode(m.value),)
+        for version in target.versions
+    ]
+    at = [version.at if version.at is not None else sent for _, version, sent in found]
     return pa.RecordBatch.from_pydict(
         {
-            "year": pa.array([t["year"] for t, _ in found], pa.uint16()),
-            "district": pa.array([str(t["district"]) for t, _ in found], pa.string()),
-            "sector": pa.array([t.get("sector") or "" for t, _ in found], pa.string()),
-            "form": pa.array([t.get("form", "amount") for t, _ in found], pa.string()),
-            "value": pa.array([float(t.get("value", 0)) for t, _ in found], pa.float64()),
-            "target_fen": pa.array([int(t.get("target_fen") or 0) for t, _ in found], pa.int64()),
-            "basis": pa.array([t.get("basis") or "" for t, _ in found], pa.string()),
-            "by": pa.array([t.get("by") or "" for t, _ in found], pa.string()),
-            "at": milliseconds(np.array([m.timestamp for _, m in found], dtype=np.int64)),
-            "version": pa.array([m.offset for _, m in found], pa.uint64()),
-        }
-    )
-
-
-def alerts_rows(messages: list[Message]) -> pa.RecordBatch:
-    found = [(json.loads(m.value), m) for m in messages if m.value]
-    return pa.RecordBatch.from_pydict(
-        {
-            "id": pa.array([a["id"] for a, _ in found], pa.string()),
-            "seq": pa.array([a["seq"] for a, _ in found], pa.uint32()),
-            "at": milliseconds(np.array([m.timestamp for _, m in found], dtype=np.int64)),
-            "year": pa.array([a["year"] for a, _ in found], pa.uint16()),
-            "district": pa.array([a["district"] for a, _ in found], pa.string()),
-            "kind": pa.array([a["kind"] for a, _ in found], pa.string()),
-            "state": pa.array([a["state"] for a, _ in found], pa.string()),
-            "level": pa.array([a.get("level") or "" for a, _ in found], pa.string()),
-            "figures": pa.array(
-                [json.dumps(a.get("figures") or {}) for a, _ in found], pa.string()
-            ),
+            "year": pa.array([t.year for t, _, _ in found], pa.uint16()),
+            "district": pa.array([t.district for t, _, _ in found], pa.string()),
+            "sector": pa.array([t.sector or "" for t, _, _ in found], pa.string()),
+            "form": pa.array([v.form for _, v, _ in found], pa.string()),
+            "value": pa.array([float(v.value) for _, v, _ in found], pa.float64()),
+            "target_fen": pa.array([v.target_fen or 0 for _, v, _ in found], pa.int64()),
+            "base_fen": pa.array([v.base_fen for _, v, _ in found], pa.int64()),
+            "base_approximate": pa.array([int(v.base_approximate) for _, v, _ in found], pa.uint8()),
+            "basis": pa.array([v.basis or "" for _, v, _ in found], pa.string()),
+            "note": pa.array([v.note or "" for _, v, _ in found], pa.string()),
+            "by": pa.array([v.by or "" for _, v, _ in found], pa.string()),
+            "at": milliseconds(np.array(at, dtype=np.int64)),
+            "version": pa.array([v.version for _, v, _ in found], pa.uint64()),
         }
     )
 
@@ -152,7 +145,10 @@ PROJECTED: dict[str, tuple[str, Callable[[list[Message]], pa.RecordBatch]]] = {
     topics.DEAD_LETTERS.name: ("dead_letters", dead_letters_rows),
     topics.MERCHANTS.name: ("merchants", merchants_rows),
     topics.TARGETS.name: ("targets", targets_rows),
-    topics.ALERTS.name: ("alerts", alerts_rows),
+    topics.ALERTS.name: ("alerts", alert_projections.alerts_rows),
+    topics.ACTIONS.name: ("actions", alert_projections.actions_rows),
+    topics.WORK_ITEMS.name: ("work_item_events", alert_projections.work_items_rows),
+    topics.DELIVERIES.name: ("deliveries", alert_projections.deliveries_rows),
 }
 
 _BAD_RECORD = (ValueError, KeyError, TypeError, msgspec.MsgspecError, pa.ArrowException)

@@ -63,9 +63,22 @@ COMMITS = Topic(
     {"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS)},
 )
 ALERTS = Topic("alerts.v1", 1, "alert id", "every step of every alert", _FOR_EVER)
+ACTIONS = Topic(
+    "actions.v1", 1, "action id", "what people ask of alerts, and what came of it", _FOR_EVER
+)
+WORK_ITEMS = Topic("work-items.v1", 1, "item id", "every change of every work item", _FOR_EVER)
+SUBSCRIPTIONS = Topic("subscriptions.v1", 1, "office", "whom an office has told", _COMPACTED)
+DELIVERIES = Topic("deliveries.v1", 1, "delivery id", "how each message went", _COMPACTED)
+FEEDS = Topic("feeds.v1", 1, "platform", "feeds that fell silent, broke, came back", _FOR_EVER)
 EPOCHS = Topic("epochs.v1", 1, "epoch", "topic id and partitions of entries.v1", _COMPACTED)
 
-TOPICS = (ENTRIES, RECEIPTS, DEAD_LETTERS, MERCHANTS, TARGETS, COMMITS, ALERTS, EPOCHS)
+TOPICS = (ENTRIES, RECEIPTS, DEAD_LETTERS, MERCHANTS, TARGETS, COMMITS, ALERTS, EPOCHS) + (
+    ACTIONS,
+    WORK_ITEMS,
+    SUBSCRIPTIONS,
+    DELIVERIES,
+    FEEDS,
+)
 
 FEED_PREFIX, FEED_SUFFIX = "feed.", ".v1"
 

@@ -1,6 +1,7 @@
 // The page's life: sign in, read the overview, follow the stream, say what is wrong.
 
 import { Board } from "./board.js";
+import { Desk } from "./desk.js";
 import { Refused, dropToken, follow, get, keepToken, takeToken } from "./link.js";
 import { DistrictMap } from "./map.js";
 import { language, loadWords, setLanguage, span, t, time } from "./words.js";
@@ -15,11 +16,13 @@ const HIDDEN_MS = 60_000;
 const THEMES = ["auto", "light", "dark"];
 
 const board = new Board();
+const desk = new Desk({ token: () => token, name: (code) => board.name(code), changed: () => next(0) });
 let token = null;
 let unfollow = null;
 let timer = 0;
 let hidden = 0;
 let reading = false;
+let deskReading = false;
 let readAt = 0;
 let newest = 0; // instant of the newest event
 let stream = "starting";
@@ -47,6 +50,7 @@ function tell() {
   who();
   mapNote();
   board.draw();
+  desk.draw();
   showLink();
   showTrouble();
 }
@@ -113,6 +117,7 @@ async function refresh() {
     document.body.dataset.state = "ready";
     board.draw(overview);
     who();
+    deskRefresh(overview.meta);
     // Read before the newest commit (answers are kept a moment): once more.
     next(Date.parse(overview.meta.generated_at) < newest ? AFTER_EVENT_MS : REFRESH_MS);
   } catch (error) {
@@ -125,6 +130,19 @@ async function refresh() {
     reading = false;
     showLink();
     showTrouble();
+  }
+}
+
+// Alerts that can't be read now leave the figures as they are.
+async function deskRefresh(meta) {
+  if (deskReading) return;
+  deskReading = true;
+  try {
+    await desk.refresh(meta.role, meta.year);
+  } catch (error) {
+    console.info("alerts can't be read now", error);
+  } finally {
+    deskReading = false;
   }
 }
 
@@ -225,7 +243,7 @@ $("sign-in-form").addEventListener("submit", (event) => {
 });
 $("district-close").addEventListener("click", () => board.select(board.selected));
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && board.selected) board.select(board.selected);
+  if (event.key === "Escape" && !event.defaultPrevented && board.selected) board.select(board.selected);
 });
 addEventListener("online", () => token && next(0));
 addEventListener("hashchange", () => takeToken() && location.reload());

@@ -204,7 +204,7 @@ export class Board {
 
   #lagging(meta, data) {
     $("lagging-title").textContent = t("lagging_title");
-    const open = data.alerts.filter((alert) => alert.state === "open");
+    const open = data.alerts.filter((alert) => ["open", "acknowledged", "explained"].includes(alert.state));
     const told = new Map(open.map((alert) => [alert.district, alert]));
     // The pace is of now, the alert tells since when; whoever lags before it is told stands there too.
     const rows = data.districts
@@ -230,7 +230,7 @@ export class Board {
     const button = make("button");
     button.type = "button";
     button.addEventListener("click", () => this.select(district.code));
-    const since = alert ? t("since", { date: day(alert.first_at) }) : "";
+    const since = alert ? t("since", { date: day(alert.opened_at ?? alert.first_at) }) : "";
     const short = Math.max(0, district.expected_fen - district.attained_fen);
     const about = [t("short_of", { amount: amount(short) }), since].filter(Boolean).join(" · ");
     const names = make("span", "names");

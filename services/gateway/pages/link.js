@@ -32,6 +32,24 @@ export async function get(path, token, milliseconds = 20_000) {
   return answer.json();
 }
 
+// [status, answer]. A refusal carries what each error says in `reasons`.
+export async function send(method, path, token, body, milliseconds = 30_000) {
+  const answer = await fetch(path, {
+    method,
+    headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(milliseconds),
+    cache: "no-store",
+  });
+  const said = await answer.json().catch(() => ({}));
+  if (!answer.ok) {
+    const refused = new Refused(answer.status);
+    refused.reasons = (said.errors ?? []).map((error) => error.message);
+    throw refused;
+  }
+  return [answer.status, said];
+}
+
 // Follows /v1/stream until `stop` is called. `on.event(kind, data)`, `on.state("live" | "lost" | "refused")`.
 export function follow(token, on) {
   let stopped = false;

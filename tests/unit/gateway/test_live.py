@@ -61,7 +61,7 @@ def test_alerts_go_to_the_bureau_and_their_district_only():
     hub, (bureau, district, other, platform) = hub_with(
         BUREAU, DISTRICT, Principal("district", "500102", "x"), PLATFORM
     )
-    figures = alerts_codec.Figures(1, 1, 1, 1.0, 0)
+    figures = {"pace": 1.0}
     hub.alert(
         alerts_codec.Step("2026-500101", 1, 0, 2026, "500101", "opened", "open", "red", figures)
     )

@@ -1,0 +1,107 @@
+"""The judge behind alerts: `yumai.evaluation` on the store's cells, and the health of feeds. Blocking."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from clickhouse_connect.driver.client import Client
+
+from services.alerts.judge import Evaluation, Targets
+from yumai import feeds
+from yumai.evaluation import books as books_
+from yumai.evaluation import cells, judge
+from yumai.evaluation.judge import Moment
+from yumai.store.client import connect
+from yumai.store.figures import FRESHNESS, SHANGHAI, Freshness
+from yumai.targets import Held
+
+log = logging.getLogger("yumai.alerts")
+
+FEEDS_SECONDS = 5.0
+FEEDS_SHARE_OF_TIME = 20
+"""Feeds are asked at most so often, and for at most a 20th of the time."""
+
+
+class ByEvaluation:
+    """For one thread at a time. Raises one of STORE_ERRORS and connects anew at the next call."""
+
+    def __init__(self, dsn: str, rules: str = "severity") -> None:
+        self._dsn = dsn
+        self._rules = rules
+        self._client: Client | None = None
+        self._books: dict[int, books_.Books] = {}
+        self._feeds: list[dict[str, Any]] | None = None
+        self._feeds_due = 0.0
+
+    def evaluate(
+        self, year: int, targets: Targets, districts: Collection[str] | None, at: datetime
+    ) -> Evaluation:
+        try:
+            return self._evaluate(year, targets, districts, at)
+        except Exception:
+            self._client = None
+            self._books.clear()
+            raise
+
+    def _evaluate(
+        self, year: int, targets: Targets, districts: Collection[str] | None, at: datetime
+    ) -> Evaluation:
+        if self._client is None:
+            self._client = connect(self._dsn, timeout=60)
+        client = self._client
+        ((through, known, wanted),) = client.query(FRESHNESS.sql).result_rows
+        fresh = Freshness.of_row(through if known else None, known, wanted).through
+        if fresh is None:
+            return Evaluation(at, guard="stale")
+        now = datetime.now(UTC)
+        # As far as the books are: what is not booked yet is not lagging.
+        at = min(at, fresh).astimezone(SHANGHAI)
+        if at.year < year:
+            return Evaluation(at, guard="stale")
+        moment = moment_of(year, at, now.astimezone(SHANGHAI).date())
+        held = Held()
+        for key, target in targets.items():
+            held.take(key, target)
+        books = self._books.setdefault(year, books_.Books())
+        years = books_.read(client, books.refresh(year))
+        judged = judge.judge(
+            years,
+            year,
+            held.amounts(year),
+            moment,
+            share_path=held.share(year),
+            rules=self._rules,
+            memory=books.memory,
+        )
+        asked = None if districts is None else list(districts)
+        rows = judge.rows(judged, asked, None, at=moment.day.isoformat())
+        ended = datetime(year + 1, 1, 1, tzinfo=SHANGHAI) - timedelta(microseconds=1)
+        return Evaluation(min(at, ended), rows, self._health(client, now))
+
+    def _health(self, client: Client, now: datetime) -> list[dict[str, Any]] | None:
+        begun = time.monotonic()
+        if begun >= self._feeds_due:
+            queries = (
+                feeds.hours_query(now),
+                feeds.days_query(now),
+                feeds.last_query(now),
+                feeds.rejected_query(now),
+            )
+            answers = [list(client.query(q.sql, q.parameters).result_rows) for q in queries]
+            self._feeds = [feed.row() for feed in feeds.health(feeds.Seen(*answers), now)]
+            took = time.monotonic() - begun
+            self._feeds_due = begun + max(FEEDS_SECONDS, took * FEEDS_SHARE_OF_TIME)
+        return self._feeds
+
+
+def moment_of(year: int, at: datetime, today: date) -> Moment:
+    """`at` in Shanghai: the end of a day that is over, else the part of it that has gone."""
+    day = min(at.date(), cells.last_day(year))
+    if day < at.date() or day < today:
+        return Moment(day)
+    gone = at - at.replace(hour=0, minute=0, second=0, microsecond=0)
+    return Moment(day, min(max(gone.total_seconds() / 86_400, 1e-6), 1.0 - 1e-9))

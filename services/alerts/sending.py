@@ -1,0 +1,210 @@
+"""Sends what waits, attempt by attempt; every outcome is a record of `deliveries.v1`.
+
+At least once: an attempt whose outcome could not be written is made again, under the same id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import orjson
+
+from contracts.alerts.codec import Whole
+from contracts.alerts.outbox import Delivery, FeedStep, Subscription
+from services.alerts import outbox, wording
+from services.alerts.channels import chat
+from services.alerts.channels.webhook import Failed, Sender
+from services.alerts.instruments import ATTEMPTS, GIVEN_UP, WAITING
+from services.alerts.journal import Journal
+from yumai.settings import Settings, networks
+
+log = logging.getLogger("yumai.alerts")
+
+AT_ONCE = 16
+Write = Callable[[list[Delivery]], Awaitable[None]]
+
+
+class Sending:
+    """The outbox at work. `write` makes outcomes durable and notes them in the journal."""
+
+    def __init__(self, settings: Settings, journal: Journal, write: Write) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._write = write
+        self._allowed = networks(settings.webhook_allow_networks)
+        self._webhooks = Sender(self._allowed)
+        self._give_up_after = int(settings.delivery_give_up_after * 1000)
+        self._busy: dict[str, asyncio.Task[None]] = {}
+        self.given_up = 0
+
+    async def close(self) -> None:
+        tasks = list(self._busy.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._busy.clear()
+        await self._webhooks.close()
+        self._webhooks = Sender(self._allowed)
+
+    async def look(self) -> None:
+        """Begins what is due; quiet hours begin and end. Raises what `write` raises, later too."""
+        for id_, task in list(self._busy.items()):
+            if task.done():
+                del self._busy[id_]
+                task.result()
+        now = _now()
+        WAITING.set(len(self._journal.deliveries))
+        changed: list[Delivery] = []
+        for delivery in outbox.heads(self._journal.deliveries.values()):
+            if delivery.id in self._busy:
+                continue
+            subscription = self._subscription(delivery)
+            if subscription is None:
+                changed.append(outbox.dropped(delivery, "the subscription was taken away", now))
+                continue
+            if outbox.is_quiet(subscription.quiet_hours, now) and not _is_test(delivery):
+                continue
+            if delivery.state == "held":
+                changed.append(outbox.released(delivery, now))
+            elif now >= delivery.next_at and len(self._busy) < AT_ONCE:
+                self._busy[delivery.id] = asyncio.create_task(self._attempt(delivery, subscription))
+        # Not only heads: what waits in quiet hours says so.
+        for delivery in self._journal.deliveries.values():
+            if delivery.state != "pending" or delivery.id in self._busy or _is_test(delivery):
+                continue
+            subscription = self._subscription(delivery)
+            if subscription is not None and outbox.is_quiet(subscription.quiet_hours, now):
+                changed.append(outbox.held(delivery, now))
+        if changed:
+            await self._write(changed)
+
+    def _subscription(self, delivery: Delivery) -> Subscription | None:
+        for subscription in self._journal.offices.get(delivery.office, ()):
+            if subscription.id == delivery.subscription:
+                return subscription
+        return None
+
+    async def _attempt(self, delivery: Delivery, subscription: Subscription) -> None:
+        message = self._journal.messages.get(delivery.source)
+        try:
+            if message is None and not _is_test(delivery):
+                raise Failed("what it tells of is not in the log")
+            await self._send(delivery, subscription, message)
+        except Failed as error:
+            after = outbox.failed(delivery, str(error), _now(), self._give_up_after)
+        except Exception as error:
+            # A channel's own bug must not end the worker: it is a failed attempt with a reason.
+            log.exception("channel %s failed", subscription.channel)
+            reason = f"{type(error).__name__}: {error}"
+            after = outbox.failed(delivery, reason, _now(), self._give_up_after)
+        else:
+            after = outbox.delivered(delivery, _now())
+        ATTEMPTS.labels(subscription.channel, after.state).inc()
+        if after.state == "given_up":
+            self.given_up += 1
+            GIVEN_UP.inc()
+            log.error(
+                "delivery %s to %s/%s given up after %d attempts: %s",
+                after.id,
+                after.office,
+                after.subscription,
+                after.attempts,
+                after.last_error,
+            )
+        await self._write([after, *self._woken(after)])
+
+    def _woken(self, after: Delivery) -> list[Delivery]:
+        """A receiver that answers again gets at once what waits for it."""
+        if after.state != "delivered":
+            return []
+        return [
+            msgspec.structs.replace(other, next_at=after.at)
+            for other in self._journal.deliveries.values()
+            if (other.office, other.subscription) == (after.office, after.subscription)
+            and other.id != after.id
+            and other.id not in self._busy
+            and other.state == "pending"
+            and other.next_at > after.at
+        ]
+
+    async def _send(self, delivery: Delivery, subscription: Subscription, message: Any) -> None:
+        url = self._url(message)
+        if subscription.channel == "webhook":
+            body = orjson.dumps(body_of(delivery, message, subscription.language, url))
+            await self._webhooks.send(
+                subscription.address, delivery.id, body, subscription.secret or ""
+            )
+        elif subscription.channel != "inbox":
+            title, text = _words(message, subscription.language, url)
+            await chat.send(subscription.channel, subscription.address, title, text, self._allowed)
+
+    def _url(self, message: Any) -> str:
+        base = self._settings.gateway_url
+        return wording.alert_url(base, message.id) if isinstance(message, Whole) else f"{base}/"
+
+
+def body_of(delivery: Delivery, message: Any, language: str, url: str) -> dict[str, Any]:
+    """The body of a webhook: the same at every attempt."""
+    data: dict[str, Any] = {
+        "alert_id": None,
+        "seq": None,
+        "district": None,
+        "year": None,
+        "state": None,
+        "level": None,
+        "text": "",
+        "url": url,
+        "figures": None,
+    }
+    kind, at = "test", delivery.created_at
+    if isinstance(message, Whole):
+        kind, at = f"alert.{message.kind}", message.at
+        data |= {
+            "alert_id": message.id,
+            "seq": message.seq,
+            "district": message.district,
+            "year": message.year,
+            "state": message.state,
+            "level": message.level,
+            "text": wording.text(message, language, url),
+            "figures": message.figures,
+        }
+    elif isinstance(message, FeedStep):
+        kind, at = f"feed.{message.state}", message.at
+        data |= {
+            "seq": message.seq,
+            "state": message.state,
+            "platform_id": message.platform_id,
+            "districts": message.districts,
+            "last_entry_at": message.last_entry_at,
+            "text": wording.feed_text(message, language, url),
+        }
+    else:
+        data["text"] = wording.test_text(language, url)
+    timestamp = datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")
+    return {"type": kind, "timestamp": timestamp, "data": data}
+
+
+def _words(message: Any, language: str, url: str) -> tuple[str, str]:
+    if isinstance(message, Whole):
+        text = wording.text(message, language, url)
+    elif isinstance(message, FeedStep):
+        text = wording.feed_text(message, language, url)
+    else:
+        text = wording.test_text(language, url)
+    title, _, rest = text.partition("\n")
+    return title, rest
+
+
+def _is_test(delivery: Delivery) -> bool:
+    return delivery.source.startswith("test/")
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,115 @@
+"""What follows from the log and is not in it yet: records still to be written. Pure.
+
+Found again at every reading, so that whoever dies between a step and what follows from it loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from contracts.actions.codec import Action, Result, Verdict
+from contracts.actions.codec import encode as encode_verdict
+from contracts.alerts.codec import SYSTEM, Whole
+from contracts.alerts.outbox import Delivery, encode
+from contracts.work_items import codec as items
+from services.alerts import outbox
+from services.alerts.journal import Journal
+from services.alerts.lifecycle import Ended, next_step
+from services.alerts.publish import Record
+from yumai.broker import topics
+from yumai.sectors import sectors
+
+TITLE_MOST = 200
+STEP_OF = {"acknowledge": "acknowledged", "explain": "explained", "silence": "silenced"}
+
+
+def deliveries(journal: Journal, now: int) -> Iterator[Delivery]:
+    """One for each message that is told and has none."""
+    for source, tell in journal.untold.items():
+        message = journal.messages.get(source)
+        at = message.at if message is not None else now
+        alert, seq = None, None
+        if isinstance(message, Whole):
+            alert, seq = message.id, message.seq
+        for to in tell:
+            yield outbox.made(to, source, at, now, alert, seq)
+
+
+def delivery_record(delivery: Delivery) -> Record:
+    return Record(topics.DELIVERIES, delivery.id, encode(delivery))
+
+
+def work_item_event(step: Whole, event: str, known: bool) -> items.Event:
+    fields: dict[str, object] = {
+        "title": (step.measure or step.text or "")[:TITLE_MOST],
+        "due_date": step.due_date,
+    }
+    if not known:
+        task = _task(step)
+        fields |= {
+            "district": step.district,
+            "alert_id": step.id,
+            "status": "open",
+            "task": task,
+            "departments": [],
+            "milestones": [],
+        }
+    return items.Event(
+        step.work_item_id or "", event, step.at, step.by, "changed" if known else "created", fields
+    )
+
+
+def _task(step: Whole) -> int | None:
+    """The plan's first task of the sector that lags most."""
+    lagging = [s for s in step.sectors if s.level in ("blue", "yellow", "red")]
+    if not lagging:
+        return None
+    worst = min(lagging, key=lambda s: (s.pace if s.pace is not None else 9.0, s.sector))
+    tasks = next((row["tasks"] for row in sectors() if row["code"] == worst.sector), "")
+    first = tasks.replace("|", " ").replace(";", " ").replace(",", " ").split()
+    return int(first[0]) if first and first[0].isdigit() else None
+
+
+def item_record(event: items.Event) -> Record:
+    return Record(topics.WORK_ITEMS, event.item, items.encode(event))
+
+
+def is_done(journal: Journal, action: Action) -> bool:
+    """The step that it asks for is in the log."""
+    return journal.caused.get(action.id) == STEP_OF.get(action.kind)
+
+
+def step_for(journal: Journal, action: Action) -> Whole | None:
+    """The next step of an action that is not done. Raises Ended."""
+    if is_done(journal, action) or action.kind == "test":
+        return None
+    return next_step(journal.alerts.get(action.alert_id or ""), action)
+
+
+def verdict(journal: Journal, action: Action, now: int) -> Verdict:
+    """Of an action that brings no further step."""
+    alert = journal.alerts.get(action.alert_id or "")
+    result: Result = (
+        "applied" if action.kind == "test" or action.id in journal.caused else "unchanged"
+    )
+    code = None
+    if result == "unchanged":
+        try:
+            next_step(alert, action)
+        except Ended:
+            result, code = "refused", "ended"
+    return Verdict(action.id, now, result, action.alert_id, alert.seq if alert else 0, code)
+
+
+def verdict_record(found: Verdict) -> Record:
+    return Record(topics.ACTIONS, found.key, encode_verdict(found))
+
+
+def escalations(journal: Journal, today: str, now: int) -> Iterator[items.Event]:
+    """Overdue items, once for each day that they missed."""
+    for id_, item in journal.items.items.items():
+        if not items.is_overdue(item, today):
+            continue
+        event = f"{id_}/overdue/{items.overdue_since(item)}"
+        if event not in journal.items.events:
+            yield items.Event(id_, event, now, SYSTEM, "escalated", {})

@@ -1,0 +1,112 @@
+"""Bodies of requests as typed values, with every problem named. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from services.gateway.errors import Refused
+from yumai.store.figures import SHANGHAI
+
+TEXT_MOST = 2_000
+BODY_MOST = 1 << 20
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+MISSING = object()
+
+
+def parsed(raw: bytes, empty: Any = MISSING) -> Any:
+    """JSON of a body. Raises Refused."""
+    if len(raw) > BODY_MOST:
+        raise Refused("too_large", None, f"more than {BODY_MOST >> 20} MiB")
+    if not raw.strip() and empty is not MISSING:
+        return empty
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise Refused("invalid_field", None, f"the body is not JSON: {error}") from error
+
+
+class Fields:
+    """Reads one JSON object field by field and remembers what is wrong with it."""
+
+    def __init__(self, body: Any, known: Collection[str], index: int | None = None) -> None:
+        self.problems: list[Refused] = []
+        self._index = index
+        self._body: dict[str, Any] = body if isinstance(body, dict) else {}
+        if not isinstance(body, dict):
+            self.wrong(None, "want a JSON object")
+        for name in self._body:
+            if name not in known:
+                self.wrong(name, f"unknown field; known are {', '.join(known)}")
+
+    def wrong(self, field: str | None, message: str) -> None:
+        refused = Refused("invalid_field", field, message)
+        refused.errors = [error | {"index": self._index} for error in refused.errors]  # type: ignore[dict-item]
+        self.problems.append(refused)
+
+    def check(self) -> None:
+        """Raises Refused with all problems."""
+        if self.problems:
+            raise Refused.all(self.problems)
+
+    def has(self, name: str) -> bool:
+        return name in self._body
+
+    def get(self, name: str) -> Any:
+        return self._body.get(name)
+
+    def text(self, name: str, required: bool = False, most: int = TEXT_MOST) -> str | None:
+        value = self._body.get(name)
+        if value is None:
+            if required:
+                self.wrong(name, "a text is needed")
+            return None
+        if not isinstance(value, str):
+            self.wrong(name, "want a text")
+            return None
+        value = value.strip()
+        if not value and required:
+            self.wrong(name, "a text is needed")
+        if len(value) > most:
+            self.wrong(name, f"more than {most} characters")
+        return value or None
+
+    def day(self, name: str, required: bool = False) -> date | None:
+        text = self.text(name, required, 40)
+        return None if text is None else self._day(name, text)
+
+    def _day(self, name: str, text: str) -> date | None:
+        try:
+            if not _DAY.fullmatch(text):
+                raise ValueError
+            return date.fromisoformat(text)
+        except ValueError:
+            self.wrong(name, f"{text!r} is not a day; want YYYY-MM-DD")
+            return None
+
+    def until(self, name: str) -> tuple[str, datetime] | None:
+        """An instant with its offset, or a day that counts to its end; both as text and instant."""
+        text = self.text(name, True, 40)
+        if text is None:
+            return None
+        if _DAY.fullmatch(text):
+            day = self._day(name, text)
+            if day is None:
+                return None
+            try:
+                return text, datetime(day.year, day.month, day.day, tzinfo=SHANGHAI) + timedelta(1)
+            except OverflowError:
+                self.wrong(name, "too far away")
+                return None
+        try:
+            instant = datetime.fromisoformat(text)
+        except ValueError:
+            instant = None
+        if instant is None or instant.tzinfo is None:
+            self.wrong(name, f"{text!r} is neither a day nor an RFC 3339 instant with an offset")
+            return None
+        return text, instant

@@ -1,0 +1,51 @@
+"""`GET /v1/feeds`: how each platform's feed is, for the bureau; a platform sees its own."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.gateway.figures import meta_of
+from services.gateway.login import platforms_in_scope, principal_of
+from services.gateway.parameters import Reader
+from services.gateway.store import Store
+from yumai import feeds
+
+
+async def get_feeds(request: Request) -> Response:
+    store: Store = request.app.state.store
+    principal = principal_of(request)
+    now = datetime.now(UTC)
+    reader = Reader(request.query_params, ("platform", "state"))
+    wanted = reader.platforms()
+    states = reader.codes("state", feeds.STATES, f"state ({', '.join(feeds.STATES)})")
+    reader.check()
+    allowed = platforms_in_scope(principal, wanted)
+    freshness = await store.freshness()
+    answers = [
+        await store.rows(query(now))
+        for query in (
+            feeds.hours_query,
+            feeds.days_query,
+            feeds.last_query,
+            feeds.rejected_query,
+        )
+    ]
+    found = await asyncio.to_thread(feeds.health, feeds.Seen(*answers), now)
+    data = []
+    for feed in found:
+        if allowed is not None and feed.platform_id not in allowed:
+            continue
+        if states is not None and feed.state not in states:
+            continue
+        row = feed.row()
+        if principal.role == "district":
+            # Where else a platform is silent is not for its neighbours to see.
+            row["districts"] = [code for code in row["districts"] if code == principal.code]
+        data.append(row)
+    meta = meta_of(freshness, now) | {"count": len(data)}
+    return Response(orjson.dumps({"meta": meta, "data": data}), media_type="application/json")

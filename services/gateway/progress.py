@@ -1,0 +1,190 @@
+"""`GET /v1/progress`: how far districts and sectors are on the way to their targets, on any day.
+
+A day that is over is answered from the one course of its year (its beginning is the same whatever day
+it ends on), so that a year can be drawn day by day; the present is judged when it is asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contracts.targets.codec import CITY
+from services.gateway.errors import Unavailable
+from services.gateway.figures import meta_of
+from services.gateway.login import principal_of
+from services.gateway.parameters import Reader
+from services.gateway.store import Store
+from services.gateway.targets import TargetLog, in_scope
+from yumai.districts import districts, districts_of
+from yumai.evaluation import cells, judge
+from yumai.evaluation.books import Books, table_of
+from yumai.evaluation.judge import Judged, Moment
+from yumai.store.figures import SHANGHAI
+from yumai.targets import SECTORS, Held
+
+KEPT = 6
+"""Courses."""
+STEP_SECONDS = 2
+"""The present moves on by so much: requests within it share one judgement."""
+WARM_AFTER_SECONDS = 20.0
+AS_OF_KEPT = 2
+METHOD = "nowcast-1"
+
+
+class Evaluations:
+    """Courses by year and knowledge, each judged by one request at a time."""
+
+    def __init__(self, store: Store, targets: TargetLog) -> None:
+        self._store = store
+        self._targets = targets
+        self._books: OrderedDict[date | None, tuple[asyncio.Lock, Books]] = OrderedDict()
+        self._kept: OrderedDict[tuple[Any, ...], Judged] = OrderedDict()
+        self._rules = os.environ.get("ALERTS_RULES") or "severity"
+
+    async def warm(self) -> None:
+        """Reads the columns once, a while after the start, so that the first who asks need not wait."""
+        await asyncio.sleep(WARM_AFTER_SECONDS)
+        while True:
+            try:
+                lock, books = self._books_of(None)
+                async with lock:
+                    await self._read(books, datetime.now(SHANGHAI).year)
+                return
+            except Unavailable:
+                await asyncio.sleep(WARM_AFTER_SECONDS)
+
+    async def of(
+        self, year: int, moment: Moment, today: date, as_of: date | None
+    ) -> tuple[Judged, int]:
+        """A course, and the place of the moment's day in it. Raises Unavailable."""
+        held = await self._targets.current()
+        lock, books = self._books_of(as_of)
+        async with lock:
+            years = await self._read(books, year)
+            # Of a day that is over: the whole year's course up to yesterday, so that all days share it.
+            whole = Moment(min(today - timedelta(days=1), cells.last_day(year)))
+            if (
+                moment.fraction == 1.0
+                and date(year, *judge.FIRST_JUDGED) <= moment.day <= whole.day
+            ):
+                asked = whole
+            else:
+                asked = moment
+            key = (year, asked, books.serial, books.changes, self._targets.changes)
+            judged = self._kept.get(key)
+            if judged is None:
+                judged = await asyncio.to_thread(
+                    self._judge, years, year, asked, held, as_of, books
+                )
+                self._kept[key] = judged
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(key)
+        return judged, judged.days.index(moment.day)
+
+    def _judge(
+        self, years: Any, year: int, moment: Moment, held: Held, as_of: date | None, books: Books
+    ) -> Judged:
+        return judge.judge(
+            years,
+            year,
+            held.amounts(year, as_of),
+            moment,
+            share_path=held.share(year, as_of),
+            rules=self._rules,
+            memory=books.memory,
+        )
+
+    def _books_of(self, as_of: date | None) -> tuple[asyncio.Lock, Books]:
+        """One reader at a time for each knowledge: looking back holds up nobody who looks at now."""
+        if as_of not in self._books:
+            past = [known for known in self._books if known is not None]
+            if as_of is not None and len(past) >= AS_OF_KEPT:
+                del self._books[past[0]]
+            self._books[as_of] = asyncio.Lock(), Books(as_of)
+        self._books.move_to_end(as_of)
+        return self._books[as_of]
+
+    async def _read(self, books: Books, year: int) -> Any:
+        steps = books.refresh(year)
+        answer: Any = None
+        try:
+            while True:
+                ask = steps.send(answer)
+                if ask.arrow:
+                    async with self._store.pieces(ask.query, "ArrowStream") as pieces:
+                        answer = table_of(b"".join([piece async for piece in pieces]))
+                else:
+                    answer = await self._store.rows(ask.query)
+        except StopIteration as done:
+            return done.value
+        finally:
+            steps.close()
+
+
+async def get_progress(request: Request) -> Response:
+    evaluations: Evaluations = request.app.state.evaluations
+    store: Store = request.app.state.store
+    principal = principal_of(request)
+    now = datetime.now(UTC)
+    here = now.astimezone(SHANGHAI)
+    reader = Reader(request.query_params, ("year", "district", "sector", "at", "as_of"))
+    at, as_of = reader.day("at"), reader.day("as_of")
+    year = reader.year("year") or (at or here.date()).year
+    if year > here.year:
+        reader.wrong("year", f"{year} has not begun")
+    if at is not None and at > here.date():
+        reader.wrong("at", f"{at} is in the future")
+    elif at is not None and at < date(year, 1, 1):
+        reader.wrong("at", f"{at} is before {year}")
+    wanted = reader.codes("district", {*districts(), CITY, "*"}, "district code, nor city")
+    for code in wanted or ():
+        if code in districts() and code not in districts_of(year):
+            reader.wrong("district", f"{code} is no district of {year}")
+    sectors = _sectors(reader)
+    reader.check()
+    allowed = in_scope(principal, wanted)
+    if allowed is not None and wanted is None:
+        allowed = [code for code in allowed if code in (*districts_of(year), CITY)]
+    freshness = await store.freshness()
+    moment, shown = _moment(year, at, here)
+    judged, day = await evaluations.of(year, moment, here.date(), as_of)
+    data = await asyncio.to_thread(judge.rows, judged, allowed, sectors, at=shown, day=day)
+    meta = meta_of(freshness, now) | {
+        "year": year,
+        "at": shown,
+        "as_of": as_of and as_of.isoformat(),
+        "count": len(data),
+        "method": METHOD,
+        "approximate": sorted(judged.approximate),
+    }
+    return Response(orjson.dumps({"meta": meta, "data": data}), media_type="application/json")
+
+
+def _sectors(reader: Reader) -> Sequence[str | None] | None:
+    """None: all of them. Without the parameter: all services together."""
+    asked = reader.codes("sector", {*SECTORS, "*"}, "sector of services")
+    if asked is None:
+        return [None]
+    return None if "*" in asked else list(asked)
+
+
+def _moment(year: int, at: date | None, here: datetime) -> tuple[Moment, str]:
+    """What is judged, and how the answer calls it."""
+    last = cells.last_day(year)
+    day = min(at or here.date(), last)
+    if day < here.date():
+        return Moment(day), day.isoformat()
+    # The end of today lies ahead: it is judged as far as it has gone.
+    gone = (here.hour * 3_600 + here.minute * 60 + here.second) // STEP_SECONDS * STEP_SECONDS
+    shown = here.isoformat(timespec="seconds") if at is None else day.isoformat()
+    return Moment(day, max(gone, 1) / 86_400), shown

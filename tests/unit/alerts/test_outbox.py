@@ -1,0 +1,118 @@
+"""Who is told, and when a message is tried."""
+
+from datetime import datetime
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.alerts.codec import Whole
+from contracts.alerts.outbox import QuietHours, Subscription
+from services.alerts import outbox
+from yumai.store.figures import SHANGHAI
+
+OPENED = Whole(
+    "2026-500101",
+    1,
+    5,
+    2026,
+    "500101",
+    "opened",
+    "open",
+    "yellow",
+    {},
+    seen_levels=["yellow"],
+    seen_sectors=["S01"],
+)
+
+
+def told(step: Whole, **sub: object) -> list[str]:
+    mine = msgspec.convert({"id": "a", "channel": "inbox", **sub}, Subscription)
+    return outbox.told(step, {"district:500101": [mine], "district:500102": [mine]})
+
+
+def after(**fields: object) -> Whole:
+    return msgspec.structs.replace(OPENED, **fields)
+
+
+def test_a_district_hears_of_itself_and_the_bureau_of_all():
+    mine = Subscription("a", "inbox")
+    offices = {"bureau": [mine], "district:500101": [mine], "district:500102": [mine]}
+    assert outbox.told(OPENED, offices) == ["bureau/a", "district:500101/a"]
+
+
+def test_levels_and_sectors_choose_and_who_heard_of_it_hears_of_its_end():
+    assert told(OPENED)
+    assert not told(OPENED, levels=["red"])
+    assert not told(OPENED, sectors=["S02"])
+    assert told(OPENED, sectors=["S01", "S02"])
+    ended = after(kind="resolved", state="resolved", level="green", seen_levels=["red", "yellow"])
+    assert told(ended, levels=["red"])
+    assert not told(ended, levels=["blue"])
+
+
+@pytest.mark.parametrize("kind", ["watched", "eased"])
+def test_watched_and_eased_are_told_to_nobody(kind):
+    assert not told(after(kind=kind))
+
+
+def test_an_id_is_the_same_at_every_making_and_another_for_each_message():
+    ids = {outbox.made("bureau/a", f"alert/2026-500101/{n}", 0, n).id for n in (1, 2, 3)}
+    assert len(ids) == 3
+    assert outbox.made("bureau/a", "alert/2026-500101/1", 0, 99).id in ids
+
+
+def test_waits_double_from_a_second_to_five_minutes_and_the_last_try_is_at_the_end():
+    limit = 3 * 86_400_000
+    delivery = outbox.made("bureau/a", "alert/x/1", 0, 0)
+    now, waits = 0, []
+    while delivery.state == "pending":
+        delivery = outbox.failed(delivery, "no", now, limit)
+        waits.append(delivery.next_at - now)
+        now = delivery.next_at
+    assert [w / 1000 for w in waits[:10]] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]
+    assert delivery.state == "given_up"
+    assert delivery.at == limit
+
+
+@given(st.integers(0, 2_000), st.integers(1_000, 600_000))
+def test_nothing_is_given_up_before_its_time(late, limit):
+    delivery = outbox.made("bureau/a", "alert/x/1", 0, late)
+    while delivery.state == "pending":
+        delivery = outbox.failed(delivery, "no", delivery.next_at, limit)
+    assert delivery.at >= late + limit
+
+
+def test_an_alerts_messages_wait_for_each_other_and_not_for_another_alert():
+    made = [
+        outbox.made(to, f"alert/{alert}/{seq}", seq, 10 - seq, alert, seq)
+        for to in ("bureau/a", "bureau/b")
+        for alert in ("x", "y")
+        for seq in (2, 1, 3)
+    ]
+    heads = outbox.heads(made)
+    assert {(d.subscription, d.alert_id, d.seq) for d in heads} == {
+        (s, a, 1) for s in "ab" for a in "xy"
+    }
+
+
+def test_quiet_hours_go_over_midnight():
+    night, day = QuietHours("22:00", "07:00"), QuietHours("09:00", "17:30")
+
+    def at(hour: int, minute: int = 0) -> int:
+        return int(datetime(2026, 7, 1, hour, minute, tzinfo=SHANGHAI).timestamp() * 1000)
+
+    assert [outbox.is_quiet(night, at(h)) for h in (21, 22, 23, 0, 6, 7, 12)] == [
+        False,
+        True,
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert outbox.is_quiet(day, at(17, 29))
+    assert not outbox.is_quiet(day, at(17, 30))
+    assert outbox.is_quiet(QuietHours("23:00", "24:00"), at(23, 59))
+    assert not outbox.is_quiet(None, at(3))

@@ -1,0 +1,144 @@
+"""Targets: what they come to, their versions, what is wrong with them."""
+
+import json
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.targets.codec import Version, decode, encode, of_versions
+from yumai import targets
+
+
+def asked(**row):
+    found, wrong = targets.read([{"year": 2026, "district": "500101", "form": "amount", **row}])
+    assert not wrong, wrong
+    return found[0]
+
+
+@given(st.integers(1, 10**15), st.decimals(Decimal("-0.9"), 10, places=6))
+def test_a_growth_is_exact_and_rounded_half_up(base: int, growth: Decimal):
+    exact = Fraction(base) * (1 + Fraction(growth))
+    rounded = int(exact + Fraction(1, 2))
+    assert targets.target_fen("growth", growth, base) == (rounded or None)
+
+
+def test_half_a_fen_goes_up():
+    assert targets.target_fen("growth", Decimal("0.1"), 5) == 6
+    assert targets.target_fen("growth", Decimal("0.06"), 25) == 27
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "code"),
+    [
+        ({"district": "500105"}, "district", "unknown_district"),
+        ({"district": 500101}, "district", "wrong_type"),
+        ({"year": "2026"}, "year", "wrong_type"),
+        ({"year": True}, "year", "wrong_type"),
+        ({"sector": "G00"}, "sector", "invalid_value"),
+        ({"form": "ratio"}, "form", "invalid_value"),
+        ({"form": "share", "value": Decimal("0.4")}, "form", "invalid_value"),
+        ({"value": Decimal("1.5")}, "value", "invalid_value"),
+        ({"value": 0}, "value", "out_of_range"),
+        ({"value": 2**63}, "value", "out_of_range"),
+        ({"value": "5"}, "value", "wrong_type"),
+        ({"value": None}, "value", "missing_field"),
+        ({"form": "growth", "value": -1}, "value", "out_of_range"),
+        ({"base_fen": 5}, "base_fen", "invalid_value"),
+        ({"form": "growth", "value": 0, "base_fen": 1.5}, "base_fen", "wrong_type"),
+        ({"note": 5}, "note", "wrong_type"),
+        ({"who": "me"}, "who", "unknown_field"),
+    ],
+)
+def test_what_is_wrong_is_named_by_row_and_field(row, field, code):
+    right = {"year": 2026, "district": "500102", "form": "amount", "value": 1}
+    found, wrong = targets.read([right, {**right, "district": "500101", **row}])
+    assert len(found) == 1
+    assert [(w.index, w.field, w.code) for w in wrong] == [(1, field, code)]
+
+
+def test_a_district_is_judged_on_its_own_years_division():
+    old = {"year": 2025, "form": "amount", "value": 1}
+    assert not targets.read([{**old, "district": "500105"}])[1]
+    assert targets.read([{**old, "district": "500157"}])[1][0].code == "unknown_district"
+
+
+def test_a_key_twice_in_one_request_is_refused():
+    row = {"year": 2026, "district": "500101", "form": "amount", "value": 1}
+    _, wrong = targets.read([row, {**row, "value": 2}])
+    assert [(w.index, w.code) for w in wrong] == [(1, "duplicate")]
+
+
+def test_what_holds_makes_no_new_version_and_what_changes_makes_the_next():
+    one = targets.next_version(asked(value=7), (), None, False, "bureau", 1_000)
+    assert one is not None
+    assert (one.version, one.target_fen, one.by) == (1, 7, "bureau")
+    assert targets.next_version(asked(value=7), (one,), None, False, "else", 2_000) is None
+    two = targets.next_version(asked(value=7, note="n"), (one,), None, False, "else", 500)
+    assert two is not None
+    assert (two.version, two.at) == (2, 1_000)
+
+
+def test_a_growth_keeps_the_base_that_it_was_set_on():
+    row = asked(form="growth", value=Decimal("0.06"))
+    one = targets.next_version(row, (), 100, False, "bureau", 1)
+    assert one is not None
+    assert (one.base_fen, one.target_fen) == (100, 106)
+    two = targets.next_version(row, (one,), 200, False, "bureau", 2)
+    assert two is not None
+    assert (two.base_fen, two.target_fen) == (200, 212)
+
+
+def test_a_citys_amount_and_its_share_stand_side_by_side():
+    held = targets.Held()
+    for seed in targets.plan_targets(1):
+        held.take(seed.key, seed)
+    key = (2027, "city", None)
+    amount = targets.Version(2, "amount", 9, 9, by="bureau", at=2)
+    held.take("2027/city/", of_versions(*key, (*held.of(key), amount)))
+    assert held.share(2027) == 0.4
+    assert held.amounts(2027) == {("city", None): 9}
+
+
+def test_as_of_sees_what_was_set_by_the_end_of_that_day():
+    zone = timezone(timedelta(hours=8))
+    late = int(datetime(2026, 3, 2, 23, 59, 59, tzinfo=zone).timestamp() * 1000)
+    versions = (
+        Version(1, "amount", 1, 1, at=late),
+        Version(2, "amount", 2, 2, at=late + 1_000),
+    )
+    held = targets.Held()
+    held.take("2026/500101/", of_versions(2026, "500101", None, versions))
+    assert held.amounts(2026, date(2026, 3, 1)) == {}
+    assert held.amounts(2026, date(2026, 3, 2)) == {("500101", None): 1}
+    assert held.amounts(2026, date(2026, 3, 3)) == {("500101", None): 2}
+
+
+def test_a_record_carries_its_keys_whole_history():
+    versions = (Version(1, "amount", 1, 1, at=1), Version(2, "amount", 2, 2, at=2))
+    target = decode(encode(of_versions(2026, "500101", "S01", versions)))
+    assert target.versions == versions
+    assert json.loads(encode(target))["version"] == 2
+
+
+def test_the_plans_points_and_the_path_between_them():
+    shares = targets.plan_shares()
+    assert (shares[2027], shares[2035]) == (0.4, 0.45)
+    logits = [targets._logit(shares[year]) for year in range(2027, 2036)]
+    steps = [b - a for a, b in pairwise(logits)]
+    assert max(steps) - min(steps) < 1e-9
+    basis = {t.year: t.basis for t in targets.plan_targets(0)}
+    assert basis[2027] == basis[2035] == "plan"
+    assert {basis[year] for year in range(2028, 2035)} == {"path"}
+    assert not targets.missing({t.key for t in targets.plan_targets(0)}, targets.plan_targets(0))
+
+
+def test_the_base_across_the_division_change_is_marked():
+    assert targets.base_districts("500157", 2026) == (("500157", "500105", "500112"), True)
+    assert targets.base_districts("500109", 2026) == (("500109",), True)
+    assert targets.base_districts("500103", 2026) == (("500103",), False)
+    assert targets.base_districts("500109", 2027) == (("500109",), False)
