@@ -510,6 +510,7 @@ def _until(made: World, status: int) -> dict:
 
 
 def test_without_a_store_it_says_so_at_once(kafka, tmp_path):
+    topics.ensure(kafka)
     port = free_port()
     before = dict(os.environ)
     os.environ.update(
