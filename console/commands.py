@@ -38,6 +38,7 @@ COMMANDS = {
     "housekeeping": "console.housekeeping",
     "targets": "console.targets",
     "progress": "console.progress",
+    "backtest": "console.backtest",
 }
 
 

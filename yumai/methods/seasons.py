@@ -163,7 +163,8 @@ def _variance(
     trend = np.exp(np.nan_to_num(growth_now)[:, None] * (CENTRES - MONTHS / 2) / MONTHS)
     usual = np.where(full, own * trend, 0.0)
     here = np.where(full, now, 0.0).sum(axis=1)
-    fine = (months >= 2) & (here > 0) & (usual.sum(axis=1) > 0)
+    # Not "above 0": a denormal sum is nothing that a scale could come from.
+    fine = (months >= 2) & (here > 1e-100) & (usual.sum(axis=1) > 0)
     scale = np.where(fine, usual.sum(axis=1) / np.where(fine, here, 1.0), 0.0)
     off = np.where(full & fine[:, None], now * scale[:, None] - usual, 0.0)
     apart = (MONTHS / np.maximum(months, 1)) ** MONTHS_ALIKE
