@@ -13,9 +13,8 @@ from console import addresses
 from console.commands import Refusal
 
 CELLS_SHOWN = 20
-SHOW_WAITS = (
-    3.0  # seconds: a row that was refused a moment ago is on its way from the log to the store
-)
+# Seconds: a store that hangs is no longer waited for, and a row that was refused a moment ago is on its way there.
+STORE_ANSWERS, SHOW_WAITS = 30.0, 3.0
 _LETTERS = """
     SELECT lower(hex(receipt)) AS receipt_id, row, platform AS platform_id, toString(code) AS code,
         nullIf(toString(field), '') AS field, replaceOne(toString(at, 'UTC'), ' ', 'T') || '+00:00' AS at,
@@ -82,6 +81,8 @@ def _store(args: argparse.Namespace, seconds: float) -> Iterator[Any]:
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     dsn = addresses.of(args.state).dsn
     try:
+        # Work may take long; that nobody answers at all is known sooner.
+        connect(dsn, timeout=min(seconds, STORE_ANSWERS)).close()
         client = connect(dsn, timeout=seconds)
         try:
             yield client

@@ -216,9 +216,11 @@ class Run:
             from yumai.access import Identity
 
             identity = Identity(self.state.identity)
-            tell("Demo identities (tokens, good for 90 days):")
+            tell(
+                "Demo identities (links that sign you in, good for 90 days; behind #token= is the token):"
+            )
             for role in DEMO_ROLES:
-                tell(f"  {role:<16} {identity.issue_token(role)}")
+                tell(f"  {role:<16} {self.plan.page}/#token={identity.issue_token(role)}")
         tell("Other identities: yumai token --role …, yumai keys issue --platform …")
         tell("How it is doing: yumai status. Ctrl-C stops everything.\n")
 

@@ -34,7 +34,8 @@ def read(bootstrap: str, dsn: str, timeout: float = 3.0) -> dict[str, Any]:
     if not store.problems and not store.done.is_set():
         problems.append("store: no answer in time")
     problems += broker.problems
-    if not broker.problems and asked[1].is_alive():
+    # It may only be waiting for what the store has announced.
+    if not broker.problems and asked[1].is_alive() and store.has_announced.is_set():
         problems.append("broker: no answer in time")
     found, recent = broker.lag or lags.Lag(), broker.recent
     return {
