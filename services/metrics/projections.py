@@ -126,7 +126,9 @@ def targets_rows(messages: list[Message]) -> pa.RecordBatch:
             "value": pa.array([float(v.value) for _, v, _ in found], pa.float64()),
             "target_fen": pa.array([v.target_fen or 0 for _, v, _ in found], pa.int64()),
             "base_fen": pa.array([v.base_fen for _, v, _ in found], pa.int64()),
-            "base_approximate": pa.array([int(v.base_approximate) for _, v, _ in found], pa.uint8()),
+            "base_approximate": pa.array(
+                [int(v.base_approximate) for _, v, _ in found], pa.uint8()
+            ),
             "basis": pa.array([v.basis or "" for _, v, _ in found], pa.string()),
             "note": pa.array([v.note or "" for _, v, _ in found], pa.string()),
             "by": pa.array([v.by or "" for _, v, _ in found], pa.string()),
