@@ -162,7 +162,7 @@ def test_a_good_row_is_never_lost_between_broken_ones(form: str, place: Place, u
             else:
                 # What breaks it stays within the line, and can't make it good again.
                 broken = damaged(rng, line.encode()).replace(b"\n", b" ").replace(b'"', b"'")
-                lines.append(b"\x01" + broken)
+                lines.append(b"\xff" + broken)
         body = b"\n".join(
             [b",".join(n.encode() for n in names), *lines] if form == "csv" else lines
         )

@@ -141,21 +141,23 @@ def test_a_growth_is_resolved_on_last_years_books_and_kept_with_its_history(at: 
     base = last_year("500102")
     assert row["base_fen"] == base
     assert row["target_fen"] == (base * 106 + 50) // 100
-    assert (row["version"], row["by"]) == (1, "bureau")
+    # The broker is the session's: another module may have set this target before.
+    mine = row["version"]
+    assert row["by"] == "bureau"
     again = put(
         at, [{"year": YEAR, "district": "500102", "sector": None, "form": "growth", "value": 0.06}]
     )
-    assert again.json()["data"][0]["version"] == 1
+    assert again.json()["data"][0]["version"] == mine
     named = put(
         at,
         [{"year": YEAR, "district": "500102", "sector": None, "form": "amount", "value": 5}],
         name="李",
     )
-    assert (named.json()["data"][0]["version"], named.json()["data"][0]["by"]) == (2, "李")
+    assert (named.json()["data"][0]["version"], named.json()["data"][0]["by"]) == (mine + 1, "李")
     (held,) = at.get("/v1/targets", year=str(YEAR), district="500102").json()["data"]
-    assert [(v["version"], v["by"], v["form"]) for v in held["history"]] == [
-        (1, "bureau", "growth"),
-        (2, "李", "amount"),
+    assert [(v["version"], v["by"], v["form"]) for v in held["history"]][-2:] == [
+        (mine, "bureau", "growth"),
+        (mine + 1, "李", "amount"),
     ]
     before = (TODAY - timedelta(days=1)).isoformat()
     assert at.get("/v1/targets", district="500102", as_of=before).json()["data"] == []
