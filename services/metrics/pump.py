@@ -25,7 +25,7 @@ from services.metrics.seen import Filter
 
 log = logging.getLogger("yumai.metrics")
 
-ROUND_ROWS = 400_000
+ROUND_ROWS = 600_000
 """Rows that make a round at once: inserts of this size are the cheapest (ENGINES.md)."""
 ROUND_SECONDS = 0.4
 """A round with fewer rows waits so long: visible within two seconds, not a part a record."""
