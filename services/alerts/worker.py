@@ -12,13 +12,12 @@ import os
 
 import faust
 import msgspec
-from faust.sensors.prometheus import setup_prometheus_sensors
 from faust.types import TP
 
 from contracts.commits import codec
 from services.alerts.by_evaluation import ByEvaluation
 from services.alerts.rounds import Rounds
-from yumai.broker.faust_app import faust_app
+from yumai.broker.faust_app import faust_app, health_pages
 from yumai.broker.topics import COMMITS
 from yumai.settings import Settings
 
@@ -78,16 +77,7 @@ class Worker:
             judging = asyncio.get_running_loop().create_task(self.rounds.run())
             judging.add_done_callback(_ended)
 
-        @app.page("/health/live")
-        async def live(view, request):  # type: ignore[no-untyped-def]
-            return view.json({"live": True})
-
-        @app.page("/health/ready")
-        async def ready(view, request):  # type: ignore[no-untyped-def]
-            state = self.state()
-            return view.json(state, status=200 if state["ready"] else 503)
-
-        setup_prometheus_sensors(app, pattern="/metrics")
+        health_pages(app, self.state)
         return app
 
 

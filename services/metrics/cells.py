@@ -108,10 +108,10 @@ class BlockCells:
                 self.touched, max(len(self.touched) * 2, int(self.counts[2]) + rows)
             )
 
-    def take_touched(self, platforms: list[str]) -> dict[str, np.ndarray]:
+    def take_touched(self) -> dict[str, np.ndarray]:
         """Columns of the cells touched since the last call, as totals of the block so far.
 
-        `platforms`: number of a key -> platform id; the platform comes as its number (uint16).
+        The platform comes as the number that the key has for it.
         """
         places = self.touched[: self.counts[2]].copy()
         self.counts[2] = 0

@@ -135,15 +135,6 @@ class Flush:
 
     # -- the outside ----------------------------------------------------------------------------
 
-    def query(self, sql: str, **parameters: Any) -> pa.Table:
-        """A read, retried for ever. Raises Stopping."""
-        return self._retry(
-            "the store", lambda: self._store().query_arrow(sql, parameters=parameters)
-        )
-
-    def command(self, sql: str, settings: dict[str, Any] | None = None) -> None:
-        self._retry("the store", lambda: self._store().command(sql, settings=settings))
-
     def _insert(self, table: str, body: pa.Buffer) -> None:
         # Sent as it is, by the buffer protocol: no copy into bytes, whatever the annotation says.
         view: Any = memoryview(body)

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-KINDS = 4
-
 
 @dataclass
 class Segment:

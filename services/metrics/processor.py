@@ -6,7 +6,6 @@ offset. Its walk is `Processor.process`, read it aloud.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -156,7 +155,6 @@ class Processor:
         self._platforms: dict[str, int] = {}
         self.states: dict[int, PartitionState] = {}
         self._flushes = 0
-        self._lock = threading.Lock()
 
     def assign(self, part: int, start: int, filter_: Filter, written: int = -1) -> None:
         """A partition begins at `start` (a block's first offset), with a filter of all ids below.
@@ -386,9 +384,7 @@ class Processor:
 
     def _finish(self, block: OpenBlock, round_: Round) -> None:
         """What a flush writes of one block, as totals up to its last offset."""
-        round_.cells.append(
-            (block, block.last_offset, block.cells.take_touched(list(self._platforms)))
-        )
+        round_.cells.append((block, block.last_offset, block.cells.take_touched()))
         round_.bookings += [
             (receipt, block, block.last_offset, block.receipts[receipt])
             for receipt in block.receipts_touched

@@ -25,7 +25,7 @@ from services.metrics.processor import Known, PartitionState, PartRound, Process
 from services.metrics.projections import Projections
 from services.metrics.pump import Pump, die
 from yumai.broker import epochs
-from yumai.broker.faust_app import faust_app
+from yumai.broker.faust_app import faust_app, health_pages
 from yumai.broker.topics import ENTRIES, MESSAGE_MAX_BYTES
 from yumai.settings import Settings
 from yumai.store.client import STORE_ERRORS, connect
@@ -105,18 +105,7 @@ class Worker:
             asyncio.get_running_loop().create_task(self._guard(self._tell_progress()))
             self.projections.start()
 
-        @app.page("/health/live")
-        async def live(view, request):  # type: ignore[no-untyped-def]
-            return view.json({"live": True})
-
-        @app.page("/health/ready")
-        async def ready(view, request):  # type: ignore[no-untyped-def]
-            state = self.state()
-            return view.json(state, status=200 if state["ready"] else 503)
-
-        from faust.sensors.prometheus import setup_prometheus_sensors
-
-        setup_prometheus_sensors(app, pattern="/metrics")
+        health_pages(app, self.state)
         return app
 
     def _pump(self) -> Pump:

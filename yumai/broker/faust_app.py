@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import faust
+from faust.sensors.prometheus import setup_prometheus_sensors
 
 from yumai.settings import Settings
 
@@ -33,3 +35,18 @@ def faust_app(name: str, settings: Settings, **more: Any) -> faust.App:
         worker_redirect_stdouts=False,
         **more,
     )
+
+
+def health_pages(app: faust.App, state: Callable[[], dict[str, object]]) -> None:
+    """`/health/live`, `/health/ready` (200 or 503 by `state()["ready"]`) and `/metrics`."""
+
+    @app.page("/health/live")
+    async def live(view, request):  # type: ignore[no-untyped-def]
+        return view.json({"live": True})
+
+    @app.page("/health/ready")
+    async def ready(view, request):  # type: ignore[no-untyped-def]
+        found = state()
+        return view.json(found, status=200 if found["ready"] else 503)
+
+    setup_prometheus_sensors(app, pattern="/metrics")

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
+from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 STORE_ERRORS: tuple[type[Exception], ...] = (ClickHouseError, HTTPError, OSError)
 """What a call raises when the store is away, restarting or refuses: retry with backoff."""
 
-__all__ = ["STORE_ERRORS", "Dsn", "OperationalError", "connect", "connect_async"]
+__all__ = ["STORE_ERRORS", "Dsn", "connect", "connect_async"]
 
 
 @dataclass(frozen=True)
