@@ -9,12 +9,16 @@ import ipaddress
 import logging
 import os
 import re
+import ssl
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from yumai.store.client import Dsn
+from yumai.broker.security import MECHANISMS, PLAINTEXT, PROTOCOLS, SASL_SSL, Cluster
+from yumai.store.client import Dsn, with_secrets
+
+MASK = "***"
 
 
 class BadSettings(Exception):
@@ -26,7 +30,13 @@ class Settings:
     """What a service needs to know of the world. Times are seconds unless the name says else."""
 
     kafka_bootstrap: str = "127.0.0.1:8702"
-    clickhouse_dsn: str = "http://127.0.0.1:8703/yumai"
+    kafka_security_protocol: str = PLAINTEXT
+    kafka_sasl_mechanism: str = MECHANISMS[0]
+    kafka_sasl_username: str = ""
+    kafka_sasl_password: str = field(default="", repr=False)
+    kafka_ssl_cafile: Path | None = None
+    """PEM of whom to trust as a broker; without it, whom the system trusts."""
+    clickhouse_dsn: str = field(default="http://127.0.0.1:8703/yumai", repr=False)
     identity_dir: Path = Path(".yumai/identity")
     host: str = "127.0.0.1"
     port: int = 8700
@@ -48,17 +58,34 @@ class Settings:
     webhook_allow_networks: str = ""
     """CIDRs inside which webhooks may point though they are private; http only there."""
 
+    @property
+    def kafka(self) -> Cluster:
+        """What every Kafka client is made from."""
+        return Cluster(
+            self.kafka_bootstrap,
+            self.kafka_security_protocol,
+            self.kafka_sasl_mechanism,
+            self.kafka_sasl_username,
+            self.kafka_sasl_password,
+            self.kafka_ssl_cafile,
+        )
+
     def masked(self) -> dict[str, str]:
         """What is in force, fit for printing."""
         shown = {f.name: str(getattr(self, f.name)) for f in fields(self)}
-        dsn = Dsn.parse(self.clickhouse_dsn)
-        if dsn.password:
-            shown["clickhouse_dsn"] = self.clickhouse_dsn.replace(dsn.password, "***")
+        shown["clickhouse_dsn"] = Dsn.parse(self.clickhouse_dsn).masked()
+        if self.kafka_sasl_password:
+            shown["kafka_sasl_password"] = MASK
         return shown
 
 
 _VARIABLES = {
     "kafka_bootstrap": ("KAFKA_BOOTSTRAP", "127.0.0.1:9092"),
+    "kafka_security_protocol": ("KAFKA_SECURITY_PROTOCOL", SASL_SSL),
+    "kafka_sasl_mechanism": ("KAFKA_SASL_MECHANISM", MECHANISMS[0]),
+    "kafka_sasl_username": ("KAFKA_SASL_USERNAME", "yumai-ingest"),
+    "kafka_sasl_password": ("KAFKA_SASL_PASSWORD", "…"),
+    "kafka_ssl_cafile": ("KAFKA_SSL_CAFILE", "/etc/yumai/kafka/ca.crt"),
     "clickhouse_dsn": ("CLICKHOUSE_DSN", "http://127.0.0.1:8123/yumai"),
     "identity_dir": ("YUMAI_IDENTITY_DIR", "/etc/yumai/identity"),
     "host": ("YUMAI_HOST", "0.0.0.0"),
@@ -76,6 +103,11 @@ _VARIABLES = {
     "webhook_allow_networks": ("WEBHOOK_ALLOW_NETWORKS", "10.20.0.0/16,fd00::/8"),
 }
 
+_FILES = ("KAFKA_SASL_PASSWORD", "CLICKHOUSE_PASSWORD")
+"""Each also as `…_FILE`: a file that holds it, as a mounted secret does."""
+_APART = ("CLICKHOUSE_PASSWORD", "CLICKHOUSE_CAFILE")
+"""Set into the DSN, so that it can stand where everybody reads it."""
+_CHOICES = {"kafka_security_protocol": PROTOCOLS, "kafka_sasl_mechanism": MECHANISMS}
 
 DURATIONS = ("alerts_escalate_after", "alerts_repeat_after", "delivery_give_up_after")
 _DURATION = re.compile(
@@ -98,11 +130,17 @@ def networks(text: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     return [ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip()]
 
 
+def variables() -> frozenset[str]:
+    """Every environment variable that `read` looks at."""
+    mine = {variable for variable, _ in _VARIABLES.values()}
+    return frozenset({*mine, *_APART, *(f"{name}_FILE" for name in _FILES)})
+
+
 def read(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings of this process. Raises BadSettings with all problems at once."""
     environment = os.environ if environment is None else environment
     values: dict[str, object] = {}
-    problems = []
+    environment, problems = _with_files(environment)
     for name, (variable, example) in _VARIABLES.items():
         text = environment.get(variable)
         if text is None or text == "":
@@ -110,6 +148,12 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         try:
             if name in ("identity_dir", "work_dir", "map_file"):
                 values[name] = Path(text)
+            elif name == "kafka_ssl_cafile":
+                values[name] = _pem(text)
+            elif name in _CHOICES:
+                if text not in _CHOICES[name]:
+                    raise ValueError(f"not one of {', '.join(_CHOICES[name])}")
+                values[name] = text
             elif name == "port":
                 port = int(text)
                 if not 0 < port < 65_536:
@@ -127,10 +171,63 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
                     Dsn.parse(text)
                 values[name] = text
         except ValueError as error:
-            problems.append(f"{variable}={text!r}: {error}; for example {variable}={example}")
+            shown = "" if name == "clickhouse_dsn" else f"={text!r}"
+            problems.append(f"{variable}{shown}: {error}; for example {variable}={example}")
+    if not problems:
+        settings = Settings(**values)  # type: ignore[arg-type]
+        problems = _contradictions(settings)
     if problems:
         raise BadSettings("\n".join(problems))
-    return Settings(**values)  # type: ignore[arg-type]
+    password, cafile = (environment.get(name) for name in _APART)
+    return replace(settings, clickhouse_dsn=with_secrets(settings.clickhouse_dsn, password, cafile))
+
+
+def _with_files(environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The environment with what stands in `…_FILE`, and what is wrong with these."""
+    found, problems = dict(environment), []
+    for variable in _FILES:
+        path = environment.get(f"{variable}_FILE")
+        if not path:
+            continue
+        if environment.get(variable):
+            problems.append(f"{variable} and {variable}_FILE: set one of them")
+            continue
+        try:
+            found[variable] = Path(path).read_text().strip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(f"{variable}_FILE={path!r}: {error}; for example /etc/yumai/password")
+            continue
+        if not found[variable]:
+            problems.append(f"{variable}_FILE={path!r}: the file is empty")
+    return found, problems
+
+
+def _pem(text: str) -> Path:
+    try:
+        ssl.create_default_context(cafile=text)
+    except OSError as error:  # ssl.SSLError is one
+        raise ValueError(f"no certificate can be read from it ({error})") from error
+    return Path(text)
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    secured = {
+        "KAFKA_SASL_USERNAME": settings.kafka_sasl_username,
+        "KAFKA_SASL_PASSWORD": settings.kafka_sasl_password,
+    }
+    if settings.kafka_security_protocol == SASL_SSL:
+        return [
+            f"{name}: not set, and KAFKA_SECURITY_PROTOCOL is {SASL_SSL}"
+            for name, value in secured.items()
+            if not value
+        ]
+    secured["KAFKA_SSL_CAFILE"] = str(settings.kafka_ssl_cafile or "")
+    return [
+        # Or a user who believes to be protected would send in the clear.
+        f"{name}: set, but KAFKA_SECURITY_PROTOCOL is {PLAINTEXT}; want {SASL_SSL}, or leave it out"
+        for name, value in secured.items()
+        if value
+    ]
 
 
 def start(*quiet: str) -> Settings:
