@@ -10,6 +10,7 @@ from console.addresses import Addresses
 from console.commands import Refusal
 from console.state import State
 from yumai.access import Identity
+from yumai.broker.security import client_options
 
 TOPIC_SECONDS = 30.0
 
@@ -83,7 +84,7 @@ def _make_feed(at: Addresses, platform: str) -> str | None:
 
     try:
         topics.ensure(at.bootstrap, (feed,))
-        admin = KafkaAdminClient(bootstrap_servers=at.bootstrap, client_id="yumai-keys")
+        admin = KafkaAdminClient(**client_options(at.bootstrap), client_id="yumai-keys")
         try:
             admin.wait_for_topics([feed.name], timeout_ms=int(TOPIC_SECONDS * 1000))
         finally:

@@ -9,18 +9,19 @@ import time
 
 from console import probes
 from yumai import settings
+from yumai.broker.security import Bootstrap
 from yumai.store.client import Dsn
 
 
-def wait_for_engines(bootstrap: str, dsn: str) -> None:
+def wait_for_engines(bootstrap: Bootstrap, dsn: str) -> None:
     """Returns when both answer. Without a limit: who waits for whom is the supervisor's business."""
     store = Dsn.parse(dsn)
     ping = f"{'https' if store.secure else 'http'}://{store.host}:{store.port}/ping"
-    while not (probes.broker(bootstrap).healthy and probes.get(ping).healthy):
+    while not (probes.broker(str(bootstrap)).healthy and probes.get(ping).healthy):
         time.sleep(0.05)
 
 
-def prepare(bootstrap: str, dsn: str) -> None:
+def prepare(bootstrap: Bootstrap, dsn: str) -> None:
     """Safe to run at any time and twice."""
     # Imported while the engines start: these take as long to import as the broker to come up.
     from yumai.broker import epochs, target_log, topics
@@ -41,7 +42,7 @@ def prepare(bootstrap: str, dsn: str) -> None:
 if __name__ == "__main__":
     mine = settings.read()
     try:
-        prepare(mine.kafka_bootstrap, mine.clickhouse_dsn)
+        prepare(mine.kafka, mine.clickhouse_dsn)
     except Exception as error:
         print(f"prepare: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         raise

@@ -2,14 +2,19 @@
 
 `python -m embedded.broker --data-dir DIR --port N --controller-port M` prepares the directory (on the first start it
 is formatted by Kafka's own StorageTool) and then *becomes* the Java process: its pid is the broker's.
+
+With `--tls DIR --internal-port K` every listener speaks TLS: clients name themselves by SCRAM on the port N and may do
+what ACLs grant; the broker, its controller and who makes users and ACLs name themselves by certificate.
 """
 
 import argparse
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
-from embedded import java, kafka_jars
+from embedded import certificates, java, kafka_jars
 
 NODE = 1
 CLUSTER = (
@@ -76,12 +81,42 @@ def properties(data_dir: Path, port: int, controller_port: int) -> dict[str, obj
     }
 
 
-def prepare(data_dir: Path, port: int, controller_port: int) -> list[str]:
+def secured(tls: Path, port: int, controller_port: int, internal_port: int) -> dict[str, object]:
+    """What `--tls` changes. No password is in here: SCRAM users live in Kafka's own log."""
+    names = (certificates.BROKER_NAME, certificates.ADMIN_NAME)
+    return {
+        "listeners": f"BROKER://127.0.0.1:{port},INTERNAL://127.0.0.1:{internal_port},"
+        f"CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"BROKER://127.0.0.1:{port},INTERNAL://127.0.0.1:{internal_port}",
+        "listener.security.protocol.map": "BROKER:SASL_SSL,INTERNAL:SSL,CONTROLLER:SSL",
+        "inter.broker.listener.name": "INTERNAL",
+        "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+        "listener.name.broker.scram-sha-512.sasl.jaas.config": "org.apache.kafka.common.security"
+        ".scram.ScramLoginModule required;",
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": tls / certificates.BROKER,
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": tls / certificates.CA,
+        "listener.name.internal.ssl.client.auth": "required",
+        "listener.name.controller.ssl.client.auth": "required",
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "allow.everyone.if.no.acl.found": "false",
+        "super.users": ";".join(f"User:CN={name}" for name in names),
+    }
+
+
+def prepare(
+    data_dir: Path,
+    port: int,
+    controller_port: int,
+    more: Mapping[str, object] = MappingProxyType({}),
+) -> list[str]:
     """Writes the settings, formats a new directory, and returns the command that is the broker."""
     runtime, classpath = java.ensure(), kafka_jars.classpath()
     data_dir.mkdir(parents=True, exist_ok=True)
     settings = data_dir / "server.properties"
-    lines = [f"{k}={v}\n" for k, v in properties(data_dir.resolve(), port, controller_port).items()]
+    values = {**properties(data_dir.resolve(), port, controller_port), **more}
+    lines = [f"{k}={v}\n" for k, v in values.items()]
     settings.write_text("# Written at every start by embedded/broker.py.\n" + "".join(lines))
     base = [str(runtime), *HEAP, *LOGGING, "-cp", classpath]
     if not (data_dir / "log" / "meta.properties").is_file():
@@ -99,8 +134,16 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--controller-port", type=int, required=True)
+    parser.add_argument("--tls", type=Path, metavar="DIR", help="certificates; made if missing")
+    parser.add_argument("--internal-port", type=int, help="with --tls: for broker and admin")
     args = parser.parse_args()
-    command = prepare(args.data_dir, args.port, args.controller_port)
+    if (args.tls is None) != (args.internal_port is None):
+        parser.error("--tls and --internal-port belong together")
+    more: dict[str, object] = {}
+    if args.tls is not None:
+        certificates.ensure(args.tls)
+        more = secured(args.tls.resolve(), args.port, args.controller_port, args.internal_port)
+    command = prepare(args.data_dir, args.port, args.controller_port, more)
     os.execv(command[0], command)
 
 

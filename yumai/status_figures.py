@@ -14,13 +14,14 @@ from datetime import UTC
 from typing import Any
 
 from yumai.broker import lag as lags
+from yumai.broker.security import Bootstrap
 
 COUNTS = ("booked", "duplicate", "conflicting", "dead")
 _MARGIN = 0.15
 """Seconds kept back for putting the answer together."""
 
 
-def read(bootstrap: str, dsn: str, timeout: float = 3.0) -> dict[str, Any]:
+def read(bootstrap: Bootstrap, dsn: str, timeout: float = 3.0) -> dict[str, Any]:
     """`lag`, `freshness`, `rates`, `counts`, `problems`; see `docs/architecture.md`."""
     deadline = time.monotonic() + timeout - _MARGIN
     store, broker = _Store(), _Broker()
@@ -130,7 +131,7 @@ def _count(client: Any, sql: str) -> int:
     return int(client.query(sql).result_rows[0][0])
 
 
-def _ask_broker(broker: _Broker, bootstrap: str, store: _Store, deadline: float) -> None:
+def _ask_broker(broker: _Broker, bootstrap: Bootstrap, store: _Store, deadline: float) -> None:
     def announced(topic_id: str, partitions: int) -> Mapping[int, int] | None:
         store.has_announced.wait(max(deadline - 0.2 - time.monotonic(), 0))
         if store.announced is None:

@@ -20,7 +20,7 @@ from bench.kafka_records import fill
 from bench.rows import DISTRICTS, MCCS, PLATFORMS, Plan, Rows, registry, rows
 from bench.run import Run
 from bench.system import Failed
-from yumai.broker.lag import FEED_GROUP
+from yumai.broker.principals import FEED_GROUP
 from yumai.broker.topics import feed
 
 REGISTRY_ROWS = 20_000

@@ -13,6 +13,7 @@ from kafka.errors import KafkaError
 from services.alerts.journal import FOLLOWED
 from services.alerts.waiting import waiting_health
 from services.alerts.worker import Worker
+from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import COMMITS
 from yumai.settings import start
 
@@ -21,12 +22,12 @@ log = logging.getLogger("yumai.alerts")
 NEEDED = {COMMITS.name, *(topic.name for topic in FOLLOWED)}
 
 
-def wait_for_topics(bootstrap: str) -> None:
+def wait_for_topics(bootstrap: Bootstrap) -> None:
     """Topics come from the set-up step; a worker that starts before them would make its own."""
     waited = False
     while True:
         try:
-            consumer = KafkaConsumer(bootstrap_servers=bootstrap, client_id="yumai-alerts-start")
+            consumer = KafkaConsumer(**client_options(bootstrap), client_id="yumai-alerts-start")
             try:
                 missing = NEEDED - set(consumer.topics())
             finally:
@@ -45,7 +46,7 @@ def wait_for_topics(bootstrap: str) -> None:
 def main() -> int:
     settings = start("kafka", "httpx", "httpcore")
     with waiting_health(settings.host, settings.port):
-        wait_for_topics(settings.kafka_bootstrap)
+        wait_for_topics(settings.kafka)
     settings.work_dir.mkdir(parents=True, exist_ok=True)
     worker = Worker(settings)
     faust.Worker(worker.app, loglevel="INFO", redirect_stdouts=False).execute_from_commandline()

@@ -23,6 +23,7 @@ from services.alerts import outbox
 from services.alerts.lifecycle import Alerts, applied
 from yumai.broker import topics
 from yumai.broker.consumers import let_go
+from yumai.broker.security import Bootstrap, client_options
 
 log = logging.getLogger("yumai.alerts")
 
@@ -42,7 +43,7 @@ PARTITIONS = tuple(TopicPartition(topic.name, 0) for topic in FOLLOWED)
 class Journal:
     """State as the log tells it. Raises KafkaError while the broker is away."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: Bootstrap) -> None:
         self._bootstrap = bootstrap
         self._consumer: AIOKafkaConsumer | None = None
         self._take: dict[str, Callable[[ConsumerRecord], None]] = {
@@ -86,7 +87,7 @@ class Journal:
         await self.close()
         self.clear()
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+            **client_options(self._bootstrap),
             client_id="yumai-alerts-journal",
             enable_auto_commit=False,
             auto_offset_reset="earliest",

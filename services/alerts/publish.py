@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
 
+from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import Topic
 
 
@@ -20,7 +21,7 @@ class Record(NamedTuple):
 class Publisher:
     """One idempotent producer, connected when it is first needed. Raises KafkaError."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: Bootstrap) -> None:
         self._bootstrap = bootstrap
         self._producer: AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
@@ -29,7 +30,7 @@ class Publisher:
         async with self._lock:
             if self._producer is None:
                 producer = AIOKafkaProducer(
-                    bootstrap_servers=self._bootstrap,
+                    **client_options(self._bootstrap),
                     client_id="yumai-alerts",
                     acks="all",
                     enable_idempotence=True,

@@ -83,8 +83,8 @@ class Rounds:
     def __init__(self, settings: Settings, owns: Callable[[], bool], judge: Judge) -> None:
         self._owns = owns
         self._judge = judge
-        self._journal = Journal(settings.kafka_bootstrap)
-        self._publisher = Publisher(settings.kafka_bootstrap)
+        self._journal = Journal(settings.kafka)
+        self._publisher = Publisher(settings.kafka)
         self.sending = Sending(settings, self._journal, self._write)
         self._escalate_after = int(settings.alerts_escalate_after * 1000)
         self._repeat_after = int(settings.alerts_repeat_after * 1000)

@@ -18,6 +18,7 @@ from contracts.commits import codec
 from services.alerts.by_evaluation import ByEvaluation
 from services.alerts.rounds import Rounds
 from yumai.broker.faust_app import faust_app, health_pages
+from yumai.broker.principals import ALERTS_GROUP
 from yumai.broker.topics import COMMITS
 from yumai.settings import Settings
 
@@ -57,7 +58,7 @@ class Worker:
 
     def _faust(self) -> faust.App:
         app = faust_app(
-            "yumai-alerts",
+            ALERTS_GROUP,
             self.settings,
             stream_buffer_maxsize=512,
             # What came before is in the figures that the first round judges.

@@ -84,8 +84,8 @@ def build(settings: Settings) -> FastAPI:
     identity = Identity(settings.identity_dir)
     store = Store(settings.clickhouse_dsn)
     hub = live.Hub(store)
-    follower = Follower(settings.kafka_bootstrap, hub.commit, hub.learn, hub.alert, hub.whole)
-    register = Register(settings.kafka_bootstrap)
+    follower = Follower(settings.kafka, hub.commit, hub.learn, hub.alert, hub.whole)
+    register = Register(settings.kafka)
     readiness = health.Readiness(
         settings.service_urls, store, lambda: follower.problem or register.problem
     )
@@ -126,7 +126,7 @@ def build(settings: Settings) -> FastAPI:
     app.state.readiness = readiness
     app.state.register = register
     app.state.overviews = overview.Overviews(store)
-    app.state.targets = targets.TargetLog(settings.kafka_bootstrap)
+    app.state.targets = targets.TargetLog(settings.kafka)
     app.state.evaluations = progress.Evaluations(store, app.state.targets)
     for path, handler in PATHS.items():
         app.add_route(path, health.measured(path, handler))

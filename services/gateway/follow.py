@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from contracts.alerts import codec as alerts_codec
 from contracts.commits import codec as commits_codec
 from yumai.broker.consumers import let_go
+from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import ALERTS, COMMITS
 
 log = logging.getLogger("yumai.gateway")
@@ -29,7 +30,7 @@ class Follower:
 
     def __init__(
         self,
-        bootstrap: str,
+        bootstrap: Bootstrap,
         committed: Callable[[commits_codec.Commit], None],
         learned: Callable[[commits_codec.Commit], object],
         alerted: Callable[[alerts_codec.Step], None],
@@ -49,7 +50,7 @@ class Follower:
         """Runs until cancelled."""
         while True:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap,
+                **client_options(self._bootstrap),
                 client_id="yumai-gateway",
                 enable_auto_commit=False,
                 auto_offset_reset="latest",

@@ -24,6 +24,7 @@ from contracts.work_items import codec as items_codec
 from services.gateway.errors import Unavailable
 from yumai.broker import topics
 from yumai.broker.consumers import let_go
+from yumai.broker.security import Bootstrap, client_options
 
 log = logging.getLogger("yumai.gateway")
 
@@ -58,7 +59,7 @@ def plan_items() -> dict[str, dict[str, Any]]:
 class Register:
     """What the topics hold. `whole`: everything that stood there at the start has been read."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: Bootstrap) -> None:
         self._bootstrap = bootstrap
         self._producer: AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
@@ -88,7 +89,7 @@ class Register:
         """Runs until cancelled."""
         while True:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap,
+                **client_options(self._bootstrap),
                 client_id="yumai-gateway-register",
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
@@ -224,7 +225,7 @@ class Register:
         async with self._lock:
             if self._producer is None:
                 producer = AIOKafkaProducer(
-                    bootstrap_servers=self._bootstrap,
+                    **client_options(self._bootstrap),
                     client_id="yumai-gateway",
                     acks="all",
                     enable_idempotence=True,

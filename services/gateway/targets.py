@@ -30,6 +30,7 @@ from services.gateway.store import Store
 from yumai import targets
 from yumai.access import Principal
 from yumai.broker.consumers import let_go
+from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import MESSAGE_MAX_BYTES, TARGETS
 from yumai.districts import districts
 from yumai.evaluation.reads import booked_of_year
@@ -48,7 +49,7 @@ AWAY: tuple[type[Exception], ...] = (KafkaError, OSError, TimeoutError)
 class TargetLog:
     """Targets as `targets.v1` tells them, read when asked for; writes through the same door."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: Bootstrap) -> None:
         self._bootstrap = bootstrap
         self._consumer: AIOKafkaConsumer | None = None
         self._producer: AIOKafkaProducer | None = None
@@ -85,7 +86,7 @@ class TargetLog:
     async def _catch_up(self) -> None:
         if self._consumer is None:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap,
+                **client_options(self._bootstrap),
                 client_id="yumai-gateway-targets",
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
@@ -115,7 +116,7 @@ class TargetLog:
             async with asyncio.timeout(WRITE_SECONDS):
                 if self._producer is None:
                     producer = AIOKafkaProducer(
-                        bootstrap_servers=self._bootstrap,
+                        **client_options(self._bootstrap),
                         client_id="yumai-gateway-targets",
                         acks="all",
                         enable_idempotence=True,

@@ -46,7 +46,7 @@ class Ingest:
     """All parts of one process. No state on disk: what it knows it reads from Kafka."""
 
     def __init__(self, settings: Settings) -> None:
-        bootstrap = settings.kafka_bootstrap
+        bootstrap = settings.kafka
         self._bootstrap = bootstrap
         self.identity = Identity(settings.identity_dir)
         self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="judge")

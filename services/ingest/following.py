@@ -10,15 +10,17 @@ from collections.abc import Callable
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from yumai.broker.security import Bootstrap, client_options
+
 log = logging.getLogger("yumai.ingest")
 
 _RETRY_SECONDS = 0.5
 
 
-def reader(bootstrap: str, topic: str) -> tuple[KafkaConsumer, TopicPartition]:
+def reader(bootstrap: Bootstrap, topic: str) -> tuple[KafkaConsumer, TopicPartition]:
     """A consumer of a topic's only partition, without a group. Raises KafkaError."""
     consumer = KafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **client_options(bootstrap),
         client_id="yumai-ingest",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -41,7 +43,7 @@ class Follower(threading.Thread):
 
     def __init__(
         self,
-        bootstrap: str,
+        bootstrap: Bootstrap,
         topic: str,
         apply: Callable[[bytes, bytes | None, int], None],
         moved: Callable[[int], None],
@@ -86,7 +88,7 @@ class Follower(threading.Thread):
 
 
 def read_tail(
-    bootstrap: str, topic: str, records: int, since_ms: int, seconds: float
+    bootstrap: Bootstrap, topic: str, records: int, since_ms: int, seconds: float
 ) -> list[bytes]:
     """Values of the last `records` offsets that are not older than `since_ms`, oldest first.
 

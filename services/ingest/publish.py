@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from services.ingest import telemetry
 from yumai.broker import epochs
 from yumai.broker.epochs import Epoch, NoEpoch
+from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import MESSAGE_MAX_BYTES
 
 log = logging.getLogger("yumai.ingest")
@@ -45,7 +46,7 @@ class Publisher:
     acknowledged is sent again under the same receipt and row, and metrics knows it.
     """
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: Bootstrap) -> None:
         self._bootstrap = bootstrap
         self._producer: AIOKafkaProducer | None = None
         self._opened = asyncio.Event()
@@ -76,7 +77,7 @@ class Publisher:
     async def _open(self) -> AIOKafkaProducer:
         while True:
             producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap,
+                **client_options(self._bootstrap),
                 client_id="yumai-ingest",
                 acks="all",
                 enable_idempotence=True,

@@ -21,7 +21,7 @@ def main() -> int:
     waited = False
     while True:
         try:
-            epoch = epochs.current(settings.kafka_bootstrap)
+            epoch = epochs.current(settings.kafka)
             break
         except (KafkaError, epochs.NoEpoch, OSError) as error:
             if not waited:

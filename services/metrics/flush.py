@@ -28,6 +28,7 @@ from services.metrics.cells import DISTRICT_CODES
 from services.metrics.ledger import milliseconds, named, stream_bytes
 from services.metrics.processor import PartRound, Round
 from yumai.broker import topics
+from yumai.broker.security import Bootstrap, client_options
 from yumai.entry import BLOCK_OFFSETS
 from yumai.sectors import SECTOR_CODES
 from yumai.store.client import STORE_ERRORS, connect
@@ -60,7 +61,7 @@ class Flush:
     """Writes rounds. `on_wait` hears why it waits ('' when it goes on)."""
 
     def __init__(
-        self, dsn: str, bootstrap: str, worker: str, on_wait: Callable[[str], None]
+        self, dsn: str, bootstrap: Bootstrap, worker: str, on_wait: Callable[[str], None]
     ) -> None:
         self._dsn = dsn
         self._bootstrap = bootstrap
@@ -151,7 +152,7 @@ class Flush:
         def send() -> None:
             if self._producer is None:
                 self._producer = KafkaProducer(
-                    bootstrap_servers=self._bootstrap,
+                    **client_options(self._bootstrap),
                     acks="all",
                     max_request_size=topics.MESSAGE_MAX_BYTES,
                     client_id=self._worker,

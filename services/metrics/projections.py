@@ -31,6 +31,7 @@ from services.metrics.ledger import milliseconds, stream_bytes
 from services.metrics.pump import die
 from yumai import ids
 from yumai.broker import topics
+from yumai.broker.security import client_options
 from yumai.settings import Settings
 from yumai.store.client import STORE_ERRORS, connect
 
@@ -182,7 +183,7 @@ class Projections(threading.Thread):
     def _follow(self) -> None:
         client = connect(self._settings.clickhouse_dsn)
         consumer = KafkaConsumer(
-            bootstrap_servers=self._settings.kafka_bootstrap,
+            **client_options(self._settings.kafka),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=topics.MESSAGE_MAX_BYTES,

@@ -26,6 +26,8 @@ from services.metrics.projections import Projections
 from services.metrics.pump import Pump, die
 from yumai.broker import epochs
 from yumai.broker.faust_app import faust_app, health_pages
+from yumai.broker.principals import METRICS_GROUP
+from yumai.broker.security import client_options
 from yumai.broker.topics import ENTRIES, MESSAGE_MAX_BYTES
 from yumai.settings import Settings
 from yumai.store.client import STORE_ERRORS, connect
@@ -63,9 +65,7 @@ class Worker:
         self.settings = settings
         self.epoch = epoch
         self.waiting = ""
-        self.flush = Flush(
-            settings.clickhouse_dsn, settings.kafka_bootstrap, settings.worker, self._on_wait
-        )
+        self.flush = Flush(settings.clickhouse_dsn, settings.kafka, settings.worker, self._on_wait)
         self.processor = Processor(epoch.epoch, self._look_up)
         self.pump: Pump | None = None
         self.placing: dict[int, asyncio.Task[None]] = {}
@@ -78,7 +78,7 @@ class Worker:
 
     def _faust(self) -> faust.App:
         app = faust_app(
-            "yumai-metrics",
+            METRICS_GROUP,
             self.settings,
             # Messages, not entries: enough records to keep both threads busy.
             stream_buffer_maxsize=160,
@@ -253,9 +253,7 @@ class Worker:
                 attempt += 1
 
     def _asker(self) -> KafkaConsumer:
-        return KafkaConsumer(
-            bootstrap_servers=self.settings.kafka_bootstrap, reconnect_backoff_max_ms=1_000
-        )
+        return KafkaConsumer(**client_options(self.settings.kafka), reconnect_backoff_max_ms=1_000)
 
     # -- progress -------------------------------------------------------------------------------
 

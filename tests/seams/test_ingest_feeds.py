@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from services.ingest.doors.over_kafka import GROUP
 from services.ingest.receipts import feed_receipt
 from tests.seams.ingest_place import Place, entry, place_of, wait
 from yumai.broker import topics
 from yumai.broker.epochs import topic_state
+from yumai.broker.principals import FEED_GROUP as GROUP
 
 
 @pytest.fixture(scope="module")

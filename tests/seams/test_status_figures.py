@@ -11,7 +11,7 @@ from console import probes
 from contracts.commits import codec as commits
 from tests.conftest import free_port, running
 from yumai import status_figures
-from yumai.broker import epochs, lag, topics
+from yumai.broker import epochs, principals, topics
 from yumai.store.client import connect
 from yumai.store.migrate import migrate
 
@@ -76,7 +76,7 @@ def test_lag_is_the_ends_minus_what_is_announced(dsn: str, kafka: str, unique: s
     assert found["counts"] == {"booked": 40, "duplicate": 0, "conflicting": 0, "dead": 0}
 
     announce(dsn, epoch, 2, end, 25)
-    consumer = KafkaConsumer(bootstrap_servers=kafka, group_id=lag.FEED_GROUP)
+    consumer = KafkaConsumer(bootstrap_servers=kafka, group_id=principals.FEED_GROUP)
     part = TopicPartition(feed.name, 1)
     consumer.assign([part])
     consumer.commit({part: OffsetAndMetadata(2, "", -1)})

@@ -14,6 +14,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from contracts.entries.codec import SLOT_FUNCTION
+from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import ENTRIES, EPOCHS
 from yumai.store.client import connect
 
@@ -33,9 +34,9 @@ class Epoch:
     slot_function: str = SLOT_FUNCTION
 
 
-def topic_state(bootstrap: str, topic: str = ENTRIES.name) -> tuple[str, int]:
+def topic_state(bootstrap: Bootstrap, topic: str = ENTRIES.name) -> tuple[str, int]:
     """(topic id, partitions) as the broker has it."""
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap, client_id="yumai-epochs", **_PATIENCE)
+    admin = KafkaAdminClient(**client_options(bootstrap), client_id="yumai-epochs", **_PATIENCE)
     try:
         (found,) = admin.describe_topics([topic])
         return str(found["topic_id"]), len(found["partitions"])
@@ -43,10 +44,10 @@ def topic_state(bootstrap: str, topic: str = ENTRIES.name) -> tuple[str, int]:
         admin.close()
 
 
-def recorded(bootstrap: str) -> list[Epoch]:
+def recorded(bootstrap: Bootstrap) -> list[Epoch]:
     """Every epoch in `epochs.v1`, oldest first."""
     consumer = KafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **client_options(bootstrap),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         **_PATIENCE,
@@ -68,7 +69,7 @@ def recorded(bootstrap: str) -> list[Epoch]:
         consumer.close()
 
 
-def current(bootstrap: str) -> Epoch:
+def current(bootstrap: Bootstrap) -> Epoch:
     """The epoch of the topic as it is now. Raises NoEpoch, or a KafkaError."""
     topic_id, partitions = topic_state(bootstrap)
     for epoch in reversed(recorded(bootstrap)):
@@ -77,7 +78,7 @@ def current(bootstrap: str) -> Epoch:
     raise NoEpoch(f"{ENTRIES.name} ({topic_id}, {partitions} partitions) has no epoch yet")
 
 
-def ensure(bootstrap: str, dsn: str) -> Epoch:
+def ensure(bootstrap: Bootstrap, dsn: str) -> Epoch:
     """The current epoch, made if the topic is new; the store's table is brought up to it."""
     client = connect(dsn)
     try:
@@ -94,7 +95,7 @@ def ensure(bootstrap: str, dsn: str) -> Epoch:
         if epoch is None:
             epoch = Epoch(max(known, default=0) + 1, topic_id, partitions)
             known[epoch.epoch] = epoch
-        producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", **_PATIENCE)
+        producer = KafkaProducer(**client_options(bootstrap), acks="all", **_PATIENCE)
         try:
             if epoch not in recorded(bootstrap):
                 producer.send(

@@ -8,6 +8,7 @@ from typing import Any
 import faust
 from faust.sensors.prometheus import setup_prometheus_sensors
 
+from yumai.broker.security import Cluster, tls
 from yumai.settings import Settings
 
 
@@ -15,7 +16,8 @@ def faust_app(name: str, settings: Settings, **more: Any) -> faust.App:
     """An app of the group `name`; topics come from the set-up step, numbers are never kept in tables."""
     return faust.App(
         name,
-        broker=[f"kafka://{host}" for host in settings.kafka_bootstrap.split(",")],
+        broker=[f"kafka://{host}" for host in settings.kafka.bootstrap.split(",")],
+        broker_credentials=_credentials(settings.kafka),
         value_serializer="raw",
         key_serializer="raw",
         store="memory://",
@@ -34,6 +36,17 @@ def faust_app(name: str, settings: Settings, **more: Any) -> faust.App:
         consumer_group_instance_id=settings.worker or None,
         worker_redirect_stdouts=False,
         **more,
+    )
+
+
+def _credentials(cluster: Cluster) -> faust.SASLCredentials | None:
+    if not cluster.is_secure:
+        return None
+    return faust.SASLCredentials(
+        username=cluster.username,
+        password=cluster.password,
+        mechanism=cluster.mechanism,
+        ssl_context=tls(cluster),
     )
 
 

@@ -12,6 +12,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from yumai.broker.epochs import Epoch
+from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import ENTRIES
 from yumai.entry import BLOCK_OFFSETS
 from yumai.store.client import connect
@@ -35,9 +36,11 @@ def open_block_starts(dsn: str, epoch: Epoch) -> dict[int, int]:
     return starts
 
 
-def deletable(bootstrap: str, starts: Mapping[int, int], older_than_ms: int) -> dict[int, int]:
+def deletable(
+    bootstrap: Bootstrap, starts: Mapping[int, int], older_than_ms: int
+) -> dict[int, int]:
     """Partition -> offset below which records are older than that instant and in complete blocks."""
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap)
+    consumer = KafkaConsumer(**client_options(bootstrap))
     try:
         partitions = {TopicPartition(ENTRIES.name, part): part for part in starts}
         begins = consumer.beginning_offsets(list(partitions))
@@ -55,9 +58,9 @@ def deletable(bootstrap: str, starts: Mapping[int, int], older_than_ms: int) -> 
         consumer.close()
 
 
-def delete(bootstrap: str, below: Mapping[int, int]) -> None:
+def delete(bootstrap: Bootstrap, below: Mapping[int, int]) -> None:
     """Deletes the records below these offsets. Raises KafkaError."""
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap, client_id="yumai-housekeeping")
+    admin = KafkaAdminClient(**client_options(bootstrap), client_id="yumai-housekeeping")
     try:
         admin.delete_records(
             {TopicPartition(ENTRIES.name, part): offset for part, offset in below.items()}

@@ -16,11 +16,11 @@ from kafka.admin import KafkaAdminClient, OffsetSpec
 from kafka.errors import CoordinatorNotAvailableError, KafkaError
 
 from contracts.commits import codec as commits
+from yumai.broker.principals import FEED_GROUP, OFFSETS_TOPIC
+from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import COMMITS, ENTRIES, feed_platform
 
-FEED_GROUP = "yumai-ingest-feeds"
 RECENT_SECONDS = 60
-_OFFSETS_TOPIC = "__consumer_offsets"
 
 Announced = Callable[[str, int], Mapping[int, int] | None]
 """(topic id, partitions) of `entries.v1` -> next offset to announce by partition; None: unknown."""
@@ -51,18 +51,20 @@ class Recent:
     worst_seconds: float | None
 
 
-def connect(bootstrap: str, deadline: float) -> KafkaAdminClient:
+def connect(bootstrap: Bootstrap, deadline: float) -> KafkaAdminClient:
     """Raises a KafkaError when the broker does not answer before `deadline` (monotonic)."""
     left_ms = max(int((deadline - time.monotonic()) * 1000), 100)
     return KafkaAdminClient(
-        bootstrap_servers=bootstrap,
+        **client_options(bootstrap),
         client_id="yumai-lag",
         bootstrap_timeout_ms=left_ms,
         request_timeout_ms=left_ms,
     )
 
 
-def read(admin: KafkaAdminClient, bootstrap: str, announced: Announced, deadline: float) -> Lag:
+def read(
+    admin: KafkaAdminClient, bootstrap: Bootstrap, announced: Announced, deadline: float
+) -> Lag:
     """How far behind the figures are. Raises a KafkaError where the ends can't be learned."""
     topics = {topic["name"]: topic for topic in admin.describe_topics()}
     if ENTRIES.name not in topics:
@@ -70,7 +72,7 @@ def read(admin: KafkaAdminClient, bootstrap: str, announced: Announced, deadline
     feeds = sorted(name for name in topics if feed_platform(name))
     # Committed first, then the feeds' ends, then those of entries.v1: what moves from a feed into
     # entries.v1 meanwhile is counted twice rather than not at all.
-    taken = _taken_over(admin, _OFFSETS_TOPIC in topics, deadline) if feeds else {}
+    taken = _taken_over(admin, OFFSETS_TOPIC in topics, deadline) if feeds else {}
     feed_parts = [part for name in feeds for part in _parts(topics[name])]
     starts = _offsets(admin, feed_parts, OffsetSpec.EARLIEST)
     feed_ends = _offsets(admin, feed_parts, OffsetSpec.LATEST)
@@ -99,7 +101,7 @@ def read(admin: KafkaAdminClient, bootstrap: str, announced: Announced, deadline
     return lag
 
 
-def recent(admin: KafkaAdminClient, bootstrap: str, deadline: float) -> Recent | None:
+def recent(admin: KafkaAdminClient, bootstrap: Bootstrap, deadline: float) -> Recent | None:
     """What was announced in the last minute; None where there is no time to read all of it."""
     part = TopicPartition(COMMITS.name, 0)
     since_ms = int((time.time() - RECENT_SECONDS) * 1000)
@@ -158,7 +160,7 @@ def _taken_over(
 
 
 def _oldest_age(
-    bootstrap: str, positions: dict[TopicPartition, int], deadline: float
+    bootstrap: Bootstrap, positions: dict[TopicPartition, int], deadline: float
 ) -> float | None:
     """Seconds since the oldest of the records at these positions was appended."""
     consumer = _consumer(bootstrap, 1)  # of each partition one batch, however large it is
@@ -182,9 +184,9 @@ def _oldest_age(
     return None if oldest is None else round(max(time.time() - oldest, 0.0), 3)
 
 
-def _consumer(bootstrap: str, fetch_bytes: int) -> KafkaConsumer:
+def _consumer(bootstrap: Bootstrap, fetch_bytes: int) -> KafkaConsumer:
     return KafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **client_options(bootstrap),
         client_id="yumai-lag",
         group_id=None,
         enable_auto_commit=False,

@@ -8,19 +8,20 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from contracts.targets.codec import encode
 from yumai import targets
+from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import MESSAGE_MAX_BYTES, TARGETS
 
 READ_SECONDS = 30.0
 
 
-def seed(bootstrap: str) -> int:
+def seed(bootstrap: Bootstrap) -> int:
     """Writes the plan's city targets that the topic does not hold; how many. Safe to run twice.
 
     Raises KafkaError, or TimeoutError where the topic can't be read to its end.
     """
     partition = TopicPartition(TARGETS.name, 0)
     consumer = KafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **client_options(bootstrap),
         client_id="yumai-target-seeds",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -42,7 +43,7 @@ def seed(bootstrap: str) -> int:
     fresh = targets.missing(known, targets.plan_targets(int(time.time() * 1000)))
     if fresh:
         producer = KafkaProducer(
-            bootstrap_servers=bootstrap, acks="all", retries=10, client_id="yumai-target-seeds"
+            **client_options(bootstrap), acks="all", retries=10, client_id="yumai-target-seeds"
         )
         try:
             sent = [producer.send(TARGETS.name, encode(t), t.key.encode()) for t in fresh]

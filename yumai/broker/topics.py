@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import TopicAlreadyExistsError
 
+from yumai.broker.security import Bootstrap, client_options
+
 DAY_MS = 86_400_000
 MESSAGE_MAX_BYTES = 16 * 1024 * 1024
 
@@ -101,9 +103,9 @@ def feed_platform(topic: str) -> str | None:
     return None
 
 
-def ensure(bootstrap: str, topics: tuple[Topic, ...] = TOPICS) -> list[str]:
+def ensure(bootstrap: Bootstrap, topics: tuple[Topic, ...] = TOPICS) -> list[str]:
     """Creates what is missing; the names created. An existing topic is left as it is."""
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap, client_id="yumai-topics")
+    admin = KafkaAdminClient(**client_options(bootstrap), client_id="yumai-topics")
     created = []
     try:
         existing = set(admin.list_topics())

@@ -32,12 +32,13 @@ from services.ingest.judging import Chunk, Request, judge
 from services.ingest.publish import Publisher, Unavailable
 from services.ingest.receipts import feed_receipt
 from services.ingest.rounds import messages
+from yumai.broker.principals import FEED_GROUP
+from yumai.broker.security import client_options
 from yumai.broker.topics import feed_platform
 from yumai.settings import Settings
 
 log = logging.getLogger("yumai.ingest")
 
-GROUP = "yumai-ingest-feeds"
 _DISCOVER_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
 _POLL_RECORDS = 20_000
@@ -83,9 +84,9 @@ class KafkaDoor(threading.Thread):
 
     def _consumer(self) -> KafkaConsumer:
         return KafkaConsumer(
-            bootstrap_servers=self._settings.kafka_bootstrap,
+            **client_options(self._settings.kafka),
             client_id="yumai-ingest-feeds",
-            group_id=GROUP,
+            group_id=FEED_GROUP,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             allow_auto_create_topics=False,
@@ -183,7 +184,7 @@ class KafkaDoor(threading.Thread):
     def _topic_id(self, topic: str) -> str:
         if topic not in self._topic_ids:
             admin = KafkaAdminClient(
-                bootstrap_servers=self._settings.kafka_bootstrap, reconnect_backoff_max_ms=1_000
+                **client_options(self._settings.kafka), reconnect_backoff_max_ms=1_000
             )
             try:
                 (described,) = admin.describe_topics([topic])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from yumai.broker import lag, principals, topics
+from yumai.broker import principals, topics
 
 OTHERS = [*principals.KAFKA_USERS.values(), principals.platform("unipay")]
 
@@ -59,4 +59,3 @@ def test_every_topic_is_made_written_and_read_by_somebody() -> None:
 def test_names_are_one_each() -> None:
     names = [user.name for user in OTHERS]
     assert len(names) == len(set(names))
-    assert lag.FEED_GROUP == principals.FEED_GROUP
