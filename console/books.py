@@ -232,6 +232,7 @@ def _print_json(lines: Iterator[str]) -> None:
 
 
 def _print_text(lines: Iterator[str]) -> None:
+    line = None
     for line in lines:
         letter = json.loads(line)
         about = f"{letter['code']}" + (f" ({letter['field']})" if letter["field"] else "")
@@ -240,6 +241,8 @@ def _print_text(lines: Iterator[str]) -> None:
             f"{letter['at']}  {letter['receipt_id']} {letter['row']:>8}  {letter['platform_id']:<16}"
             f" {about}, {letter['size']:,} bytes{more}"
         )
+    if line is None:
+        print("no dead letters")
 
 
 def show_letter(args: argparse.Namespace) -> int:

@@ -227,6 +227,10 @@ def _put_targets(bootstrap: str | None, flow: Flow, progress: Progress, out: Pri
         return
     from kafka import KafkaProducer
 
+    from yumai.broker.target_log import keys
+
+    # Where demo.json was lost: what somebody has set since then stays.
+    known = keys(bootstrap)
     targets = demo_targets(flow, progress.per_day, date.fromisoformat(progress.first), today)
     producer = KafkaProducer(
         bootstrap_servers=bootstrap, acks="all", retries=10, client_id="yumai-demo"
@@ -246,6 +250,8 @@ def _put_targets(bootstrap: str | None, flow: Flow, progress: Progress, out: Pri
                 by="demo",
                 at=_now_ms(),
             )
+            if event.key in known:
+                continue
             sent.append(producer.send(TARGETS.name, encode(event), event.key.encode()))
         for future in sent:
             future.get(timeout=60)
@@ -405,7 +411,9 @@ class _Bar:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
-        if self._days:
+        if self._days == 1:
+            self._out(f"history: up to now, {self._entries:,} entries more")
+        elif self._days:
             self._out(
                 self._line(f"{self._finished} days in {time.monotonic() - self._began:.0f} s")
             )

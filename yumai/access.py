@@ -19,6 +19,8 @@ from typing import Literal
 
 import jwt
 
+from yumai.districts import districts
+
 Role = Literal["bureau", "district", "platform"]
 PLATFORM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 KEY_PREFIX = "yk_"
@@ -96,7 +98,9 @@ class Identity:
 
     def issue_token(self, role: str, name: str | None = None, days: int = TOKEN_DAYS) -> str:
         """A JWT for `bureau`, `district:CODE` or `platform:ID`. Raises ValueError."""
-        parse_role(role)
+        kind, code = parse_role(role)
+        if kind == "district" and code not in districts():
+            raise ValueError(f"role {role!r}: no district ever had this code")
         now = int(time.time())
         claims = {"role": role, "sub": name or role, "iat": now, "exp": now + days * 86_400}
         return jwt.encode(claims, self._signing(), algorithm="HS256")

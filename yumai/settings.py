@@ -19,6 +19,7 @@ from yumai.broker.security import MECHANISMS, PLAINTEXT, PROTOCOLS, SASL_SSL, Cl
 from yumai.store.client import Dsn, with_secrets
 
 MASK = "***"
+RULES = ("severity", "tianjin")
 
 
 class BadSettings(Exception):
@@ -51,6 +52,8 @@ class Settings:
     session_timeout: float = 6.0
     """Kafka group session: how soon a killed worker's partitions move on."""
 
+    alerts_rules: str = RULES[0]
+    """Which rules make levels: ours, or those of 天津 2022."""
     alerts_escalate_after: float = 7 * 86_400.0
     """An alert that nobody answered for so long goes to the bureau."""
     alerts_repeat_after: float = 14 * 86_400.0
@@ -97,6 +100,7 @@ _VARIABLES = {
     "service_urls": ("YUMAI_SERVICE_URLS", "ingest=http://ingest:8701"),
     "map_file": ("YUMAI_MAP_FILE", "/etc/yumai/map.geojson"),
     "session_timeout": ("YUMAI_SESSION_TIMEOUT", "6"),
+    "alerts_rules": ("ALERTS_RULES", RULES[1]),
     "alerts_escalate_after": ("ALERTS_ESCALATE_AFTER", "P7D"),
     "alerts_repeat_after": ("ALERTS_REPEAT_AFTER", "P14D"),
     "delivery_give_up_after": ("DELIVERY_GIVE_UP_AFTER", "P3D"),
@@ -107,7 +111,11 @@ _FILES = ("KAFKA_SASL_PASSWORD", "CLICKHOUSE_PASSWORD")
 """Each also as `…_FILE`: a file that holds it, as a mounted secret does."""
 _APART = ("CLICKHOUSE_PASSWORD", "CLICKHOUSE_CAFILE")
 """Set into the DSN, so that it can stand where everybody reads it."""
-_CHOICES = {"kafka_security_protocol": PROTOCOLS, "kafka_sasl_mechanism": MECHANISMS}
+_CHOICES = {
+    "kafka_security_protocol": PROTOCOLS,
+    "kafka_sasl_mechanism": MECHANISMS,
+    "alerts_rules": RULES,
+}
 
 DURATIONS = ("alerts_escalate_after", "alerts_repeat_after", "delivery_give_up_after")
 _DURATION = re.compile(

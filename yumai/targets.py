@@ -17,6 +17,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import msgspec
+
 from contracts.targets.codec import CITY, Target, Version, key_of, of_versions
 from yumai.districts import CHANGE_DATE, ENDED, districts_of
 from yumai.sectors import SECTOR_NUMBERS
@@ -247,6 +249,29 @@ def holding(versions: Sequence[Version], form: str) -> Version | None:
     return next((v for v in reversed(versions) if (v.form == "share") == share), None)
 
 
+def merged(known: Sequence[Version], record: Sequence[Version]) -> tuple[Version, ...]:
+    """Versions of a key after one more record of it, oldest first.
+
+    Of two writers that did not know of each other, each wrote a history without the other's version:
+    the later in the log follows, under the next number. A version is who set what and when: read again, it
+    is the same. (The oldest records do not say when: each of these is a version of its own.)
+    """
+    same = 0
+    while same < min(len(known), len(record)) and known[same] == record[same]:
+        same += 1
+    if same == len(known):
+        return tuple(record)
+    found = list(known)
+    for version in record[same:] or record[-1:]:
+        held = holding(found, version.form)
+        if held is not None and _content(held) == _content(version):
+            continue
+        named = (version.at, version.by, _content(version))
+        if version.at is None or all((v.at, v.by, _content(v)) != named for v in found):
+            found.append(msgspec.structs.replace(version, version=len(found) + 1))
+    return tuple(found)
+
+
 def _content(version: Version) -> tuple[Any, ...]:
     return (
         version.form,
@@ -266,6 +291,8 @@ class Held:
 
     def __init__(self) -> None:
         self._versions: dict[Key, tuple[Version, ...]] = {}
+        self.torn: set[Key] = set()
+        """Whose last record does not say all its versions: two wrote at once (see `merged`)."""
 
     def take(self, record_key: str, target: Target | None) -> Key | None:
         """A record of the topic; None takes the key away. The key that changed, if one did."""
@@ -276,9 +303,12 @@ class Held:
             if key is None or key not in self._versions:
                 return None
             del self._versions[key]
+            self.torn.discard(key)
             return key
         held = (target.year, target.district, target.sector or None)
-        self._versions[held] = target.versions
+        versions = merged(self._versions.get(held, ()), target.versions)
+        self._versions[held] = versions
+        (self.torn.discard if versions == target.versions else self.torn.add)(held)
         return held
 
     def of(self, key: Key, as_of: date | None = None) -> tuple[Version, ...]:
@@ -314,6 +344,7 @@ class Held:
 
     def clear(self) -> None:
         self._versions.clear()
+        self.torn.clear()
 
 
 def end_of_day_ms(day: date) -> int:

@@ -75,6 +75,8 @@ def judge(address: Address, scheme: str, allowed: Sequence[Network]) -> None:
 
 async def addresses(host: str, port: int) -> list[Address]:
     """What a name or any spelling of a number resolves to. Raises Unresolved."""
+    # The root's dot changes no name, but hides a number from the resolver.
+    host = host.rstrip(".")
     try:
         async with asyncio.timeout(RESOLVE_SECONDS):
             found = await asyncio.get_running_loop().getaddrinfo(

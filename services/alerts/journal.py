@@ -24,6 +24,7 @@ from services.alerts.lifecycle import Alerts, applied
 from yumai.broker import topics
 from yumai.broker.consumers import let_go
 from yumai.broker.security import Bootstrap, client_options
+from yumai.targets import merged
 
 log = logging.getLogger("yumai.alerts")
 
@@ -139,6 +140,12 @@ class Journal:
         target = targets_codec.decode(record.value)
         if target.at is None and not target.history:
             target.at = record.timestamp
+        known = self.targets.get(target.key)
+        if known is not None:
+            versions = merged(known.versions, target.versions)
+            target = targets_codec.of_versions(
+                target.year, target.district, target.sector, versions
+            )
         self.targets[target.key] = target
         self.changed.add(target.district)
 

@@ -32,8 +32,7 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        rules = os.environ.get("ALERTS_RULES") or "severity"
-        judge = ByEvaluation(settings.clickhouse_dsn, rules)
+        judge = ByEvaluation(settings.clickhouse_dsn, settings.alerts_rules)
         self.rounds = Rounds(settings, self.owns, judge)
         self.app = self._faust()
 

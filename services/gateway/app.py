@@ -127,7 +127,7 @@ def build(settings: Settings) -> FastAPI:
     app.state.register = register
     app.state.overviews = overview.Overviews(store)
     app.state.targets = targets.TargetLog(settings.kafka)
-    app.state.evaluations = progress.Evaluations(store, app.state.targets)
+    app.state.evaluations = progress.Evaluations(store, app.state.targets, settings.alerts_rules)
     for path, handler in PATHS.items():
         app.add_route(path, health.measured(path, handler))
     for method, path, handler in WRITES:

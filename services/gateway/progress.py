@@ -7,7 +7,6 @@ it ends on), so that a year can be drawn day by day; the present is judged when 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -43,12 +42,12 @@ METHOD = "nowcast-1"
 class Evaluations:
     """Courses by year and knowledge, each judged by one request at a time."""
 
-    def __init__(self, store: Store, targets: TargetLog) -> None:
+    def __init__(self, store: Store, targets: TargetLog, rules: str) -> None:
         self._store = store
         self._targets = targets
         self._books: OrderedDict[date | None, tuple[asyncio.Lock, Books]] = OrderedDict()
         self._kept: OrderedDict[tuple[Any, ...], Judged] = OrderedDict()
-        self._rules = os.environ.get("ALERTS_RULES") or "severity"
+        self._rules = rules
 
     async def warm(self) -> None:
         """Reads the columns once, a while after the start, so that the first who asks need not wait."""

@@ -1,7 +1,8 @@
 """`/v1/targets`: what districts and the city are to reach. The log `targets.v1` is the truth.
 
 Writing is all or nothing: the rows of one request are one Kafka record batch, so that a crash never
-leaves half of them. Who writes reads the log to its end first, under one lock.
+leaves half of them. Who writes reads the log to its end first, under one lock; two gateways that write
+one key at once both stay in its history.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -219,13 +220,12 @@ async def put_targets(request: Request) -> Response:
         if wrong:
             raise refused(wrong)
         if fresh:
-            await log.write(
-                [
-                    (key_of(*key), encode(of_versions(*key, versions)))
-                    for key, versions in fresh.items()
-                ]
-            )
+            await log.write(_records(fresh.items()))
             held = await log.caught_up()
+            while torn := held.torn & fresh.keys():
+                # Another gateway wrote between our reading and our writing: one record says it all.
+                await log.write(_records((key, held.of(key)) for key in torn))
+                held = await log.caught_up()
     data = []
     for row in asked:
         versions = held.of(row.key)
@@ -234,6 +234,10 @@ async def put_targets(request: Request) -> Response:
         data.append(targets.as_row(row.key, [version], history=False))
     meta = {"count": len(data), "set": len(fresh), "currency": "CNY", "unit": "fen"}
     return _json({"meta": meta, "data": data})
+
+
+def _records(held: Iterable[tuple[targets.Key, Any]]) -> list[tuple[str, bytes]]:
+    return [(key_of(*key), encode(of_versions(*key, versions))) for key, versions in held]
 
 
 def in_scope(principal: Principal, asked: Sequence[str] | None) -> Sequence[str] | None:

@@ -19,6 +19,25 @@ def seed(bootstrap: Bootstrap) -> int:
 
     Raises KafkaError, or TimeoutError where the topic can't be read to its end.
     """
+    fresh = targets.missing(keys(bootstrap), targets.plan_targets(int(time.time() * 1000)))
+    if fresh:
+        producer = KafkaProducer(
+            **client_options(bootstrap), acks="all", retries=10, client_id="yumai-target-seeds"
+        )
+        try:
+            sent = [producer.send(TARGETS.name, encode(t), t.key.encode()) for t in fresh]
+            for future in sent:
+                future.get(timeout=60)
+        finally:
+            producer.close(timeout=10)
+    return len(fresh)
+
+
+def keys(bootstrap: Bootstrap) -> set[str]:
+    """Keys that the topic holds a target of.
+
+    Raises KafkaError, or TimeoutError where the topic can't be read to its end.
+    """
     partition = TopicPartition(TARGETS.name, 0)
     consumer = KafkaConsumer(
         **client_options(bootstrap),
@@ -35,20 +54,10 @@ def seed(bootstrap: Bootstrap) -> int:
         deadline = time.monotonic() + READ_SECONDS
         while consumer.position(partition) < end:
             for record in consumer.poll(timeout_ms=500).get(partition, ()):
-                known.add((record.key or b"").decode(errors="replace"))
+                key = (record.key or b"").decode(errors="replace")
+                (known.discard if record.value is None else known.add)(key)
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{TARGETS.name} can't be read to offset {end}")
     finally:
         consumer.close()
-    fresh = targets.missing(known, targets.plan_targets(int(time.time() * 1000)))
-    if fresh:
-        producer = KafkaProducer(
-            **client_options(bootstrap), acks="all", retries=10, client_id="yumai-target-seeds"
-        )
-        try:
-            sent = [producer.send(TARGETS.name, encode(t), t.key.encode()) for t in fresh]
-            for future in sent:
-                future.get(timeout=60)
-        finally:
-            producer.close(timeout=10)
-    return len(fresh)
+    return known

@@ -36,7 +36,6 @@ PANELS_KEPT = 64
 SPARSE_DAYS = 60
 """A year with sales on no more days than this was reported by the month: its days say nothing."""
 RATIO_LEAST, RATIO_MOST = 0.5, 2.0
-RULES = ("severity", "tianjin")
 
 Targets = Mapping[tuple[str, str | None], int]
 """(district or city, sector or None) -> fen."""

@@ -142,3 +142,40 @@ def test_the_base_across_the_division_change_is_marked():
     assert targets.base_districts("500109", 2026) == (("500109",), True)
     assert targets.base_districts("500103", 2026) == (("500103",), False)
     assert targets.base_districts("500109", 2027) == (("500109",), False)
+
+
+def version(number: int, fen: int, at: int | None = None, by: str | None = None) -> Version:
+    return Version(number, "amount", fen, fen, by=by, at=at)
+
+
+def test_two_who_write_at_once_both_stay_in_the_history():
+    first, mine, theirs = version(1, 5, 1), version(2, 6, 2, "a"), version(2, 7, 1, "b")
+    held = targets.Held()
+    key = (2026, "500101", None)
+    for versions in ((first,), (first, mine), (first, theirs)):
+        held.take("", of_versions(*key, versions))
+    third = version(3, 7, 1, "b")
+    assert held.of(key) == (first, mine, third)
+    assert held.torn == {key}
+    # Read again, by whoever mends it late, nothing is new.
+    held.take("", of_versions(*key, (first, theirs)))
+    assert held.of(key) == (first, mine, third)
+    # The record that mends it says all, and says it again to whoever reads it alone.
+    held.take("", of_versions(*key, held.of(key)))
+    assert (held.of(key), held.torn) == ((first, mine, third), set())
+
+
+def test_two_who_write_the_same_at_once_make_one_version():
+    first, mine, theirs = version(1, 5), version(2, 6, 2, "a"), version(2, 6, 3, "b")
+    assert targets.merged((first, mine), (first, theirs)) == (first, mine)
+
+
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=6))
+def test_the_last_record_holds_whoever_wrote_it(values: list[int]):
+    """Records of writers that know nothing of the ones before."""
+    held = targets.Held()
+    key = (2026, "500101", None)
+    for fen in values:
+        held.take("", of_versions(*key, (version(1, fen),)))
+    assert held.amounts(2026) == {("500101", None): values[-1]}
+    assert [v.version for v in held.of(key)] == list(range(1, len(held.of(key)) + 1))

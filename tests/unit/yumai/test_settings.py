@@ -99,3 +99,10 @@ def test_any_user_and_password_survive_the_dsn(user: str, password: str) -> None
 
     dsn = with_secrets(f"https://{quote(user, safe='')}@h:1/x", password, None)
     assert (Dsn.parse(dsn).username, Dsn.parse(dsn).password) == (user, password)
+
+
+def test_the_rules_of_alerts_are_a_setting() -> None:
+    assert read({}).alerts_rules == "severity"
+    assert read({"ALERTS_RULES": "tianjin"}).alerts_rules == "tianjin"
+    with pytest.raises(BadSettings, match="ALERTS_RULES='tianjing'"):
+        read({"ALERTS_RULES": "tianjing"})

@@ -1,0 +1,72 @@
+"""Who else writes targets: a second gateway at the same time, the demo after the bureau. On the real broker."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+from kafka import KafkaProducer
+
+from console import demo
+from contracts.targets.codec import Version, encode, of_versions
+from services.gateway.app import build
+from yumai.access import Identity
+from yumai.broker import topics
+from yumai.broker.target_log import keys
+from yumai.settings import Settings
+
+TIMES = 6
+YEAR = 2031
+
+
+async def test_no_version_is_lost(kafka: str, tmp_path: Path) -> None:
+    topics.ensure(kafka)
+    settings = replace(Settings(), kafka_bootstrap=kafka, identity_dir=tmp_path)
+    headers = {"Authorization": f"Bearer {Identity(tmp_path).issue_token('bureau')}"}
+    apps = [build(settings) for _ in range(2)]
+
+    async def act(number: int) -> list[tuple[int, int]]:
+        log = apps[number].state.targets
+        write = log.write
+
+        async def slowly(records: object) -> None:
+            # Long enough that the other has read the same log by now.
+            await asyncio.sleep(0.05)
+            await write(records)
+
+        log.write = slowly
+        transport = httpx.ASGITransport(apps[number])
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            row = {"year": YEAR, "district": "500110", "form": "amount"}
+            for n in range(TIMES):
+                body = [row | {"value": 1 + number + 2 * n}]
+                answer = await client.put("/v1/targets", json=body, headers=headers, timeout=60)
+                assert answer.status_code == 200, answer.text
+            await together.wait()
+            answer = await client.get(f"/v1/targets?year={YEAR}", headers=headers, timeout=60)
+        await log.close()
+        (found,) = (t for t in answer.json()["data"] if t["district"] == "500110")
+        return [(v["version"], v["value"]) for v in found["history"]]
+
+    together = asyncio.Barrier(2)
+    first, second = await asyncio.gather(act(0), act(1))
+    assert first == second
+    assert [version for version, _ in first] == list(range(1, 2 * TIMES + 1))
+    assert sorted(value for _, value in first) == list(range(1, 2 * TIMES + 1))
+
+
+def test_a_demo_that_forgot_what_it_did_leaves_the_bureaus_targets(
+    kafka: str, tmp_path: Path
+) -> None:
+    topics.ensure(kafka)
+    flow = demo.demo_flow(demo.SEED, 10.0)
+    year = demo._day_of(demo._now_ms()).year
+    begun = demo.Progress(tmp_path / "demo.json", first=f"{year - 1}-01-01", per_day=10.0)
+    mine = of_versions(year, "500120", None, (Version(1, "amount", 5, 5, by="bureau", at=1),))
+    producer = KafkaProducer(bootstrap_servers=kafka)
+    producer.send(topics.TARGETS.name, encode(mine), mine.key.encode()).get(30)
+    producer.close()
+    said: list[str] = []
+    demo._put_targets(kafka, flow, begun, said.append)
+    others = len([k for k in keys(kafka) if k.startswith(f"{year}/50") and k != mine.key])
+    assert said == [f"targets: {others}, for {year}"]
