@@ -83,7 +83,7 @@ def _store(args: argparse.Namespace, seconds: float) -> Iterator[Any]:
     try:
         # Work may take long; that nobody answers at all is known sooner.
         connect(dsn, timeout=min(seconds, STORE_ANSWERS)).close()
-        client = connect(dsn, timeout=seconds)
+        client = connect(dsn, timeout=seconds, sequential=True)
         try:
             yield client
         finally:

@@ -10,7 +10,7 @@ import time
 from console import probes
 from yumai import settings
 from yumai.broker.security import Bootstrap
-from yumai.store.client import Dsn
+from yumai.store.address import Dsn
 
 
 def wait_for_engines(bootstrap: Bootstrap, dsn: str) -> None:
@@ -24,19 +24,10 @@ def wait_for_engines(bootstrap: Bootstrap, dsn: str) -> None:
 def prepare(bootstrap: Bootstrap, dsn: str) -> None:
     """Safe to run at any time and twice."""
     # Imported while the engines start: these take as long to import as the broker to come up.
-    from yumai.broker import epochs, target_log, topics
-    from yumai.store.migrate import migrate
+    from services.maintenance.set_up import set_up
 
     wait_for_engines(bootstrap, dsn)
-    created = topics.ensure(bootstrap)
-    applied = migrate(dsn)
-    epoch = epochs.ensure(bootstrap, dsn)
-    seeded = target_log.seed(bootstrap)
-    print(
-        f"topics created: {created}; migrations applied: {applied}; {epoch};"
-        f" targets of the plan written: {seeded}",
-        flush=True,
-    )
+    print(set_up(bootstrap, dsn, make_topics=True), flush=True)
 
 
 if __name__ == "__main__":

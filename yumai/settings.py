@@ -11,12 +11,12 @@ import os
 import re
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from yumai.broker.security import MECHANISMS, PLAINTEXT, PROTOCOLS, SASL_SSL, Cluster
-from yumai.store.client import Dsn, with_secrets
+from yumai.store.address import Dsn, cluster_name, quorum, with_cluster, with_secrets
 
 MASK = "***"
 RULES = ("severity", "tianjin")
@@ -38,6 +38,13 @@ class Settings:
     kafka_ssl_cafile: Path | None = None
     """PEM of whom to trust as a broker; without it, whom the system trusts."""
     clickhouse_dsn: str = field(default="http://127.0.0.1:8703/yumai", repr=False)
+    """With `?cluster=…` in it where CLICKHOUSE_CLUSTER names one (docs/clickhouse.md)."""
+    clickhouse_cluster: str = ""
+    """The cluster in ClickHouse's remote_servers; empty: one server, or the embedded engine."""
+    clickhouse_insert_quorum: str = "auto"
+    """Replicas that have an insert before it is acknowledged: a number, or auto (the majority)."""
+    backup_to: str = "File('{name}')"
+    """Where backups go, as ClickHouse's BACKUP names it; `{name}` is this backup's."""
     identity_dir: Path = Path(".yumai/identity")
     host: str = "127.0.0.1"
     port: int = 8700
@@ -77,6 +84,8 @@ class Settings:
         """What is in force, fit for printing."""
         shown = {f.name: str(getattr(self, f.name)) for f in fields(self)}
         shown["clickhouse_dsn"] = Dsn.parse(self.clickhouse_dsn).masked()
+        # A key of the bucket may stand in it.
+        shown["backup_to"] = f"{self.backup_to.partition('(')[0]}(…)"
         if self.kafka_sasl_password:
             shown["kafka_sasl_password"] = MASK
         return shown
@@ -90,6 +99,9 @@ _VARIABLES = {
     "kafka_sasl_password": ("KAFKA_SASL_PASSWORD", "…"),
     "kafka_ssl_cafile": ("KAFKA_SSL_CAFILE", "/etc/yumai/kafka/ca.crt"),
     "clickhouse_dsn": ("CLICKHOUSE_DSN", "http://127.0.0.1:8123/yumai"),
+    "clickhouse_cluster": ("CLICKHOUSE_CLUSTER", "yumai"),
+    "clickhouse_insert_quorum": ("CLICKHOUSE_INSERT_QUORUM", "auto"),
+    "backup_to": ("YUMAI_BACKUP_TO", "S3(backups, '{name}')"),
     "identity_dir": ("YUMAI_IDENTITY_DIR", "/etc/yumai/identity"),
     "host": ("YUMAI_HOST", "0.0.0.0"),
     "port": ("YUMAI_PORT", "8700"),
@@ -144,6 +156,20 @@ def variables() -> frozenset[str]:
     return frozenset({*mine, *_APART, *(f"{name}_FILE" for name in _FILES)})
 
 
+def _backup_to(text: str) -> None:
+    if text.count("{name}") != 1:
+        raise ValueError("want {name} in it once")
+
+
+CHECKED: dict[str, Callable[[str], object]] = {
+    "clickhouse_dsn": Dsn.parse,
+    "clickhouse_cluster": cluster_name,
+    "clickhouse_insert_quorum": quorum,
+    "backup_to": _backup_to,
+    "webhook_allow_networks": networks,
+}
+
+
 def read(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings of this process. Raises BadSettings with all problems at once."""
     environment = os.environ if environment is None else environment
@@ -171,15 +197,12 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
                 values[name] = float(text)
             elif name in DURATIONS:
                 values[name] = duration(text)
-            elif name == "webhook_allow_networks":
-                networks(text)
-                values[name] = text
             else:
-                if name == "clickhouse_dsn":
-                    Dsn.parse(text)
+                if name in CHECKED:
+                    CHECKED[name](text)
                 values[name] = text
         except ValueError as error:
-            shown = "" if name == "clickhouse_dsn" else f"={text!r}"
+            shown = "" if name in ("clickhouse_dsn", "backup_to") else f"={text!r}"
             problems.append(f"{variable}{shown}: {error}; for example {variable}={example}")
     if not problems:
         settings = Settings(**values)  # type: ignore[arg-type]
@@ -187,7 +210,10 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
     if problems:
         raise BadSettings("\n".join(problems))
     password, cafile = (environment.get(name) for name in _APART)
-    return replace(settings, clickhouse_dsn=with_secrets(settings.clickhouse_dsn, password, cafile))
+    dsn = with_secrets(settings.clickhouse_dsn, password, cafile)
+    # In the address, so that nobody can connect to a cluster without what it guarantees.
+    dsn = with_cluster(dsn, settings.clickhouse_cluster, settings.clickhouse_insert_quorum)
+    return replace(settings, clickhouse_dsn=dsn)
 
 
 def _with_files(environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:

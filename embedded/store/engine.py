@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from xml.sax.saxutils import escape as xml_escape
 
 from chdb.state import connect
 from chdb.state.sqlitelike import Connection
@@ -34,6 +35,7 @@ _SERVER_SETTINGS = """<clickhouse>
   <!-- Merges share the cores with the broker and the services. -->
   <background_pool_size>2</background_pool_size>
   <background_schedule_pool_size>4</background_schedule_pool_size>
+  <backups><allowed_path>{backups}/</allowed_path></backups>
 </clickhouse>
 """
 
@@ -90,7 +92,11 @@ class Engine:
         with tempfile.NamedTemporaryFile("w", suffix=".xml") as config:
             cache_bytes = min(memory_bytes // 16, 256 << 20)
             config.write(
-                _SERVER_SETTINGS.format(memory_bytes=memory_bytes, cache_bytes=cache_bytes)
+                _SERVER_SETTINGS.format(
+                    memory_bytes=memory_bytes,
+                    cache_bytes=cache_bytes,
+                    backups=xml_escape(str(Path(self._path).with_name("backups"))),
+                )
             )
             config.flush()
             patience_ends = time.monotonic() + _OPEN_PATIENCE_SECONDS

@@ -17,6 +17,7 @@ from yumai.evaluation import cells, judge
 from yumai.evaluation.judge import Moment
 from yumai.store.client import connect
 from yumai.store.figures import FRESHNESS, SHANGHAI, Freshness
+from yumai.store.migrate import APPLIED, require_schema
 from yumai.targets import Held
 
 log = logging.getLogger("yumai.alerts")
@@ -52,6 +53,7 @@ class ByEvaluation:
     ) -> Evaluation:
         if self._client is None:
             self._client = connect(self._dsn, timeout=60)
+            require_schema(self._client.query(APPLIED).result_rows)
         client = self._client
         ((through, known, wanted),) = client.query(FRESHNESS.sql).result_rows
         fresh = Freshness.of_row(through if known else None, known, wanted).through

@@ -14,6 +14,7 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 from services.gateway.errors import Unavailable
 from yumai.store.client import STORE_ERRORS, connect_async
 from yumai.store.figures import FRESHNESS, Freshness, Query
+from yumai.store.migrate import APPLIED, OldSchema, require_schema
 
 ANSWER_SECONDS = 30.0
 """Until the first bytes of an answer."""
@@ -62,8 +63,12 @@ class Store:
         return self._freshness[1]
 
     async def ping(self) -> None:
-        """Raises Unavailable when the tables can't be read."""
-        await self.rows(Query("SELECT count() FROM epochs"), 3.0)
+        """Raises Unavailable when the tables can't be read, or are older than this code."""
+        applied = await self.rows(Query(APPLIED), 3.0)
+        try:
+            require_schema(applied)
+        except OldSchema as error:
+            raise Unavailable(str(error)) from error
 
     @asynccontextmanager
     async def pieces(self, query: Query, format_: str) -> AsyncIterator[AsyncIterator[bytes]]:

@@ -47,7 +47,9 @@ class Bookings:
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 if self._client is None:
-                    self._client = await connect_async(self._dsn, timeout=_TIMEOUT_SECONDS)
+                    self._client = await connect_async(
+                        self._dsn, timeout=_TIMEOUT_SECONDS, sequential=True
+                    )
                 result = await self._client.query(sql, parameters=parameters)
                 return [tuple(row) for row in result.result_rows]
         except _AWAY as error:

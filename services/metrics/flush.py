@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from yumai.broker import topics
 from yumai.broker.security import Bootstrap, client_options
 from yumai.entry import BLOCK_OFFSETS
 from yumai.sectors import SECTOR_CODES
-from yumai.store.client import STORE_ERRORS, connect
+from yumai.store.client import STORE_ERRORS, connect, is_busy
 
 log = logging.getLogger("yumai.metrics.flush")
 T = TypeVar("T")
@@ -169,7 +170,7 @@ class Flush:
 
     def _store(self) -> Client:
         if self._client is None:
-            self._client = connect(self._dsn, timeout=300)
+            self._client = connect(self._dsn, timeout=300, sequential=True)
         return self._client
 
     def _retry(self, whom: str, action: Callable[[], T]) -> T:
@@ -180,6 +181,10 @@ class Flush:
             except (*STORE_ERRORS, KafkaError) as error:
                 if self.stop.is_set():
                     raise Stopping(str(error)) from error
+                if is_busy(error):
+                    # Another worker's insert into the same table of the same shard.
+                    self.stop.wait(random.uniform(0.02, 0.2))
+                    continue
                 if attempt == 0:
                     log.warning("waiting for %s: %s", whom, str(error)[:300])
                 self._on_wait(f"{whom} is away: {str(error)[:200]}")

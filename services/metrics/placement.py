@@ -17,9 +17,12 @@ from services.metrics.blocks import FUNCTION_VERSION
 from services.metrics.processor import Known
 from services.metrics.seen import Filter
 from yumai.entry import BLOCK_OFFSETS, SLOTS
+from yumai.store.layout import Layout
 
 log = logging.getLogger("yumai.metrics.placement")
 
+FIRST_EPOCH = 1
+"""Before a log was made anew or enlarged, a partition's ids are its own: one shard is asked."""
 LITERAL_IDS = 500
 _LITERALS = {"max_query_size": 4_000_000, "max_ast_elements": 100_000}
 
@@ -50,7 +53,9 @@ def start_of(client: Client, epoch: int, part: int, committed: int | None) -> St
     return Start(expected * BLOCK_OFFSETS, written)
 
 
-def drop_foreign_function(client: Client, epoch: int, part: int, start: int) -> bool:
+def drop_foreign_function(
+    client: Client, layout: Layout, epoch: int, part: int, start: int
+) -> bool:
     """Removes rows at and above `start` that another function version wrote; whether there were any.
 
     One block, one function: its cells would mix otherwise. Only with no older worker alive.
@@ -73,7 +78,8 @@ def drop_foreign_function(client: Client, epoch: int, part: int, start: int) -> 
         ("blocks", f"block >= {block}"),
     ):
         client.command(
-            f"ALTER TABLE {table} DELETE WHERE {where} {beginning}", settings={"mutations_sync": 2}
+            f"ALTER TABLE {layout.rows_of(table)} DELETE WHERE {where} {beginning}",
+            settings={"mutations_sync": 2},
         )
     log.warning("partition %d: rows of another function version removed from block %d", part, block)
     return True
@@ -81,11 +87,10 @@ def drop_foreign_function(client: Client, epoch: int, part: int, start: int) -> 
 
 def load_filter(client: Client, epoch: int, part: int, partitions: int, below: int) -> Filter:
     """A filter of every id of this partition below `below`, older epochs included."""
-    where = (
-        f"(epoch = {epoch} AND part = {part} AND off < {below})"
-        f" OR (epoch < {epoch} AND"
-        f" reinterpretAsUInt64(substring(id, 1, 8)) % {SLOTS} % {partitions} = {part})"
-    )
+    where = f"(epoch = {epoch} AND part = {part} AND off < {below})"
+    if epoch > FIRST_EPOCH:
+        slot = f"reinterpretAsUInt64(substring(id, 1, 8)) % {SLOTS}"
+        where += f" OR (epoch < {epoch} AND {slot} % {partitions} = {part})"
     (count,) = client.query(f"SELECT count() FROM entries WHERE {where}").result_rows[0]
     filter_ = Filter(expected=int(count))
     if count:
@@ -100,7 +105,9 @@ def load_filter(client: Client, epoch: int, part: int, partitions: int, below: i
 def look_up(client: Client, epoch: int, part: int, below: int, ids: np.ndarray) -> Known:
     """Which ids (uint64[n, 2]) are booked below that offset of the partition, or in older epochs."""
     unique = np.unique(ids.view("V16").reshape(-1))
-    bound = f"(epoch < {epoch} OR (epoch = {epoch} AND part = {part} AND off < {below}))"
+    bound = f"(epoch = {epoch} AND part = {part} AND off < {below})"
+    if epoch > FIRST_EPOCH:
+        bound = f"(epoch < {epoch} OR {bound})"
     select = "SELECT id, content, receipt_low, receipt_row FROM entries WHERE id IN"
     if len(unique) <= LITERAL_IDS:
         literals = ",".join(f"unhex('{x.tobytes().hex()}')" for x in unique)

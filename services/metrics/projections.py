@@ -34,6 +34,7 @@ from yumai.broker import topics
 from yumai.broker.security import client_options
 from yumai.settings import Settings
 from yumai.store.client import STORE_ERRORS, connect
+from yumai.store.migrate import APPLIED, require_schema
 
 log = logging.getLogger("yumai.metrics.projections")
 
@@ -181,7 +182,7 @@ class Projections(threading.Thread):
                 die("a projection failed")
 
     def _follow(self) -> None:
-        client = connect(self._settings.clickhouse_dsn)
+        client = connect(self._settings.clickhouse_dsn, sequential=True)
         consumer = KafkaConsumer(
             **client_options(self._settings.kafka),
             enable_auto_commit=False,
@@ -192,6 +193,7 @@ class Projections(threading.Thread):
             reconnect_backoff_max_ms=1_000,
         )
         try:
+            require_schema(client.query(APPLIED).result_rows)
             stands = {
                 topic: int(offset)
                 for topic, offset in client.query(

@@ -30,7 +30,10 @@ from yumai.broker.principals import METRICS_GROUP
 from yumai.broker.security import client_options
 from yumai.broker.topics import ENTRIES, MESSAGE_MAX_BYTES
 from yumai.settings import Settings
+from yumai.store.address import Dsn
 from yumai.store.client import STORE_ERRORS, connect
+from yumai.store.layout import Layout
+from yumai.store.migrate import APPLIED, require_schema
 
 log = logging.getLogger("yumai.metrics")
 
@@ -221,10 +224,14 @@ class Worker:
         await consumer.seek(tp, offset)
 
     def _read_placement(self, part: int, committed: int | None):  # type: ignore[no-untyped-def]
-        client = connect(self.settings.clickhouse_dsn)
+        client = connect(self.settings.clickhouse_dsn, sequential=True)
         try:
+            require_schema(client.query(APPLIED).result_rows)
             start = placement.start_of(client, self.epoch.epoch, part, committed)
-            if placement.drop_foreign_function(client, self.epoch.epoch, part, start.offset):
+            layout = Layout(Dsn.parse(self.settings.clickhouse_dsn).cluster)
+            if placement.drop_foreign_function(
+                client, layout, self.epoch.epoch, part, start.offset
+            ):
                 start = placement.Start(start.offset, -1)
             filter_ = placement.load_filter(
                 client, self.epoch.epoch, part, self.epoch.partitions, start.offset
@@ -244,7 +251,9 @@ class Worker:
         while True:
             try:
                 if self._lookups is None:
-                    self._lookups = connect(self.settings.clickhouse_dsn, timeout=300)
+                    self._lookups = connect(
+                        self.settings.clickhouse_dsn, timeout=300, sequential=True
+                    )
                 return placement.look_up(self._lookups, self.epoch.epoch, part, below, ids)
             except STORE_ERRORS as error:
                 self._lookups = None

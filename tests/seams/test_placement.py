@@ -14,6 +14,7 @@ from services.metrics import placement
 from services.metrics.blocks import FUNCTION_VERSION
 from services.metrics.ledger import LedgerBuffer, Segment, stream_bytes
 from yumai.store.client import connect
+from yumai.store.layout import Layout
 from yumai.store.migrate import ChangedMigration, migrate, migrations
 
 
@@ -107,8 +108,8 @@ def test_rows_of_another_function_version_are_removed_from_the_open_block_on(
     _ledger(client, _ids(5, 10), epoch=1, part=0, off=1_000)
     _ledger(client, _ids(6, 10), epoch=1, part=0, off=1_050)
     _ledger(client, _ids(7, 10), epoch=1, part=1, off=1_050)
-    assert placement.drop_foreign_function(client, 1, 0, 1_024)
-    assert not placement.drop_foreign_function(client, 1, 0, 1_024)
+    assert placement.drop_foreign_function(client, Layout(), 1, 0, 1_024)
+    assert not placement.drop_foreign_function(client, Layout(), 1, 0, 1_024)
     left = client.query("SELECT part, off, count() FROM entries GROUP BY 1, 2 ORDER BY 1, 2")
     assert left.result_rows == [(0, 1_000, 10), (1, 1_050, 10)]
 
@@ -120,7 +121,7 @@ def test_migrating_twice_does_nothing_and_an_edited_migration_is_refused(
     assert migrate(dsn) == [m.name for m in migrations()]
     assert migrate(dsn) == []
     first = migrations()[0]
-    edited = type(first)(first.number, first.name, first.sql + "\n-- edited")
+    edited = type(first)(first.number, first.name, first.template + "\n-- edited")
     monkeypatch.setattr("yumai.store.migrate.migrations", lambda: [edited])
     with pytest.raises(ChangedMigration):
         migrate(dsn)

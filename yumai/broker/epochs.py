@@ -80,7 +80,7 @@ def current(bootstrap: Bootstrap) -> Epoch:
 
 def ensure(bootstrap: Bootstrap, dsn: str) -> Epoch:
     """The current epoch, made if the topic is new; the store's table is brought up to it."""
-    client = connect(dsn)
+    client = connect(dsn, sequential=True)
     try:
         stored = client.query(
             "SELECT epoch, topic_id, partitions, slot_function FROM epochs FINAL"

@@ -20,7 +20,7 @@ from yumai.store.client import connect
 
 def open_block_starts(dsn: str, epoch: Epoch) -> dict[int, int]:
     """Partition -> first offset of its lowest incomplete block, as the store has it."""
-    client = connect(dsn)
+    client = connect(dsn, sequential=True)
     try:
         rows = client.query(
             "SELECT part, block FROM blocks FINAL WHERE epoch = {e:UInt16} AND complete = 1"

@@ -103,6 +103,16 @@ def feed_platform(topic: str) -> str | None:
     return None
 
 
+def missing(bootstrap: Bootstrap, topics: tuple[Topic, ...] = TOPICS) -> list[str]:
+    """Names of topics that the broker does not have."""
+    admin = KafkaAdminClient(**client_options(bootstrap), client_id="yumai-topics")
+    try:
+        existing = set(admin.list_topics())
+    finally:
+        admin.close()
+    return [topic.name for topic in topics if topic.name not in existing]
+
+
 def ensure(bootstrap: Bootstrap, topics: tuple[Topic, ...] = TOPICS) -> list[str]:
     """Creates what is missing; the names created. An existing topic is left as it is."""
     admin = KafkaAdminClient(**client_options(bootstrap), client_id="yumai-topics")

@@ -1,7 +1,7 @@
 -- The ledger. Idempotent by position: a row written twice is the same row. Ordered by position, so
 -- that every insert arrives sorted, a block is one range, and Seen loads its tail as one range. The
 -- skip index answers "which of these ids stand before this position" without reading the column.
-CREATE TABLE entries
+CREATE TABLE entries{shard}
 (
     epoch UInt16,
     part UInt16,
@@ -24,12 +24,12 @@ CREATE TABLE entries
     map_version UInt32,
     INDEX ids id TYPE bloom_filter(0.0001) GRANULARITY 1
 )
-ENGINE = ReplacingMergeTree
-ORDER BY (epoch, part, off, row);
+ENGINE = {replicated_shard}
+ORDER BY (epoch, part, off, row){distributed[entries part]};
 
 -- Partial cells: totals of one cell in one block of the log up to last_offset; the highest wins.
 -- Figures are sums over blocks with FINAL. Sums of a block fit Int64; sums of sums are Int128.
-CREATE TABLE cells
+CREATE TABLE cells{shard}
 (
     period DateTime('Asia/Shanghai') COMMENT 'start of the hour in which it occurred',
     recorded_date Date,
@@ -47,11 +47,11 @@ CREATE TABLE cells
     sale_reversals_fen Int64,
     refund_reversals_fen Int64
 )
-ENGINE = ReplacingMergeTree(last_offset)
-ORDER BY (period, recorded_date, district, sector, platform, epoch, part, block);
+ENGINE = {replicated_shard[last_offset]}
+ORDER BY (period, recorded_date, district, sector, platform, epoch, part, block){distributed[cells part]};
 
 -- How far each block is written. The start of a partition is the lowest incomplete block.
-CREATE TABLE blocks
+CREATE TABLE blocks{shard}
 (
     epoch UInt16,
     part UInt16,
@@ -63,11 +63,11 @@ CREATE TABLE blocks
     function_version UInt16,
     written_at DateTime64(3, 'UTC')
 )
-ENGINE = ReplacingMergeTree(last_offset)
-ORDER BY (epoch, part, block);
+ENGINE = {replicated_shard[last_offset]}
+ORDER BY (epoch, part, block){distributed[blocks part]};
 
 -- Every record appended before `through` is booked; closed days follow from its minimum.
-CREATE TABLE progress
+CREATE TABLE progress{shard}
 (
     epoch UInt16,
     part UInt16,
@@ -77,11 +77,11 @@ CREATE TABLE progress
     stopped String COMMENT 'empty, or why this partition stands still and what to type',
     written_at DateTime64(3, 'UTC')
 )
-ENGINE = ReplacingMergeTree(written_at)
-ORDER BY (epoch, part);
+ENGINE = {replicated_shard[written_at]}
+ORDER BY (epoch, part){distributed[progress part]};
 
 -- Entries booked of a receipt, by block.
-CREATE TABLE receipt_bookings
+CREATE TABLE receipt_bookings{shard}
 (
     receipt FixedString(16),
     epoch UInt16,
@@ -90,11 +90,11 @@ CREATE TABLE receipt_bookings
     last_offset UInt64,
     booked UInt32
 )
-ENGINE = ReplacingMergeTree(last_offset)
-ORDER BY (receipt, epoch, part, block);
+ENGINE = {replicated_shard[last_offset]}
+ORDER BY (receipt, epoch, part, block){distributed[receipt_bookings part]};
 
 -- Duplicates and conflicts, a row each; keyed by (receipt, row), so a second delivery counts once.
-CREATE TABLE verdicts
+CREATE TABLE verdicts{shard}
 (
     receipt FixedString(16),
     row UInt32,
@@ -105,11 +105,11 @@ CREATE TABLE verdicts
     off UInt64,
     recorded_at DateTime64(3, 'UTC')
 )
-ENGINE = ReplacingMergeTree
-ORDER BY (receipt, row);
+ENGINE = {replicated_shard}
+ORDER BY (receipt, row){distributed[verdicts part]};
 
 -- Projection of receipts.v1: what ingest acknowledged.
-CREATE TABLE receipts
+CREATE TABLE receipts{shard}
 (
     receipt FixedString(16),
     platform LowCardinality(String),
@@ -120,11 +120,11 @@ CREATE TABLE receipts
     at DateTime64(3, 'UTC'),
     version UInt64 COMMENT 'offset in receipts.v1'
 )
-ENGINE = ReplacingMergeTree(version)
-ORDER BY receipt;
+ENGINE = {replicated_shard[version]}
+ORDER BY receipt{distributed[receipts cityHash64(receipt)]};
 
 -- Projection of dead-letters.v1, for 30 days.
-CREATE TABLE dead_letters
+CREATE TABLE dead_letters{shard}
 (
     receipt FixedString(16),
     row UInt32,
@@ -137,12 +137,12 @@ CREATE TABLE dead_letters
     sha256 FixedString(32),
     bytes String CODEC(ZSTD(1))
 )
-ENGINE = ReplacingMergeTree
+ENGINE = {replicated_shard}
 ORDER BY (receipt, row)
-TTL toDateTime(at) + INTERVAL 30 DAY;
+TTL toDateTime(at) + INTERVAL 30 DAY{distributed[dead_letters cityHash64(receipt)]};
 
 -- What a platform sent on a day, as booked: both sides can sign it.
-CREATE VIEW control_totals AS
+CREATE VIEW control_totals{everywhere} AS
 SELECT
     toDate(period) AS date,
     platform,

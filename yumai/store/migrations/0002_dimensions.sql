@@ -1,27 +1,27 @@
 -- Where the projections of small topics stand; a lost store reads them from the start.
-CREATE TABLE projections
+CREATE TABLE projections{everywhere}
 (
     topic LowCardinality(String),
     part UInt16,
     next_offset UInt64,
     written_at DateTime64(3, 'UTC')
 )
-ENGINE = ReplacingMergeTree(written_at)
+ENGINE = {replicated[written_at]}
 ORDER BY (topic, part);
 
 -- Numbered logs: an epoch fixes the topic's id and its partitions.
-CREATE TABLE epochs
+CREATE TABLE epochs{everywhere}
 (
     epoch UInt16,
     topic_id String,
     partitions UInt16,
     slot_function LowCardinality(String)
 )
-ENGINE = ReplacingMergeTree
+ENGINE = {replicated}
 ORDER BY epoch;
 
 -- The registry: a merchant's whole history of spans, as merchants.v1 last said it.
-CREATE TABLE merchants
+CREATE TABLE merchants{everywhere}
 (
     platform_id LowCardinality(String),
     merchant_id String,
@@ -34,10 +34,10 @@ CREATE TABLE merchants
     valid_to Array(Date32),
     version UInt64
 )
-ENGINE = ReplacingMergeTree(version)
+ENGINE = {replicated[version]}
 ORDER BY (platform_id, merchant_id);
 
-CREATE TABLE targets
+CREATE TABLE targets{everywhere}
 (
     year UInt16,
     district LowCardinality(String) COMMENT 'code, or city',
@@ -50,11 +50,11 @@ CREATE TABLE targets
     at DateTime64(3, 'UTC'),
     version UInt64 COMMENT 'offset in targets.v1'
 )
-ENGINE = ReplacingMergeTree
+ENGINE = {replicated}
 ORDER BY (year, district, sector, version);
 
 -- Steps of alerts, as alerts.v1 tells them; an alert's state is its last step.
-CREATE TABLE alerts
+CREATE TABLE alerts{everywhere}
 (
     id String,
     seq UInt32,
@@ -66,10 +66,10 @@ CREATE TABLE alerts
     level LowCardinality(String),
     figures String COMMENT 'JSON, as they were'
 )
-ENGINE = ReplacingMergeTree
+ENGINE = {replicated}
 ORDER BY (id, seq);
 
-CREATE TABLE districts
+CREATE TABLE districts{everywhere}
 (
     code UInt32,
     zh String,
@@ -78,24 +78,24 @@ CREATE TABLE districts
     group LowCardinality(String),
     population Nullable(UInt32)
 )
-ENGINE = ReplacingMergeTree
+ENGINE = {replicated}
 ORDER BY code;
 
-CREATE TABLE sectors
+CREATE TABLE sectors{everywhere}
 (
     code LowCardinality(String),
     zh String,
     en String,
     kind LowCardinality(String)
 )
-ENGINE = ReplacingMergeTree
+ENGINE = {replicated}
 ORDER BY code;
 
-CREATE TABLE mcc_sectors
+CREATE TABLE mcc_sectors{everywhere}
 (
     mcc LowCardinality(String),
     sector LowCardinality(String),
     map_version UInt32
 )
-ENGINE = ReplacingMergeTree(map_version)
+ENGINE = {replicated[map_version]}
 ORDER BY mcc;

@@ -1,8 +1,8 @@
 -- Targets, a row a version, as targets.v1 tells them: every record carries its key's whole history.
 -- The former table numbered versions by offset; it is made anew and read from the log's start.
-DROP TABLE IF EXISTS targets;
+DROP TABLE IF EXISTS targets{dropped};
 
-CREATE TABLE targets
+CREATE TABLE targets{everywhere}
 (
     year UInt16,
     district LowCardinality(String) COMMENT 'code, or city',
@@ -18,7 +18,7 @@ CREATE TABLE targets
     at DateTime64(3, 'UTC'),
     version UInt64 COMMENT '1, 2, … of each key'
 )
-ENGINE = ReplacingMergeTree
+ENGINE = {replicated}
 ORDER BY (year, district, sector, version);
 
 INSERT INTO projections (topic, part, next_offset, written_at) VALUES ('targets.v1', 0, 0, now64(3));

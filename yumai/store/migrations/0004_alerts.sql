@@ -1,8 +1,8 @@
 -- Steps of alerts, as alerts.v1 tells them. Of two records with one (id, seq) the first in the log holds.
 -- The former table knew no order of records; it is made anew and read from the log's start.
-DROP TABLE IF EXISTS alerts;
+DROP TABLE IF EXISTS alerts{dropped};
 
-CREATE TABLE alerts
+CREATE TABLE alerts{everywhere}
 (
     id String,
     seq UInt32,
@@ -20,13 +20,13 @@ CREATE TABLE alerts
     work_item_id String,
     version UInt64 COMMENT '2^63 - offset in alerts.v1'
 )
-ENGINE = ReplacingMergeTree(version)
+ENGINE = {replicated[version]}
 ORDER BY (id, seq);
 
 INSERT INTO projections (topic, part, next_offset, written_at) VALUES ('alerts.v1', 0, 0, now64(3));
 
 -- What people asked, and what came of it.
-CREATE TABLE actions
+CREATE TABLE actions{everywhere}
 (
     id String,
     record LowCardinality(String) COMMENT 'action or verdict',
@@ -37,11 +37,11 @@ CREATE TABLE actions
     result LowCardinality(String),
     body String COMMENT 'JSON, as recorded'
 )
-ENGINE = ReplacingMergeTree
+ENGINE = {replicated}
 ORDER BY (id, record);
 
 -- Changes of work items; an item is its events in the order of `version`.
-CREATE TABLE work_item_events
+CREATE TABLE work_item_events{everywhere}
 (
     item String,
     event String,
@@ -51,11 +51,11 @@ CREATE TABLE work_item_events
     fields String COMMENT 'JSON',
     version UInt64 COMMENT 'offset in work-items.v1'
 )
-ENGINE = ReplacingMergeTree(version)
+ENGINE = {replicated[version]}
 ORDER BY (item, event);
 
 -- Messages as their last attempt left them.
-CREATE TABLE deliveries
+CREATE TABLE deliveries{everywhere}
 (
     id String,
     office LowCardinality(String),
@@ -70,5 +70,5 @@ CREATE TABLE deliveries
     at DateTime64(3, 'UTC'),
     version UInt64 COMMENT 'offset in deliveries.v1'
 )
-ENGINE = ReplacingMergeTree(version)
+ENGINE = {replicated[version]}
 ORDER BY id;

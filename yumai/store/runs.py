@@ -1,0 +1,68 @@
+"""What maintenance did: written by the jobs, read by alarms and by housekeeping."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from clickhouse_connect.driver.client import Client
+
+from yumai.store.figures import Query
+
+KINDS = ("audit", "backup", "restore")
+
+LAST = Query(
+    "SELECT toString(kind) AS of, argMax(name, at), toUnixTimestamp64Milli(max(maintenance_runs.at)),"
+    " argMax(ok, at), argMax(report, at), maxIf(toUnixTimestamp64Milli(maintenance_runs.at), ok = 1)"
+    " FROM maintenance_runs FINAL GROUP BY kind ORDER BY of"
+)
+LAST_GOOD_BACKUP = Query(
+    "SELECT name, report FROM maintenance_runs FINAL WHERE kind = 'backup' AND ok = 1"
+    " ORDER BY maintenance_runs.at DESC LIMIT 1"
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The last run of a kind. Instants are epoch ms; `good_at` 0: none was ever good."""
+
+    kind: str
+    name: str
+    at: int
+    ok: bool
+    report: dict[str, Any]
+    good_at: int
+
+
+def last(rows: Iterable[Sequence[Any]]) -> dict[str, Run]:
+    """Rows of LAST by kind."""
+    found = [
+        Run(kind, name, int(at), bool(ok), json.loads(report or "{}"), int(good_at))
+        for kind, name, at, ok, report, good_at in rows
+    ]
+    return {run.kind: run for run in found}
+
+
+def record(
+    client: Client, kind: str, name: str, ok: bool, seconds: float, report: dict[str, Any]
+) -> None:
+    """Raises STORE_ERRORS."""
+    assert kind in KINDS
+    row = [kind, name, datetime.now(UTC), seconds, int(ok), json.dumps(report, ensure_ascii=False)]
+    names = ["kind", "name", "at", "seconds", "ok", "report"]
+    client.insert("maintenance_runs", [row], column_names=names)
+
+
+def backed_up(rows: Iterable[Sequence[Any]]) -> tuple[str, dict[tuple[int, int], int]] | None:
+    """Row of LAST_GOOD_BACKUP as (name, {(epoch, part): offset}); below it the backup has all."""
+    for name, report in rows:
+        starts = json.loads(report)["open_block_starts"]
+        return str(name), {
+            (int(epoch), int(part)): int(offset)
+            for key, offset in starts.items()
+            for epoch, _, part in (key.partition("/"),)
+        }
+    return None
