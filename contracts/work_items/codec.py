@@ -39,7 +39,7 @@ EMPTY: dict[str, Any] = {
 
 
 class Event(msgspec.Struct, omit_defaults=False):
-    """`at` in epoch ms. `fields`: what it set."""
+    """`at` in epoch ms. `fields`: what it set; when escalated, `missed` (a day) and the item as it was."""
 
     item: str
     event: str
@@ -47,6 +47,8 @@ class Event(msgspec.Struct, omit_defaults=False):
     by: str
     kind: Kind
     fields: dict[str, Any]
+    tell: list[str] = []
+    """Whom an escalation is told (`office/subscription`)."""
 
 
 class Items:
@@ -63,7 +65,8 @@ class Items:
             return False
         self.events.add(event.event)
         item = self.items.setdefault(event.item, dict(EMPTY))
-        item.update((name, value) for name, value in event.fields.items() if name in FIELDS)
+        if event.kind != "escalated":
+            item.update((name, value) for name, value in event.fields.items() if name in FIELDS)
         self.history.setdefault(event.item, []).append(event)
         return True
 

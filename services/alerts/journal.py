@@ -77,7 +77,7 @@ class Journal:
         self.finished: set[str] = set()
         self.feeds: dict[str, records.FeedStep] = {}
         self.messages: dict[str, Any] = {}
-        """Source -> what it tells of (a step, a feed's step, a test's action), while a message waits."""
+        """Source -> what it tells of (a step, an item's event, a feed's step, a test's action), while a message waits."""
         self.untold: dict[str, list[str]] = {}
         """Source -> whom it is told, where a delivery is not in the log yet."""
         self.explained: dict[str, alerts_codec.Whole] = {}
@@ -182,8 +182,9 @@ class Journal:
         if record.value is None:
             return
         event = items_codec.decode(record.value)
-        self.items.apply(event)
         self.explained.pop(event.event, None)
+        if self.items.apply(event) and event.kind == "escalated":
+            self._to_tell(outbox.item_source(event.event), event, event.tell)
 
     def _subscription(self, record: ConsumerRecord) -> None:
         if record.value is None:

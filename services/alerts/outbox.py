@@ -51,6 +51,15 @@ def told_of_feed(feed: FeedStep, offices: Offices) -> list[str]:
     ]
 
 
+def told_of_item(district: str | None, offices: Offices) -> list[str]:
+    """Whom an overdue work item is told: the bureau, and the district that it is about."""
+    return [
+        target(office, subscription.id)
+        for office in (BUREAU, *([f"district:{district}"] if district else ()))
+        for subscription in offices.get(office, ())
+    ]
+
+
 def _wants(subscription: Subscription, step: Whole) -> bool:
     """Whoever heard that it lags hears of its end."""
     ended = step.state in ENDED
@@ -68,6 +77,11 @@ def alert_source(id_: str, seq: int) -> str:
 
 def feed_source(platform: str, seq: int) -> str:
     return f"feed/{platform}/{seq}"
+
+
+def item_source(event: str) -> str:
+    """Of `item/overdue/day`."""
+    return f"item/{event}"
 
 
 def test_source(action: str) -> str:

@@ -179,9 +179,13 @@ class Rounds:
         await self._live([(id_, tick) for id_ in self._journal.alerts])
         late = list(settle.escalations(self._journal, today.isoformat(), now))
         for event in late:
-            item = self._journal.items.items[event.item]
-            if item["alert_id"] in self._journal.alerts:
-                await self._live([(item["alert_id"], Overdue(now))])
+            alert = self._journal.alerts.get(event.fields["alert_id"] or "")
+            if alert is not None and next_step(alert, Overdue(now)) is not None:
+                await self._live([(alert.id, Overdue(now))])
+            else:
+                # No alert says it to the bureau, so the item does.
+                offices = self._journal.offices
+                event.tell = outbox.told_of_item(event.fields["district"], offices)
         if late:
             await self._put([settle.item_record(event) for event in late])
             await self._catch_up()

@@ -17,6 +17,7 @@ import orjson
 
 from contracts.alerts.codec import Whole
 from contracts.alerts.outbox import Delivery, FeedStep, Subscription
+from contracts.work_items.codec import Event
 from services.alerts import outbox, wording
 from services.alerts.channels import chat
 from services.alerts.channels.webhook import Failed, Sender
@@ -185,6 +186,14 @@ def body_of(delivery: Delivery, message: Any, language: str, url: str) -> dict[s
             "last_entry_at": message.last_entry_at,
             "text": wording.feed_text(message, language, url),
         }
+    elif isinstance(message, Event):
+        kind, at = "work_item.overdue", message.at
+        data |= {
+            "alert_id": message.fields.get("alert_id"),
+            "district": message.fields.get("district"),
+            "text": wording.item_text(message, language, url),
+            "work_item": {"id": message.item} | message.fields,
+        }
     else:
         data["text"] = wording.test_text(language, url)
     timestamp = datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")
@@ -196,6 +205,8 @@ def _words(message: Any, language: str, url: str) -> tuple[str, str]:
         text = wording.text(message, language, url)
     elif isinstance(message, FeedStep):
         text = wording.feed_text(message, language, url)
+    elif isinstance(message, Event):
+        text = wording.item_text(message, language, url)
     else:
         text = wording.test_text(language, url)
     title, _, rest = text.partition("\n")

@@ -20,6 +20,8 @@ from yumai.broker import topics
 from yumai.sectors import sectors
 
 TITLE_MOST = 200
+SAID = ("title", "district", "task", "departments", "due_date", "alert_id")
+"""What an escalation says of its item."""
 STEP_OF = {"acknowledge": "acknowledged", "explain": "explained", "silence": "silenced"}
 
 
@@ -31,6 +33,8 @@ def deliveries(journal: Journal, now: int) -> Iterator[Delivery]:
         alert, seq = None, None
         if isinstance(message, Whole):
             alert, seq = message.id, message.seq
+        elif isinstance(message, items.Event):
+            alert = message.fields.get("alert_id")
         for to in tell:
             yield outbox.made(to, source, at, now, alert, seq)
 
@@ -110,6 +114,8 @@ def escalations(journal: Journal, today: str, now: int) -> Iterator[items.Event]
     for id_, item in journal.items.items.items():
         if not items.is_overdue(item, today):
             continue
-        event = f"{id_}/overdue/{items.overdue_since(item)}"
+        missed = items.overdue_since(item)
+        event = f"{id_}/overdue/{missed}"
         if event not in journal.items.events:
-            yield items.Event(id_, event, now, SYSTEM, "escalated", {})
+            said = {"missed": missed} | {name: item[name] for name in SAID}
+            yield items.Event(id_, event, now, SYSTEM, "escalated", said)

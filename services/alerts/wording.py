@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from typing import Any
 from urllib.parse import quote
 
-from contracts.alerts.codec import Whole
+from contracts.alerts.codec import ENDED, Whole
 from contracts.alerts.outbox import FeedStep
+from contracts.work_items.codec import Event
+from yumai.departments import departments
 from yumai.districts import districts
 from yumai.sectors import sectors
 from yumai.store.figures import SHANGHAI
@@ -81,7 +83,11 @@ def text(step: Whole, language: str, url: str) -> str:
         )
     if step.opened_at:
         since = datetime.fromtimestamp(step.opened_at / 1000, SHANGHAI).date().isoformat()
-        lines.append(f"Since {since}" if english else f"自 {since} 起")
+        ended = step.state in ENDED
+        if english:
+            lines.append(f"{'Lagged' if ended else 'Lagging'} since {since}")
+        else:
+            lines.append(f"自 {since} 起滞后{',现已结束' if ended else ''}")
     if step.text:
         by = step.by
         lines.append(f"{by}: {step.text}")
@@ -146,6 +152,25 @@ def feed_text(feed: FeedStep, language: str, url: str) -> str:
             lines.append(f"最近一笔:{last}")
         if names:
             lines.append(f"暂不评判的区县:{'、'.join(names)}")
+    return "\n".join([*lines, url])
+
+
+def item_text(event: Event, language: str, url: str) -> str:
+    """An overdue work item: what, whose, since when."""
+    said = event.fields
+    english = language == ENGLISH
+    who = [district_name(said["district"], language)] if said.get("district") else []
+    known = departments()
+    who += [known.get(code, (code, code))[english] for code in said.get("departments") or []]
+    missed = date.fromisoformat(said["missed"])
+    if english:
+        lines = [f"Yumai: work item overdue: {said['title']}", f"Due {missed}, not done"]
+        lines += [f"Responsible: {', '.join(who)}"] if who else []
+        lines += [f"Task {said['task']} of the plan"] if said.get("task") else []
+    else:
+        lines = [f"渝脉:工作事项逾期:{said['title']}", f"应于 {missed} 完成,尚未完成"]
+        lines += [f"责任单位:{'、'.join(who)}"] if who else []
+        lines += [f"方案任务第 {said['task']} 项"] if said.get("task") else []
     return "\n".join([*lines, url])
 
 

@@ -124,6 +124,7 @@ def item_of(register: Register, id_: str) -> dict[str, Any]:
         "due_date": item["due_date"],
         "status": item["status"],
         "overdue": is_overdue(item, today),
+        "escalated_at": _escalated_at(register, id_) if is_overdue(item, today) else None,
         "evidence_url": item["evidence_url"],
         "alert_id": item["alert_id"],
         "history": [
@@ -131,6 +132,12 @@ def item_of(register: Register, id_: str) -> dict[str, Any]:
             for e in register.items.history.get(id_, ())
         ],
     }
+
+
+def _escalated_at(register: Register, id_: str) -> str | None:
+    """When the bureau was told that it is overdue."""
+    events = register.items.history.get(id_, ())
+    return next((instant(e.at) for e in reversed(events) if e.kind == "escalated"), None)
 
 
 def _read(body: Any, principal: Principal, register: Register, new: bool) -> dict[str, Any]:

@@ -244,7 +244,8 @@ def test_unanswered_alerts_escalate_are_told_again_and_items_get_overdue(
     kafka: str, store: str, tmp_path: Path
 ) -> None:
     settings = {"ALERTS_ESCALATE_AFTER": "PT2S", "ALERTS_REPEAT_AFTER": "PT4S"}
-    with place(kafka, store, tmp_path, **settings) as at, at.worker():
+    with receiver() as hook, place(kafka, store, tmp_path, **settings) as at, at.worker():
+        subscribe(at, f"{hook.url}/a")
         at.set_target("500101", LAGS)
         at.until(lambda: "reminded" in at.kinds("500101"))
         assert at.kinds("500101")[:3] == ["opened", "escalated", "reminded"]
@@ -262,9 +263,13 @@ def test_unanswered_alerts_escalate_are_told_again_and_items_get_overdue(
         item = made.json()["data"]
         assert (item["overdue"], item["departments"][0]) == (True, "SWW")
         assert [i["id"] for i in at.get("/v1/work-items", overdue="true")] == [item["id"]]
-        at.until(
-            lambda: at.get(f"/v1/work-items/{item['id']}")["history"][-1]["kind"] == "escalated"
+        found = at.until(
+            lambda: (shown := at.get(f"/v1/work-items/{item['id']}"))["escalated_at"] and shown
         )
+        assert found["history"][-1]["kind"] == "escalated"
+        at.until(lambda: "work_item.overdue" in hook.types())
+        told = next(b for _, b, _ in hook.got if b["type"] == "work_item.overdue")
+        assert told["data"]["work_item"]["id"] == item["id"]
         changed = at.call("PATCH", f"/v1/work-items/{item['id']}", {"status": "done"}, DISTRICT)
         assert (changed.status_code, changed.json()["data"]["overdue"]) == (200, False)
         assert (

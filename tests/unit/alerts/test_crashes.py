@@ -147,6 +147,11 @@ def script() -> list[Callable[[World], None]]:
             said = records.Subscriptions(office, [subscription], "x", 1)
             world.say(topics.SUBSCRIPTIONS, office, records.encode(said))
 
+    def overdue(world: World) -> None:
+        said = items.EMPTY | {"title": "t", "due_date": "2020-01-01", "district": "500101"}
+        event = items.Event("wi-x", "e", 5, "bureau", "created", said)
+        world.say(topics.WORK_ITEMS, event.item, items.encode(event))
+
     return [
         begin,
         level("yellow"),
@@ -155,6 +160,7 @@ def script() -> list[Callable[[World], None]]:
         level("red"),
         lambda world: act(world, "test", office="bureau", subscription="a"),
         lambda world: setattr(world, "feed", "silent"),
+        overdue,
         level("green"),
         level("yellow"),
     ]
@@ -165,7 +171,7 @@ async def settled(made: Rounds, world: World) -> Rounds:
     quiet = 0
     while quiet < 6:
         before = len(world.log)
-        made._due, made._all = 0.0, True
+        made._due, made._clock_due, made._all = 0.0, 0.0, True
         try:
             await made._tick()
             for task in list(made.sending._busy.values()):
@@ -221,11 +227,12 @@ async def test_a_life_without_a_crash() -> None:
     found = facts(await lived())
     assert [s[1] for s in found["steps"]] == KINDS
     assert set(found["deliveries"].values()) == {"delivered"}
-    # Six steps and a feed to two offices, and one test.
-    assert len(found["deliveries"]) == 2 * len(KINDS) + 2 + 1
+    # Six steps, a feed and an overdue item to two offices, and one test.
+    assert len(found["deliveries"]) == 2 * len(KINDS) + 2 + 2 + 1
     assert {result for result, _ in found["verdicts"].values()} == {"applied"}
     assert found["feeds"] == ["silent"]
-    assert list(found["items"]) == [f"wi-{ID}"]
+    assert list(found["items"]) == [f"wi-{ID}", "wi-x"]
+    assert "wi-x/overdue/2020-01-01" in found["events"]
 
 
 @pytest.mark.parametrize("durable", [True, False])

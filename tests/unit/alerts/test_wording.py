@@ -2,6 +2,7 @@
 
 from contracts.alerts.codec import Sector, Whole
 from contracts.alerts.outbox import FeedStep
+from contracts.work_items.codec import Event
 from services.alerts import outbox, wording
 from services.alerts.sending import body_of
 
@@ -32,7 +33,7 @@ def test_a_message_says_what_lags_by_how_much_since_when_and_what_would_still_do
     english = wording.text(STEP, "en", url)
     for said in ("Wanzhou", "red", "90.0%", "10.0 M CNY short", "+17.1%", "Catering", "80.0%"):
         assert said in english
-    assert "Since 2026-07-01" in english
+    assert "Lagging since 2026-07-01" in english
     assert english.endswith("https://y.example/?alert=2026-500101")
     assert "tourism" not in english
     chinese = wording.text(STEP, "zh", url)
@@ -72,3 +73,19 @@ def test_every_kind_and_level_has_words():
     assert set(wording.KINDS) == set(get_args(Kind))
     assert set(wording.LEVELS) == set(get_args(Level))
     assert set(wording.FEEDS) == set(get_args(FeedState))
+
+
+def test_an_overdue_item_says_what_whose_and_since_when():
+    said = {"missed": "2026-11-01", "title": "自查", "district": "500101", "task": 3}
+    said |= {"departments": ["SWW"], "due_date": None, "alert_id": None}
+    event = Event("wi-1", "wi-1/overdue/2026-11-01", 5, "system", "escalated", said)
+    english = wording.item_text(event, "en", "u")
+    for part in ("自查", "2026-11-01", "Wanzhou", "Commission of Commerce", "Task 3"):
+        assert part in english
+    chinese = wording.item_text(event, "zh", "u")
+    for part in ("逾期", "2026-11-01", "万州区", "市商务委"):
+        assert part in chinese
+    source = outbox.item_source(event.event)
+    body = body_of(outbox.made("bureau/a", source, 5, 5), event, "zh", "u")
+    assert (body["type"], body["data"]["work_item"]["id"]) == ("work_item.overdue", "wi-1")
+    assert body["data"]["district"] == "500101"
