@@ -13,6 +13,7 @@ class Addresses:
     bootstrap: str
     dsn: str
     ingest: str
+    gateway: str
     up_runs: bool
     identity: Path
 
@@ -31,6 +32,7 @@ def of(directory: Path) -> Addresses:
         bootstrap,
         str(up.get("dsn") or plan.dsn),
         str(listed[0]) if listed else f"http://{host}:{int(port) - 1}",
+        str(up.get("page") or plan.page).rstrip("/"),
         state.is_up(),
         state.identity,
     )

@@ -32,6 +32,7 @@ COMMANDS = {
     "keys": "console.identity",
     "token": "console.identity",
     "alerts": "console.alerts",
+    "canary": "console.canary",
     "audit": "console.books",
     "receipts": "console.books",
     "dead-letters": "console.books",

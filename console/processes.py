@@ -14,6 +14,7 @@ HOST = "127.0.0.1"
 MOST_WORKERS = 29
 SCALABLE = {"metrics": 10, "alerts": 40}
 SINGLE = ("gateway", "ingest")
+CANARY_PORT = 6
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,9 @@ class Plan:
             "gateway", "gateway", self.base, "live", {"YUMAI_SERVICE_URLS": listed}
         )
 
+    def canary(self) -> Program:
+        return self._service("canary", "canary", self.base + CANARY_PORT, "live", {})
+
     def ingest(self) -> Program:
         return self._service("ingest", "ingest", self.base + 1, "ready", {})
 
@@ -108,10 +112,12 @@ class Plan:
             console=step == "pour",
         )
 
-    def ports(self, metrics: int, alerts: int) -> Iterator[tuple[str, int]]:
+    def ports(self, metrics: int, alerts: int, canary: bool = False) -> Iterator[tuple[str, int]]:
         """What needs which port before anything is started."""
         yield from (("gateway", self.base), ("ingest", self.base + 1), ("broker", self.base + 2))
         yield from (("store", self.base + 3), ("broker (controller)", self.base + 4))
+        if canary:
+            yield "canary", self.base + CANARY_PORT
         for service, wanted in (("metrics", metrics), ("alerts", alerts)):
             for number in range(1, wanted + 1):
                 yield f"{service}-{number}", self.worker_port(service, number)

@@ -35,6 +35,11 @@ def register(subparsers) -> None:  # type: ignore[no-untyped-def]
         help=f"the page's port; the others follow it (default {DEFAULT_PORT_BASE})",
     )
     parser.add_argument("--metrics-workers", type=int, default=1, metavar="N")
+    parser.add_argument(
+        "--canary",
+        action=argparse.BooleanOptionalAction,
+        help="a synthetic entry a minute through every door, in no figure (default: not with --empty)",
+    )
     parser.set_defaults(run=up)
 
 
@@ -54,9 +59,11 @@ def up(args: argparse.Namespace) -> int:
         before = state.read_up()
         clear_leftovers(before)
         waiting = LEFTOVERS_SECONDS if before is not None and not before.get("stopped") else 0.0
-        ports.require_free(list(plan.ports(args.metrics_workers, 1)), waiting)
+        canary = not args.empty if args.canary is None else args.canary
+        ports.require_free(list(plan.ports(args.metrics_workers, 1, canary)), waiting)
         fetch_engines()
-        return Run(plan, {"metrics": args.metrics_workers, "alerts": 1}, demo=not args.empty).run()
+        workers = {"metrics": args.metrics_workers, "alerts": 1}
+        return Run(plan, workers, demo=not args.empty, canary=canary).run()
 
 
 def clear_leftovers(before: dict[str, Any] | None) -> None:
@@ -91,11 +98,12 @@ def tell(text: str) -> None:
 class Run:
     """One `up`, from the first start to the last stop."""
 
-    def __init__(self, plan: Plan, workers: dict[str, int], demo: bool) -> None:
+    def __init__(self, plan: Plan, workers: dict[str, int], demo: bool, canary: bool) -> None:
         self.plan = plan
         self.state = plan.state
         self.workers = workers
         self.demo = demo and find_spec("console.demo") is not None
+        self.canary = canary
         self.began = time.monotonic()
         self.stop_asked = False
         self.prepare_again = False
@@ -201,6 +209,8 @@ class Run:
         if self.stop_asked:
             return
         self.say(f"ready in {time.monotonic() - self.began:.1f} s: {self.plan.page}/")
+        if self.canary and "canary" not in self.supervisor.children:
+            self.supervisor.add(self.plan.canary())
         if self.demo:
             from yumai.access import Identity
 

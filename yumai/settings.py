@@ -52,6 +52,8 @@ class Settings:
     work_dir: Path = Path(".yumai/work")
     ingest_url: str = "http://127.0.0.1:8701"
     gateway_url: str = "http://127.0.0.1:8700"
+    canary_key: str = field(default="", repr=False)
+    """The canary's platform key; without one it signs a token with what `identity_dir` holds."""
     service_urls: str = ""
     """`name=url,…` of all services, whose readiness the gateway's includes."""
     map_file: Path | None = None
@@ -88,6 +90,8 @@ class Settings:
         shown["backup_to"] = f"{self.backup_to.partition('(')[0]}(…)"
         if self.kafka_sasl_password:
             shown["kafka_sasl_password"] = MASK
+        if self.canary_key:
+            shown["canary_key"] = MASK
         return shown
 
 
@@ -109,6 +113,7 @@ _VARIABLES = {
     "work_dir": ("YUMAI_WORK_DIR", "/var/lib/yumai"),
     "ingest_url": ("YUMAI_INGEST_URL", "http://ingest:8701"),
     "gateway_url": ("YUMAI_GATEWAY_URL", "https://yumai.example"),
+    "canary_key": ("YUMAI_CANARY_KEY", "yk_…"),
     "service_urls": ("YUMAI_SERVICE_URLS", "ingest=http://ingest:8701"),
     "map_file": ("YUMAI_MAP_FILE", "/etc/yumai/map.geojson"),
     "session_timeout": ("YUMAI_SESSION_TIMEOUT", "6"),

@@ -25,8 +25,9 @@ SERVICES = ("ingest", "metrics", "alerts", "gateway", "canary")
 # -- labels -----------------------------------------------------------------------------------------
 
 DOORS = ("http", "kafka")
-CANARY_DOORS = ("http", "kafka", "file")
 FORMATS = ("json", "ndjson", "csv", "arrow", "parquet", "kafka")
+CANARY_DOORS = (*(f for f in FORMATS if f != "kafka"), "file", "kafka")
+"""The HTTP door by format, a file as `yumai send` sends it (packed CSV), and the feed's topic."""
 METHODS = ("GET", "POST", "PUT", "PATCH", OTHER)
 STATUSES = (
     *("200", "201", "202", "204", "206", "303", "304", "307"),

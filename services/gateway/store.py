@@ -12,6 +12,7 @@ import aiohttp
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from services.gateway.errors import Unavailable
+from yumai import canary
 from yumai.store.client import STORE_ERRORS, connect_async
 from yumai.store.figures import FRESHNESS, Freshness, Query
 from yumai.store.migrate import APPLIED, OldSchema, require_schema
@@ -50,7 +51,9 @@ class Store:
         try:
             async with asyncio.timeout(seconds):
                 client = await self._connected()
-                return (await client.query(query.sql, query.parameters)).result_rows
+                return (
+                    await client.query(query.sql, query.parameters, settings=_seeing(query))
+                ).result_rows
         except _AWAY as error:
             raise _unavailable(error) from error
 
@@ -79,11 +82,17 @@ class Store:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 client = await self._connected()
-                stream = await client.raw_stream(query.sql, query.parameters, fmt=format_)
+                stream = await client.raw_stream(
+                    query.sql, query.parameters, settings=_seeing(query), fmt=format_
+                )
         except _AWAY as error:
             raise _unavailable(error) from error
         with stream as source:
             yield _checked(source)
+
+
+def _seeing(query: Query) -> dict[str, str] | None:
+    return canary.SHOWING if query.with_canary else None
 
 
 async def _checked(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

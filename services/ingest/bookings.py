@@ -9,6 +9,7 @@ from typing import Any
 
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
+from yumai import canary
 from yumai.store.client import STORE_ERRORS, connect_async
 
 _TIMEOUT_SECONDS = 15.0
@@ -42,15 +43,17 @@ class Bookings:
         if self._client is not None:
             await self._client.close()
 
-    async def _rows(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    async def _rows(
+        self, sql: str, parameters: dict[str, Any], settings: dict[str, str] | None = None
+    ) -> list[tuple[Any, ...]]:
         """Raises StoreAway."""
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 if self._client is None:
                     self._client = await connect_async(
-                        self._dsn, timeout=_TIMEOUT_SECONDS, sequential=True
+                        self._dsn, timeout=_TIMEOUT_SECONDS, sequential=True, with_canary=True
                     )
-                result = await self._client.query(sql, parameters=parameters)
+                result = await self._client.query(sql, parameters=parameters, settings=settings)
                 return [tuple(row) for row in result.result_rows]
         except _AWAY as error:
             raise StoreAway(f"{type(error).__name__}: {str(error)[:200]}") from error
@@ -89,6 +92,7 @@ class Bookings:
                 FROM receipts FINAL WHERE {platform:String} IN ('', platform)
                 ORDER BY at DESC, receipt LIMIT {limit:UInt32}""",
             {"platform": platform_id or "", "limit": limit},
+            canary.HIDING if platform_id is None else None,
         )
         return [dict(zip(names, row, strict=True)) for row in rows]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from contracts.receipts import codec
 from contracts.receipts.codec import Receipt
+from yumai import canary
 
 KEPT_MS = 24 * 3_600_000
 KEPT = 200_000
@@ -81,12 +82,15 @@ class Known:
         return self._keys.get(key_hash) if key_hash else None
 
     def newest(self, sender: str | None, limit: int) -> list[Receipt]:
-        """Newest first; `sender` None: everybody's."""
+        """Newest first; `sender` None: everybody's but the canary's."""
         found: list[Receipt] = []
         for receipt_id in reversed(self._receipts):
             if len(found) >= limit:
                 break
             receipt = self.get(receipt_id)
-            if receipt is not None and sender in (None, receipt.platform_id):
+            if receipt is None:
+                continue
+            others = sender is None and receipt.platform_id != canary.PLATFORM
+            if others or sender == receipt.platform_id:
                 found.append(receipt)
         return found

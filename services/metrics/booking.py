@@ -53,7 +53,7 @@ UNKNOWN_DISTRICT = -2
 
 
 @njit(
-    f"int64({_RECORD}, {_LOOKUPS}, int64, uint32,"
+    f"int64({_RECORD}, {_LOOKUPS}, int16, int64, uint32,"
     f" {_GENERATION}, int64, {_GENERATION}, uint32[:, ::1],"
     f" {_CELLS}, {_LEDGER}, int64, uint8[::1], uint32[::1], int64[:, :, ::1], int64[::1])",
     nogil=True,
@@ -62,7 +62,7 @@ UNKNOWN_DISTRICT = -2
 def book(
     ids, content, receipt, row, occurred_at, kind, amount, district, sector, platform, merchant,
     classified_by, map_version,
-    receipt_lows, platform_numbers, district_numbers, recorded_day, flush,
+    receipt_lows, platform_numbers, district_numbers, canary, recorded_day, flush,
     young_index, young_ids, young_content, young_receipt, young_row, young_count,
     old_index, old_ids, old_content, old_receipt, old_row,
     filter_words,
@@ -77,7 +77,8 @@ def book(
     Reads the record's columns (n rows) and the lookups. Changes: the young generation and the
     filter (a fresh id each), the block's cells, the ledger buffer from `written` on, `verdicts`
     uint8[n], `receipt_booked` uint32[receipts of the record], `changes` int64[districts, 128, 2]
-    (net fen and entries by sector), `totals` int64[1] (net fen).
+    (net fen and entries by sector), `totals` int64[2] (net fen, entries). The rows of the platform
+    numbered `canary` (-1: none) are booked, and are in neither `changes` nor `totals`.
     """
     at = written
     count = young_count
@@ -149,9 +150,11 @@ def book(
                 return OVERFLOW
             if what != 4:
                 value = -value
-        changes[number, sector[i], 0] += value
-        changes[number, sector[i], 1] += 1
-        totals[0] += value
+        if platform_numbers[platform[i]] != canary:
+            changes[number, sector[i], 0] += value
+            changes[number, sector[i], 1] += 1
+            totals[0] += value
+            totals[1] += 1
         receipt_booked[receipt[i]] += 1
 
         led_id[at, 0] = low

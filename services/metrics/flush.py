@@ -170,7 +170,7 @@ class Flush:
 
     def _store(self) -> Client:
         if self._client is None:
-            self._client = connect(self._dsn, timeout=300, sequential=True)
+            self._client = connect(self._dsn, timeout=300, sequential=True, with_canary=True)
         return self._client
 
     def _retry(self, whom: str, action: Callable[[], T]) -> T:

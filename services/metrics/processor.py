@@ -18,6 +18,7 @@ from services.metrics.blocks import OpenBlock, block_of
 from services.metrics.cells import DISTRICT_CODES, DISTRICT_NUMBERS, PLATFORMS_MAX
 from services.metrics.ledger import LedgerBuffer, Segment
 from services.metrics.seen import CONFLICT, DUPLICATE, Filter, Seen
+from yumai import canary
 from yumai.entry import SHANGHAI_OFFSET_MS
 
 DAY_MS = 86_400_000
@@ -293,13 +294,14 @@ class Processor:
         numbers = np.array([self._platform(name) for name in item.platforms], dtype=np.int16)
         verdicts = np.empty(rows, dtype=np.uint8)
         booked = np.zeros(len(item.receipts), dtype=np.uint32)
-        totals = np.zeros(1, dtype=np.int64)
+        totals = np.zeros(2, dtype=np.int64)
         ledger = round_.ledger
         fresh = booking.book(
             *item.columns,
             receipt_lows,
             numbers,
             DISTRICT_NUMBERS,
+            self._platforms.get(canary.PLATFORM, -1),
             recorded_day,
             2 * round_.number + (not again),
             *seen.young.columns,
@@ -331,13 +333,13 @@ class Processor:
             receipt = item.receipts[code]
             block.receipts[receipt] += int(booked[code])
             block.receipts_touched.add(receipt)
-        block.entries += fresh
+        block.entries += int(totals[1])
         block.net_fen += int(totals[0])
         round_.rows += rows
         if again:
             part_round.changes[:] = 0
             return
-        part_round.entries += fresh
+        part_round.entries += int(totals[1])
         part_round.net_fen += int(totals[0])
         if fresh < rows:
             self._set_aside(state, item, verdicts, part_round, round_)
@@ -357,6 +359,7 @@ class Processor:
             item.columns[9],
         )
         conflicts = []
+        told = {DUPLICATE: 0, CONFLICT: 0}
         for at in np.flatnonzero(verdicts >= DUPLICATE):
             verdict = Verdict(
                 item.receipts[receipt_codes[at]],
@@ -368,10 +371,11 @@ class Processor:
                 int(at),
             )
             round_.verdicts.append((state.part, verdict))
+            told[verdict.verdict] += verdict.platform != canary.PLATFORM
             if verdict.verdict == CONFLICT:
                 conflicts.append(verdict)
-        part_round.duplicates += int((verdicts == DUPLICATE).sum())
-        part_round.conflicts += len(conflicts)
+        part_round.duplicates += told[DUPLICATE]
+        part_round.conflicts += told[CONFLICT]
         if conflicts:
             assert item.record.value is not None
             sent, _ = codec.decode_sent(item.record.value)

@@ -182,7 +182,7 @@ class Projections(threading.Thread):
                 die("a projection failed")
 
     def _follow(self) -> None:
-        client = connect(self._settings.clickhouse_dsn, sequential=True)
+        client = connect(self._settings.clickhouse_dsn, sequential=True, with_canary=True)
         consumer = KafkaConsumer(
             **client_options(self._settings.kafka),
             enable_auto_commit=False,

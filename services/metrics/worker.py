@@ -224,7 +224,7 @@ class Worker:
         await consumer.seek(tp, offset)
 
     def _read_placement(self, part: int, committed: int | None):  # type: ignore[no-untyped-def]
-        client = connect(self.settings.clickhouse_dsn, sequential=True)
+        client = connect(self.settings.clickhouse_dsn, sequential=True, with_canary=True)
         try:
             require_schema(client.query(APPLIED).result_rows)
             start = placement.start_of(client, self.epoch.epoch, part, committed)
@@ -252,7 +252,7 @@ class Worker:
             try:
                 if self._lookups is None:
                     self._lookups = connect(
-                        self.settings.clickhouse_dsn, timeout=300, sequential=True
+                        self.settings.clickhouse_dsn, timeout=300, sequential=True, with_canary=True
                     )
                 return placement.look_up(self._lookups, self.epoch.epoch, part, below, ids)
             except STORE_ERRORS as error:

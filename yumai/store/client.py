@@ -9,6 +9,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
 
+from yumai import canary
 from yumai.store import guarantees
 from yumai.store.address import Dsn, with_secrets
 
@@ -22,7 +23,9 @@ STORE_ERRORS: tuple[type[Exception], ...] = (ClickHouseError, HTTPError, OSError
 __all__ = ["STORE_ERRORS", "Dsn", "connect", "connect_async", "with_secrets"]
 
 
-def _options(to: Dsn, database: str | None, timeout: float, sequential: bool) -> dict[str, Any]:
+def _options(
+    to: Dsn, database: str | None, timeout: float, sequential: bool, with_canary: bool
+) -> dict[str, Any]:
     return {
         "host": to.host,
         "port": to.port,
@@ -37,26 +40,35 @@ def _options(to: Dsn, database: str | None, timeout: float, sequential: bool) ->
         "query_retries": 0,
         # On loopback and in one data centre the cpu is dearer than the network (ENGINES.md).
         "compress": False,
-        "settings": guarantees.of_session(to.cluster, sequential=sequential),
+        "settings": guarantees.of_session(to.cluster, sequential=sequential)
+        | (canary.SHOWING if with_canary else canary.HIDING),
     }
 
 
 def connect(
-    dsn: str, *, timeout: float = 60.0, database: str | None = None, sequential: bool = False
+    dsn: str,
+    *,
+    timeout: float = 60.0,
+    database: str | None = None,
+    sequential: bool = False,
+    with_canary: bool = False,
 ) -> Client:
     """A blocking client. Each thread needs its own. Raises one of STORE_ERRORS.
 
     `sequential`: reads see everything that was acknowledged, on whichever replica of a cluster.
+    `with_canary`: reads see all rows. Who writes the books needs it; who reads figures must not have it.
     """
-    return clickhouse_connect.get_client(**_options(Dsn.parse(dsn), database, timeout, sequential))
+    return clickhouse_connect.get_client(
+        **_options(Dsn.parse(dsn), database, timeout, sequential, with_canary)
+    )
 
 
 async def connect_async(
-    dsn: str, *, timeout: float = 60.0, sequential: bool = False
+    dsn: str, *, timeout: float = 60.0, sequential: bool = False, with_canary: bool = False
 ) -> AsyncClient:
     """An asyncio client, safe for concurrent queries; else like `connect`."""
     return await clickhouse_connect.get_async_client(
-        **_options(Dsn.parse(dsn), None, timeout, sequential)
+        **_options(Dsn.parse(dsn), None, timeout, sequential, with_canary)
     )
 
 

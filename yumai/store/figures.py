@@ -43,6 +43,7 @@ _KEYS = {
 class Query:
     sql: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    with_canary: bool = False
 
 
 @dataclass(frozen=True)

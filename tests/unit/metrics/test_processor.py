@@ -16,6 +16,7 @@ from services.metrics import blocks, flush
 from services.metrics.ledger import LedgerBuffer
 from services.metrics.processor import Known, Processor, Record, Round
 from services.metrics.seen import CONFLICT, DUPLICATE, Filter
+from yumai import canary
 from yumai.ids import entry_id_hash
 
 SMALL_BLOCK = 4
@@ -313,3 +314,22 @@ def test_an_old_duplicate_is_found_after_memory_has_turned_over() -> None:
     store.write(_process(worker, record(12, [Row(0, 1, 99, 0), Row(1, 2, 99, 1)])))
     assert store.verdicts == {(receipt_bytes(99), 0): 1, (receipt_bytes(99), 1): 2}
     assert len(store.ledger) == 48
+
+
+def test_the_canary_is_in_ledger_and_cells_and_counts_nowhere() -> None:
+    rows = [
+        [Row(1, 1, 1, 0), Row(2, 1, 1, 1, platform=canary.PLATFORM, sector=101, district=0)],
+        [Row(2, 1, 2, 0, platform=canary.PLATFORM, sector=101, district=0), Row(3, 1, 2, 1)],
+        [Row(2, 9, 3, 0, platform=canary.PLATFORM, sector=101, district=0), Row(3, 1, 3, 1)],
+    ]
+    store = Store()
+    processor = store.worker()
+    round_ = processor.process({0: [record(n, of) for n, of in enumerate(rows)]}, LedgerBuffer(64))
+    store.write(round_)
+    assert {row["platform"] for row in store.ledger.values()} == {"unipay", canary.PLATFORM}
+    assert sum(entries for _, (entries, *_) in store.cells.values()) == 3
+    assert store.blocks[0][1:3] == (2, 200)
+    commit = flush.commit_of(round_.parts[0], "m", T0)
+    assert (commit.entries, commit.net_fen) == (2, 200)
+    assert (commit.duplicates, commit.conflicts) == (1, 0)  # the canary's one of each is not told
+    assert [(c.district, c.entries, c.net_fen) for c in commit.changes] == [("500101", 2, 200)]
