@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from contracts.actions.codec import Action, Kind, Verdict, encode
 from contracts.alerts.codec import LIVE
-from services.gateway.alerts import alert_of, answer, meta, mine, register_of
+from services.gateway.alerts import answer, meta, mine, register_of, shown
 from services.gateway.bodies import Fields, parsed
 from services.gateway.errors import Refused
 from services.gateway.login import principal_of
@@ -65,12 +65,12 @@ async def _act(request: Request, kind: Kind) -> Response:
     about = await meta(request) | {"action": action.id}
     if verdict is None:
         about["note"] = "alerts is away: it is kept, and done once as soon as alerts is back"
-        return answer({"meta": about, "data": alert_of(register, register.alerts[step.id])}, 202)
+        return answer({"meta": about, "data": await shown(request, register.alerts[step.id])}, 202)
     await register.until(lambda: _is_shown(register, step.id, verdict), LONGEST_SECONDS)
     after = register.alerts[step.id]
     if verdict.result == "refused":
         raise _ended(step.id, after.state)
-    return answer({"meta": about, "data": alert_of(register, after)})
+    return answer({"meta": about, "data": await shown(request, after)})
 
 
 def _asked(kind: Kind, body: Any) -> dict[str, Any]:

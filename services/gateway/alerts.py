@@ -18,6 +18,7 @@ from services.gateway.figures import meta_of
 from services.gateway.login import districts_in_scope, principal_of
 from services.gateway.parameters import Reader
 from services.gateway.register import Register
+from services.gateway.standing import Standing
 from services.gateway.store import Store
 from yumai.access import Principal
 from yumai.store.figures import Freshness, Query
@@ -34,8 +35,8 @@ async def alerts(request: Request) -> Response:
     scope = alerts_in_scope(principal_of(request), districts)
     await register.ready()
     found = [
-        alert_of(register, step)
-        for step in register.alerts.values()
+        await shown(request, step)
+        for step in list(register.alerts.values())
         if (year is None or step.year == year)
         and (scope is None or step.district in scope)
         and (states is None or step.state in states)
@@ -48,7 +49,7 @@ async def one(request: Request) -> Response:
     Reader(request.query_params, ()).check()
     register = register_of(request)
     step = await mine(request, register)
-    data = alert_of(register, step) | {
+    data = await shown(request, step) | {
         "history": [history_of(past) for past in register.history[step.id]]
     }
     return answer({"meta": await meta(request), "data": data})
@@ -84,6 +85,16 @@ async def mine(request: Request, register: Register) -> Step:
     if not principal.may_see_district(step.district):
         raise Refused("forbidden", "id", f"alert {id_}: not yours")
     return step
+
+
+async def shown(request: Request, step: Step) -> dict[str, Any]:
+    """An alert as its last step left it; while it goes on, with the figures of now."""
+    standing: Standing = request.app.state.standing
+    alert = alert_of(register_of(request), step)
+    now = await standing.of(step)
+    if now is not None:
+        alert["sectors"], alert["figures"] = now
+    return alert
 
 
 def alert_of(register: Register, step: Step) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from services.gateway import (
     live,
     overview,
     progress,
+    standing,
     subscriptions,
     targets,
     work_items,
@@ -128,6 +129,7 @@ def build(settings: Settings) -> FastAPI:
     app.state.overviews = overview.Overviews(store)
     app.state.targets = targets.TargetLog(settings.kafka)
     app.state.evaluations = progress.Evaluations(store, app.state.targets, settings.alerts_rules)
+    app.state.standing = standing.Standing(app.state.evaluations)
     for path, handler in PATHS.items():
         app.add_route(path, health.measured(path, handler))
     for method, path, handler in WRITES:

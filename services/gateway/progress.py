@@ -155,7 +155,7 @@ async def get_progress(request: Request) -> Response:
     if allowed is not None and wanted is None:
         allowed = [code for code in allowed if code in (*districts_of(year), CITY)]
     freshness = await store.freshness()
-    moment, shown = _moment(year, at, here)
+    moment, shown = moment_of(year, at, here)
     judged, day = await evaluations.of(year, moment, here.date(), as_of)
     data = await asyncio.to_thread(judge.rows, judged, allowed, sectors, at=shown, day=day)
     meta = meta_of(freshness, now) | {
@@ -177,7 +177,7 @@ def _sectors(reader: Reader) -> Sequence[str | None] | None:
     return None if "*" in asked else list(asked)
 
 
-def _moment(year: int, at: date | None, here: datetime) -> tuple[Moment, str]:
+def moment_of(year: int, at: date | None, here: datetime) -> tuple[Moment, str]:
     """What is judged, and how the answer calls it."""
     last = cells.last_day(year)
     day = min(at or here.date(), last)

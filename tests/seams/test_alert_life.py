@@ -307,3 +307,25 @@ def test_killed_at_each_step_of_a_life_it_is_the_same_life(
         assert at.kinds("500101") == kinds
         assert hook.types() == [f"alert.{kind}" for kind in kinds]
         assert [s.seq for s in at.steps("500101")] == list(range(1, 7))
+
+
+def test_an_alert_that_goes_on_shows_how_it_is_now(kafka: str, store: str, tmp_path: Path) -> None:
+    with place(kafka, store, tmp_path) as at, at.worker():
+        at.set_target("500101", RED)
+        at.until(lambda: at.kinds("500101") == ["opened"])
+        (alert,) = at.get("/v1/alerts")
+        assert alert["sectors"] == []
+        # Nothing worsens, so no step says it; the alert does.
+        row = {"year": TODAY.year, "district": "500101", "sector": "S01", "form": "amount"}
+        assert at.call("PUT", "/v1/targets", [row | {"value": RED}]).status_code == 200
+        at.book(500101, 7, 3)
+        more = alert["figures"]["attained_fen"] + 7
+        found = at.until(
+            lambda: (
+                (now := at.get(f"/v1/alerts/{ID}"))["figures"]["attained_fen"] == more
+                and now["sectors"]
+                and now
+            )
+        )
+        assert [(s["sector"], s["level"]) for s in found["sectors"]] == [("S01", "red")]
+        assert [s["figures"]["attained_fen"] for s in found["history"]] == [more - 7]
