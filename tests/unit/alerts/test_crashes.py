@@ -40,6 +40,7 @@ class World:
     log: list[Record] = field(default_factory=list)
     level: str = "green"
     feed: str = "ok"
+    attained: int = 90
     written: int = 0
     crash_at: int = -1
     durable: bool = True
@@ -108,7 +109,7 @@ class Says:
             "sector": None,
             "year": year,
             "target_fen": 100,
-            "attained_fen": 90,
+            "attained_fen": self.world.attained,
             "expected_fen": 95,
             "pace": 0.95,
             "level": self.world.level,
@@ -242,3 +243,21 @@ async def test_a_crash_at_any_record_changes_nothing(durable: bool) -> None:
     for crash_at in range(1, whole.written + 1):
         world = await lived(crash_at, durable)
         assert facts(world) == expected, f"crash at record {crash_at}"
+
+
+async def test_people_act_on_figures_of_now_not_of_when_it_opened() -> None:
+    world = World()
+    made = rounds(world)
+    for say in script()[:2]:
+        say(world)
+        made = await settled(made, world)
+    world.attained = 91
+    made = await settled(made, world)
+    act(world, "acknowledge", note="n")
+    made = await settled(made, world)
+    await made._close()
+    steps = [alerts.decode(r.value) for r in world.log if r.topic == topics.ALERTS]
+    assert [(s.kind, s.figures["attained_fen"]) for s in steps] == [
+        ("opened", 90),
+        ("acknowledged", 91),
+    ]
