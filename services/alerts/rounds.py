@@ -36,6 +36,7 @@ from services.alerts.lifecycle import (
     Overdue,
     Tick,
     next_step,
+    rests_on,
     worst,
 )
 from services.alerts.publish import Publisher, Record
@@ -362,7 +363,10 @@ class Rounds:
     def _figures_of_now(self, step: codec.Whole) -> None:
         """People and time act on an alert as it stands, not as it was judged when it opened."""
         judged = self._stands.get(step.id)
-        if step.kind in NOT_JUDGED and judged is not None and judged.figures:
+        if step.kind not in NOT_JUDGED or judged is None or not judged.figures:
+            return
+        # What lagged and may not be judged now stays in it: else its silence would look like recovery.
+        if not rests_on(step, judged.unknown):
             step.figures, step.sectors = judged.figures, list(judged.sectors)
 
     async def _settle(self) -> None:
