@@ -13,6 +13,7 @@ Days are Shanghai's. Rhythm is learnt from the last `WINDOW_DAYS`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -21,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from yumai.evaluation.breaks import is_break, ratios
+from yumai.evaluation.coverage import Doubt
 from yumai.evaluation.silence import MISSED_LEAST, silences
 from yumai.store.figures import SHANGHAI, Filter, Query
 
@@ -28,13 +31,14 @@ WINDOW_DAYS = 70
 RECENT_DAYS = 28
 SEEN_LEAST = 14
 GAP_TIMES = 1.5
-BREAK_DAYS = 3
-BREAK_BELOW, BREAK_ABOVE = 1 / 3, 3.5
-BREAK_ENTRIES = 60
 LAG_MOST = 14
 """Days; what is older was loaded, not delivered."""
+LATE_DAYS = 2
+"""Lateness is seen in three days of deliveries, today's among them."""
 REJECTED_SHARE, REJECTED_LEAST = 0.2, 20
 STATES = ("ok", "silent", "broken", "late", "rejecting")
+DOUBTFUL = ("late", "rejecting")
+"""What the days of a feed don't show by themselves."""
 
 
 # -- what is asked of the store -------------------------------------------------------------------------
@@ -102,12 +106,17 @@ class Seen:
 
 @dataclass(frozen=True)
 class Feed:
-    """`districts`: those it is silent in, or (broken, late) all that it usually serves."""
+    """`districts`: those it is silent in, or (broken, late, rejecting) all that it usually serves.
+
+    `lag`: days after which it usually delivers; `since` (late, rejecting): the first day in doubt.
+    """
 
     platform_id: str
     state: str
     last_entry_at: datetime | None
     districts: tuple[str, ...] = ()
+    lag: int = 0
+    since: date | None = None
 
     def row(self) -> dict[str, Any]:
         at = self.last_entry_at
@@ -135,18 +144,22 @@ def health(seen: Seen, now: datetime) -> list[Feed]:
     platforms = _platforms(seen, now)
     last = {str(name): datetime.fromtimestamp(int(at) / 1000, UTC) for name, at in seen.last if at}
     refused = {str(name): int(number) for name, number in seen.rejected}
-    ratios = {name: _ratio(p) for name, p in platforms.items()}
+    volumes = {name: _ratio(p) for name, p in platforms.items()}
     found = []
     for name in sorted({*platforms, *refused}):
         platform = platforms.get(name)
         state: str = "ok"
         districts: tuple[str, ...] = ()
         if platform is not None:
-            others = [r for n, r in ratios.items() if n != name and r is not None]
-            state, districts = _state(platform, ratios[name], others, now)
+            others = [r for n, r in volumes.items() if n != name and r is not None]
+            state, districts = _state(platform, volumes[name], others, now)
         if state == "ok" and _rejects(platform, refused.get(name, 0)):
             state, districts = "rejecting", _served(platform)
-        found.append(Feed(name, state, last.get(name), districts))
+        lag = usual_lag(platform.on_day) if platform is not None else 0
+        since = None
+        if platform is not None and state in DOUBTFUL:
+            since = _since(platform, state, lag, now)
+        found.append(Feed(name, state, last.get(name), districts, lag, since))
     return found
 
 
@@ -190,8 +203,7 @@ def _state(
         return "silent", muted
     if ratio is not None:
         common = float(np.median(others)) if others else 1.0
-        beyond = ratio / common if common > 0 else ratio
-        if not BREAK_BELOW <= beyond <= BREAK_ABOVE and not BREAK_BELOW <= ratio <= BREAK_ABOVE:
+        if is_break(ratio, common):
             return "broken", _served(platform)
     if _is_late(platform, lag):
         return "late", _served(platform)
@@ -253,28 +265,19 @@ def _silent_districts(platform: _Platform, lag: int) -> tuple[str, ...]:
 
 
 def _ratio(platform: _Platform) -> float | None:
-    """The last whole days against the same weekdays before; None where too little is usual."""
+    """Of the last day that is over and due; None where too little is usual."""
     end = WINDOW_DAYS - usual_lag(platform.on_day)
-    recent = range(end - BREAK_DAYS, end)
-    usual = 0.0
-    for day in recent:
-        before = [platform.days[d] for d in range(day - 28, day, 7) if 0 <= d < end - BREAK_DAYS]
-        known = [value for value in before if value > 0]
-        if len(known) < 3:
-            return None
-        usual += float(np.median(known))
-    if usual < BREAK_ENTRIES:
-        return None
-    return float(sum(platform.days[d] for d in recent)) / usual
+    found = float(ratios(platform.days[None, :end])[0, -1])
+    return None if math.isnan(found) else found
 
 
-def _is_late(platform: _Platform, lag: int) -> bool:
-    """Of what was recorded in the last three days."""
+def _is_late(platform: _Platform, lag: int, until: int = WINDOW_DAYS) -> bool:
+    """Of what was recorded in the three days up to day number `until`."""
 
     def punctual(recorded: int) -> int:
         return sum(n for of, n in platform.on_day.get(recorded, {}).items() if of <= lag + 1)
 
-    recent = range(WINDOW_DAYS - 2, WINDOW_DAYS + 1)
+    recent = range(until - 2, until + 1)
     old = sum(
         n
         for recorded in recent
@@ -282,12 +285,23 @@ def _is_late(platform: _Platform, lag: int) -> bool:
         if lag + 1 < of <= LAG_MOST
     )
     in_time = sum(punctual(recorded) for recorded in recent)
-    past = [punctual(recorded) for recorded in range(WINDOW_DAYS - RECENT_DAYS, WINDOW_DAYS - 2)]
+    past = [punctual(recorded) for recorded in range(until - RECENT_DAYS, until - 2)]
     used = [number for number in past if number > 0]
     if len(used) < SEEN_LEAST // 2:
         return False
     # Today is not over: two whole days are what can be asked for.
     return old > in_time and in_time < 0.5 * 2 * float(np.median(used))
+
+
+def _since(platform: _Platform, state: str, lag: int, now: datetime) -> date:
+    """The first day whose figures are in doubt: since it is late; or yesterday, as refusals are counted."""
+    today = now.astimezone(SHANGHAI).date()
+    if state == "rejecting":
+        return today - timedelta(days=1)
+    until = WINDOW_DAYS
+    while until > RECENT_DAYS and _is_late(platform, lag, until - 1):
+        until -= 1
+    return today - timedelta(days=WINDOW_DAYS - until + LATE_DAYS + lag)
 
 
 def _rejects(platform: _Platform | None, refused: int) -> bool:
@@ -304,11 +318,19 @@ def _served(platform: _Platform | None) -> tuple[str, ...]:
     return () if platform is None else tuple(sorted(platform.districts))
 
 
-def affected(feeds: Iterable[Feed]) -> dict[str, list[str]]:
-    """District -> platforms whose silence, break or lateness touches it."""
-    found: dict[str, list[str]] = {}
+def affected(feeds: Iterable[Feed]) -> dict[str, list[Feed]]:
+    """District -> feeds whose trouble touches it."""
+    found: dict[str, list[Feed]] = {}
     for feed in feeds:
-        if feed.state in ("silent", "broken", "late"):
-            for code in feed.districts:
-                found.setdefault(code, []).append(feed.platform_id)
+        for code in feed.districts if feed.state != "ok" else ():
+            found.setdefault(code, []).append(feed)
     return found
+
+
+def doubts(feeds: Iterable[Feed]) -> dict[str, Doubt]:
+    """What an evaluation of the present is to know beyond the days, by platform."""
+    return {
+        feed.platform_id: Doubt(feed.lag, feed.since, frozenset(feed.districts))
+        for feed in feeds
+        if feed.lag or feed.since is not None
+    }

@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
 from clickhouse_connect.driver.client import Client
 
 from services.alerts.judge import Evaluation, Targets
 from yumai import feeds
 from yumai.evaluation import books as books_
-from yumai.evaluation import cells, judge
+from yumai.evaluation import judge
 from yumai.evaluation.judge import Moment
 from yumai.store.client import connect
 from yumai.store.figures import FRESHNESS, SHANGHAI, Freshness
@@ -35,7 +34,7 @@ class ByEvaluation:
         self._rules = rules
         self._client: Client | None = None
         self._books: dict[int, books_.Books] = {}
-        self._feeds: list[dict[str, Any]] | None = None
+        self._feeds: list[feeds.Feed] | None = None
         self._feeds_due = 0.0
 
     def evaluate(
@@ -64,10 +63,12 @@ class ByEvaluation:
         at = min(at, fresh).astimezone(SHANGHAI)
         if at.year < year:
             return Evaluation(at, guard="stale")
-        moment = moment_of(year, at, now.astimezone(SHANGHAI).date())
+        here = now.astimezone(SHANGHAI)
+        moment = Moment.of(year, at, here.date())
         held = Held()
         for key, target in targets.items():
             held.take(key, target)
+        health = self._health(client, now)
         books = self._books.setdefault(year, books_.Books())
         years = books_.read(client, books.refresh(year))
         judged = judge.judge(
@@ -78,15 +79,16 @@ class ByEvaluation:
             share_path=held.share(year),
             rules=self._rules,
             memory=books.memory,
+            doubts=feeds.doubts(health) if at.date() == here.date() else None,
         )
         asked = None if districts is None else list(districts)
         rows = judge.rows(judged, asked, None, at=moment.day.isoformat())
         ended = datetime(year + 1, 1, 1, tzinfo=SHANGHAI) - timedelta(microseconds=1)
-        return Evaluation(min(at, ended), rows, self._health(client, now))
+        return Evaluation(min(at, ended), rows, [feed.row() for feed in health])
 
-    def _health(self, client: Client, now: datetime) -> list[dict[str, Any]] | None:
+    def _health(self, client: Client, now: datetime) -> list[feeds.Feed]:
         begun = time.monotonic()
-        if begun >= self._feeds_due:
+        if self._feeds is None or begun >= self._feeds_due:
             queries = (
                 feeds.hours_query(now),
                 feeds.days_query(now),
@@ -94,16 +96,7 @@ class ByEvaluation:
                 feeds.rejected_query(now),
             )
             answers = [list(client.query(q.sql, q.parameters).result_rows) for q in queries]
-            self._feeds = [feed.row() for feed in feeds.health(feeds.Seen(*answers), now)]
+            self._feeds = feeds.health(feeds.Seen(*answers), now)
             took = time.monotonic() - begun
             self._feeds_due = begun + max(FEEDS_SECONDS, took * FEEDS_SHARE_OF_TIME)
         return self._feeds
-
-
-def moment_of(year: int, at: datetime, today: date) -> Moment:
-    """`at` in Shanghai: the end of a day that is over, else the part of it that has gone."""
-    day = min(at.date(), cells.last_day(year))
-    if day < at.date() or day < today:
-        return Moment(day)
-    gone = at - at.replace(hour=0, minute=0, second=0, microsecond=0)
-    return Moment(day, min(max(gone.total_seconds() / 86_400, 1e-6), 1.0 - 1e-9))

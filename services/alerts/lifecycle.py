@@ -91,10 +91,15 @@ def applied(alerts: Alerts, step: Whole) -> bool:
 def worst(rows: Iterable[dict[str, Any]], year: int, district: str, at: int, day: str) -> Judged:
     """An event of a district's progress rows: its level is the worst of all with a target.
 
-    A row without a level (stale keeps the last day's) says nothing; without any the event says nothing.
+    A row without a level says nothing, nor does a frozen one (stale keeps the last day's); without any that
+    speaks the event says nothing: missing is not lagging.
     """
     rows = list(rows)
-    said = [row for row in rows if row.get("level") in RANKS]
+    said = [
+        row
+        for row in rows
+        if row.get("level") in RANKS and "stale" not in (row.get("guards") or ())
+    ]
     level = max((row["level"] for row in said), key=RANKS.__getitem__, default=None)
     raw = max(
         (
@@ -175,7 +180,7 @@ def _judged(alert: Whole | None, event: Judged) -> Whole | None:
         return None
     if alert.state in ENDED:
         return _open(alert, event, "reopened") if rank else None
-    if rank < RANKS[alert.level or "green"] and rests_on(alert, event.unknown):
+    if rank < RANKS[alert.level or "green"] and _rests_on(alert, event.unknown):
         return None
     if not rank:
         ended: Kind = "withdrawn" if event.withdraw else "resolved"
@@ -188,7 +193,7 @@ def _judged(alert: Whole | None, event: Judged) -> Whole | None:
     return None
 
 
-def rests_on(alert: Whole, unknown: frozenset[str | None]) -> bool:
+def _rests_on(alert: Whole, unknown: frozenset[str | None]) -> bool:
     """Something that lagged may not be judged now: that is no recovery."""
     lagging: set[str | None] = {s.sector for s in alert.sectors if RANKS.get(s.level or "", 0) > 0}
     if RANKS.get(alert.figures.get("level") or "", 0) > 0:

@@ -126,10 +126,13 @@ def build(settings: Settings) -> FastAPI:
     app.state.hub = hub
     app.state.readiness = readiness
     app.state.register = register
-    app.state.overviews = overview.Overviews(store)
     app.state.targets = targets.TargetLog(settings.kafka)
-    app.state.evaluations = progress.Evaluations(store, app.state.targets, settings.alerts_rules)
+    app.state.feeds = feeds.Health(store)
+    app.state.evaluations = progress.Evaluations(
+        store, app.state.targets, app.state.feeds, settings.alerts_rules
+    )
     app.state.standing = standing.Standing(app.state.evaluations)
+    app.state.overviews = overview.Overviews(store, app.state.evaluations, app.state.feeds)
     for path, handler in PATHS.items():
         app.add_route(path, health.measured(path, handler))
     for method, path, handler in WRITES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 
 import orjson
@@ -15,6 +16,37 @@ from services.gateway.parameters import Reader
 from services.gateway.store import Store
 from yumai import feeds
 
+KEPT_SECONDS = 5.0
+SHARE_OF_TIME = 20
+"""Who judges asks at most so often, and for at most a 20th of the time."""
+
+
+class Health:
+    """How feeds are, read from the store by one at a time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = asyncio.Lock()
+        self._kept: list[feeds.Feed] = []
+        self._until = -1.0
+
+    async def now(self) -> list[feeds.Feed]:
+        """Raises Unavailable."""
+        now = datetime.now(UTC)
+        queries = (feeds.hours_query, feeds.days_query, feeds.last_query, feeds.rejected_query)
+        answers = [await self._store.rows(query(now)) for query in queries]
+        return await asyncio.to_thread(feeds.health, feeds.Seen(*answers), now)
+
+    async def lately(self) -> list[feeds.Feed]:
+        """As it was some seconds ago. Raises Unavailable."""
+        async with self._lock:
+            begun = time.monotonic()
+            if begun >= self._until:
+                self._kept = await self.now()
+                took = time.monotonic() - begun
+                self._until = begun + max(KEPT_SECONDS, took * SHARE_OF_TIME)
+            return self._kept
+
 
 async def get_feeds(request: Request) -> Response:
     store: Store = request.app.state.store
@@ -26,16 +58,8 @@ async def get_feeds(request: Request) -> Response:
     reader.check()
     allowed = platforms_in_scope(principal, wanted)
     freshness = await store.freshness()
-    answers = [
-        await store.rows(query(now))
-        for query in (
-            feeds.hours_query,
-            feeds.days_query,
-            feeds.last_query,
-            feeds.rejected_query,
-        )
-    ]
-    found = await asyncio.to_thread(feeds.health, feeds.Seen(*answers), now)
+    health: Health = request.app.state.feeds
+    found = await health.now()
     data = []
     for feed in found:
         if allowed is not None and feed.platform_id not in allowed:

@@ -1,6 +1,7 @@
 """`GET /v1/overview`: what the page shows at a glance, within the reader's scope.
 
-A platform sees its own sums and no pace: a district's pace would tell what others sell there.
+Pace, levels and guards are those of `/v1/progress`, judged as far as the books are. A platform sees its
+own sums and no pace: a district's pace would tell what others sell there.
 """
 
 from __future__ import annotations
@@ -12,35 +13,42 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-import numpy as np
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.gateway.alerts import read_alerts
+from services.gateway.feeds import Health
 from services.gateway.figures import meta_of
 from services.gateway.login import districts_in_scope, platforms_in_scope, principal_of
 from services.gateway.parameters import Reader
+from services.gateway.progress import Evaluations
 from services.gateway.store import Store
 from yumai.access import Principal
 from yumai.districts import UNKNOWN, districts_of
-from yumai.methods import pace, panel, profile
+from yumai.evaluation import judge
+from yumai.evaluation.judge import Moment
+from yumai.feeds import Feed, affected
+from yumai.methods.guards import is_warming_up
 from yumai.store.figures import (
     NET,
     SERVICE_SECTORS,
     SHANGHAI,
     Filter,
     Query,
-    daily_services,
     midnight,
 )
 
-PAST_YEARS = 3
 PAST_SECONDS = 300.0
 """Past years change seldom."""
 SHARE_OF_TIME = 10
 MOST_SECONDS = 2.5
 """A reading is used again for ten times as long as it took, but never for longer than this."""
+JUDGED_MOST_SECONDS = 5.0
+"""The same for what is judged, which costs more; a target set anew is judged at once."""
+
+Row = dict[str, Any]
+"""A progress row."""
 
 
 @dataclass
@@ -52,8 +60,11 @@ class _Kept:
 class Overviews:
     """Overviews by scope and their parts, each read by one request at a time."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, evaluations: Evaluations, health: Health) -> None:
         self._store = store
+        self._evaluations = evaluations
+        self._health = health
+        self._targets = -1
         self._kept: dict[Any, _Kept] = {}
         self._locks: dict[Any, asyncio.Lock] = {}
 
@@ -62,9 +73,13 @@ class Overviews:
         return await self._once(scope, None, lambda: self._read(principal))
 
     async def _once(
-        self, key: Any, seconds: float | None, read: Callable[[], Awaitable[Any]]
+        self,
+        key: Any,
+        seconds: float | None,
+        read: Callable[[], Awaitable[Any]],
+        most: float = MOST_SECONDS,
     ) -> Any:
-        """`seconds` to keep it; None: by how long it took."""
+        """`seconds` to keep it; None: by how long it took, at most `most`."""
         async with self._locks.setdefault(key, asyncio.Lock()):
             kept = self._kept.get(key)
             begun = time.monotonic()
@@ -73,7 +88,7 @@ class Overviews:
             value = await read()
             now = time.monotonic()
             if seconds is None:
-                seconds = min(max(1.0, (now - begun) * SHARE_OF_TIME), MOST_SECONDS)
+                seconds = min(max(1.0, (now - begun) * SHARE_OF_TIME), most)
             self._kept[key] = _Kept(now + seconds, value)
             return value
 
@@ -96,20 +111,17 @@ class Overviews:
                 _sums_until(Filter(date(year - 1, 1, 1), at.date(), districts, None, platforms), at)
             ),
         )
-        judged: dict[str, pace.Progress] = {}
-        profile_kind = None
+        judged: dict[str, Row] = {}
         alerts: list[dict[str, Any]] = []
+        troubled: dict[str, list[Feed]] = {}
         if principal.role != "platform":
-            targets = await self._targets(year)
-            shares = await self._once(("shares", year), PAST_SECONDS, lambda: self._shares(year))
-            profile_kind = "linear" if shares is None else "seasonal"
-            attained = _by_district(sums)
-            for code in districts_of(year):
-                if code in targets and (districts is None or code in districts):
-                    cumulative = profile.linear(year) if shares is None else shares[code]
-                    judged[code] = pace.progress(
-                        targets[code], attained.get(code, 0), cumulative, at
-                    )
+            rows = await self._judged(at)
+            judged = {
+                row["district"]: row
+                for row in rows
+                if districts is None or row["district"] in districts
+            }
+            troubled = affected(await self._health.lately())
             alerts = await read_alerts(self._store, year, districts)
         return {
             "meta": meta_of(freshness, now)
@@ -120,32 +132,32 @@ class Overviews:
                 "role": principal.role,
                 "code": principal.code,
                 "name": principal.name,
-                "profile": profile_kind,
-                "warming_up": pace.is_warming_up(at.date()),
+                "warming_up": is_warming_up(at.date()),
             },
             "data": {
                 **_totals(sums),
-                "districts": _districts(sums, judged, year, principal),
+                "districts": _districts(sums, judged, troubled, year, principal),
                 "sectors": _sectors(sums, before),
                 "alerts": alerts,
             },
         }
 
-    async def _targets(self, year: int) -> dict[str, int]:
-        rows = await self._store.rows(
-            Query(
-                "SELECT district, target_fen FROM targets FINAL WHERE year = {year:UInt16}"
-                " AND sector = '' AND form != 'share'"
-                " ORDER BY district, version DESC LIMIT 1 BY district",
-                {"year": year},
-            )
-        )
-        return {code: int(fen) for code, fen in rows if int(fen) > 0}
+    async def _judged(self, at: datetime) -> list[Row]:
+        """Rows of all services, a district each, as at `at`; once for all who read."""
+        targets = await self._evaluations.targets_stand()
+        if targets != self._targets:
+            self._targets = targets
+            self._kept.pop("judged", None)
 
-    async def _shares(self, year: int) -> dict[str, np.ndarray] | None:
-        query = daily_services(date(year - PAST_YEARS, 1, 1), date(year - 1, 12, 31))
-        rows = [(int(n), day, int(fen)) for n, day, fen in await self._store.rows(query)]
-        return await asyncio.to_thread(lambda: panel.shares(panel.daily(rows), year))
+        async def read() -> list[Row]:
+            today = datetime.now(SHANGHAI).date()
+            moment = Moment.of(at.year, at, today)
+            judged, day = await self._evaluations.of(at.year, moment, today, None)
+            shown = at.isoformat(timespec="seconds")
+            return await asyncio.to_thread(judge.rows, judged, None, [None], at=shown, day=day)
+
+        found: list[Row] = await self._once("judged", None, read, JUDGED_MOST_SECONDS)
+        return found
 
 
 async def overview(request: Request) -> Response:
@@ -213,9 +225,27 @@ def _totals(sums: Any) -> dict[str, Any]:
     }
 
 
+JUDGED_FIELDS = (
+    "target_fen",
+    "comparable_fen",
+    "expected_fen",
+    "pace",
+    "nowcast_fen",
+    "p_meet",
+    "required_growth",
+    "raw_level",
+    "level",
+)
+
+
 def _districts(
-    sums: Any, judged: dict[str, pace.Progress], year: int, principal: Principal
+    sums: Any,
+    judged: dict[str, Row],
+    troubled: dict[str, list[Feed]],
+    year: int,
+    principal: Principal,
 ) -> list[dict[str, Any]]:
+    """`guards` and feeds in trouble too; a platform's figures are sums alone."""
     attained = _by_district(sums)
     today: dict[str, int] = {}
     for row in filter(_is_service, sums):
@@ -226,16 +256,21 @@ def _districts(
         codes = [principal.code]
     found = []
     for code in codes:
-        progress = judged.get(code)
+        row = judged.get(code, {})
+        figures = {name: row.get(name) for name in JUDGED_FIELDS}
+        if figures["target_fen"] is None:
+            figures["pace"] = figures["expected_fen"] = None
         found.append(
             {
                 "code": code,
                 "attained_fen": attained.get(code, 0),
                 "today_fen": today.get(code, 0),
-                "target_fen": progress and progress.target_fen,
-                "expected_fen": progress and progress.expected_fen,
-                "pace": progress and progress.pace,
-                "level": pace.level(progress.pace) if progress else None,
+                **figures,
+                "guards": row.get("guards", []),
+                "feeds": [
+                    {"platform_id": feed.platform_id, "state": feed.state}
+                    for feed in troubled.get(code, [])
+                ],
             }
         )
     return found

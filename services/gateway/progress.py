@@ -18,14 +18,17 @@ from starlette.responses import Response
 
 from contracts.targets.codec import CITY
 from services.gateway.errors import Unavailable
+from services.gateway.feeds import Health
 from services.gateway.figures import meta_of
 from services.gateway.login import principal_of
 from services.gateway.parameters import Reader
 from services.gateway.store import Store
 from services.gateway.targets import TargetLog, in_scope
+from yumai import feeds
 from yumai.districts import districts, districts_of
 from yumai.evaluation import cells, judge
 from yumai.evaluation.books import Books, table_of
+from yumai.evaluation.coverage import Doubts
 from yumai.evaluation.judge import Judged, Moment
 from yumai.store.figures import SHANGHAI
 from yumai.targets import SECTORS, Held
@@ -42,8 +45,9 @@ METHOD = "nowcast-1"
 class Evaluations:
     """Courses by year and knowledge, each judged by one request at a time."""
 
-    def __init__(self, store: Store, targets: TargetLog, rules: str) -> None:
+    def __init__(self, store: Store, targets: TargetLog, health: Health, rules: str) -> None:
         self._store = store
+        self._health = health
         self._targets = targets
         self._books: OrderedDict[date | None, tuple[asyncio.Lock, Books]] = OrderedDict()
         self._kept: OrderedDict[tuple[Any, ...], Judged] = OrderedDict()
@@ -78,11 +82,16 @@ class Evaluations:
                 asked = whole
             else:
                 asked = moment
-            key = (year, asked, books.serial, books.changes, self._targets.changes)
+            # What feeds are now says nothing of another knowledge, nor of a year that is over.
+            doubts = {}
+            if as_of is None and today - asked.day <= timedelta(days=1):
+                doubts = feeds.doubts(await self._health.lately())
+            doubted = tuple(sorted(doubts.items()))
+            key = (year, asked, books.serial, books.changes, self._targets.changes, doubted)
             judged = self._kept.get(key)
             if judged is None:
                 judged = await asyncio.to_thread(
-                    self._judge, years, year, asked, held, as_of, books
+                    self._judge, years, year, asked, held, as_of, books, doubts
                 )
                 self._kept[key] = judged
                 while len(self._kept) > KEPT:
@@ -90,8 +99,26 @@ class Evaluations:
             self._kept.move_to_end(key)
         return judged, judged.days.index(moment.day)
 
+    async def booked(self) -> datetime:
+        """Now, or as far as the books are: what is not booked yet is not lagging. Raises Unavailable."""
+        now = datetime.now(UTC)
+        through = (await self._store.freshness()).through
+        return min(now, through or now).astimezone(SHANGHAI)
+
+    async def targets_stand(self) -> int:
+        """Grows whenever a target is set. Raises Unavailable."""
+        await self._targets.current()
+        return self._targets.changes
+
     def _judge(
-        self, years: Any, year: int, moment: Moment, held: Held, as_of: date | None, books: Books
+        self,
+        years: Any,
+        year: int,
+        moment: Moment,
+        held: Held,
+        as_of: date | None,
+        books: Books,
+        doubts: Doubts,
     ) -> Judged:
         return judge.judge(
             years,
@@ -101,6 +128,7 @@ class Evaluations:
             share_path=held.share(year, as_of),
             rules=self._rules,
             memory=books.memory,
+            doubts=doubts,
         )
 
     def _books_of(self, as_of: date | None) -> tuple[asyncio.Lock, Books]:
@@ -155,7 +183,8 @@ async def get_progress(request: Request) -> Response:
     if allowed is not None and wanted is None:
         allowed = [code for code in allowed if code in (*districts_of(year), CITY)]
     freshness = await store.freshness()
-    moment, shown = moment_of(year, at, here)
+    booked = await evaluations.booked()
+    moment, shown = moment_of(year, at, here, booked)
     judged, day = await evaluations.of(year, moment, here.date(), as_of)
     data = await asyncio.to_thread(judge.rows, judged, allowed, sectors, at=shown, day=day)
     meta = meta_of(freshness, now) | {
@@ -177,13 +206,11 @@ def _sectors(reader: Reader) -> Sequence[str | None] | None:
     return None if "*" in asked else list(asked)
 
 
-def moment_of(year: int, at: date | None, here: datetime) -> tuple[Moment, str]:
-    """What is judged, and how the answer calls it."""
-    last = cells.last_day(year)
-    day = min(at or here.date(), last)
-    if day < here.date():
+def moment_of(year: int, at: date | None, here: datetime, booked: datetime) -> tuple[Moment, str]:
+    """What is judged, and how the answer calls it. The end of today lies ahead: as far as it has gone."""
+    today = here.date()
+    day = min(at or today, cells.last_day(year))
+    if day < today:
         return Moment(day), day.isoformat()
-    # The end of today lies ahead: it is judged as far as it has gone.
-    gone = (here.hour * 3_600 + here.minute * 60 + here.second) // STEP_SECONDS * STEP_SECONDS
-    shown = here.isoformat(timespec="seconds") if at is None else day.isoformat()
-    return Moment(day, max(gone, 1) / 86_400), shown
+    moment = Moment.of(year, booked - timedelta(seconds=booked.second % STEP_SECONDS), today)
+    return moment, booked.isoformat(timespec="seconds") if at is None else moment.day.isoformat()

@@ -70,9 +70,9 @@ class Standing:
     async def _take(self, year: int) -> None:
         begun, taken_ms = time.monotonic(), int(time.time() * 1000)
         here = datetime.now(SHANGHAI)
-        moment, shown = moment_of(year, None, here)
         found: dict[str, list[Row]] = {}
         try:
+            moment, shown = moment_of(year, None, here, await self._evaluations.booked())
             judged, day = await self._evaluations.of(year, moment, here.date(), None)
         except Unavailable:
             # Asked again in a while, not by every request.

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.seams.alerts_place import TODAY, YEAR_FEN, Place, place
-from yumai.methods.pace import is_warming_up
+from yumai.methods.guards import is_warming_up
 
 pytestmark = pytest.mark.skipif(
     is_warming_up(TODAY),

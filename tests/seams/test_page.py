@@ -12,9 +12,11 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import aiohttp
+import httpx
 import pytest
 
 from tests.conftest import free_port
+from tests.seams.alerts_place import fresh_topics
 from tests.seams.test_gateway import CELLS, World, book_progress, world
 from yumai.districts import districts_of
 from yumai.store.client import connect
@@ -133,6 +135,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def gateway(kafka: str, store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """This year and last, the same every day; 500101's target is far off, the others' are met."""
+    fresh_topics(kafka)
     with world(kafka, store, tmp_path_factory.mktemp("page")) as made:
         now = datetime.now(SHANGHAI)
         start = datetime(now.year - 1, 1, 1, tzinfo=SHANGHAI)
@@ -150,29 +153,20 @@ def gateway(kafka: str, store: str, tmp_path_factory: pytest.TempPathFactory) ->
             ]
         client = connect(made.dsn)
         client.insert("cells", rows, CELLS)
-        names = [
-            "year",
-            "district",
-            "sector",
-            "form",
-            "value",
-            "target_fen",
-            "basis",
-            "by",
-            "at",
-            "version",
-        ]
-        year_fen = 365 * 10_000_000_000
-        client.insert(
-            "targets",
-            [
-                [now.year, code, "", "amount", 0.0, fen, "", "", now, 1]
-                for code, fen in (("500101", year_fen * 5 // 4), ("500102", year_fen))
-            ],
-            names,
-        )
         client.close()
         book_progress(made.dsn, [datetime.now(UTC)] * 2)
+        year_fen = 365 * 10_000_000_000
+        wanted = [
+            {"year": now.year, "district": code, "sector": None, "form": "amount", "value": fen}
+            for code, fen in (("500101", year_fen * 5 // 4), ("500102", year_fen * 9 // 10))
+        ]
+        answer = httpx.put(
+            f"{made.url}/v1/targets",
+            json=wanted,
+            headers={"Authorization": f"Bearer {made.identity.issue_token('bureau')}"},
+            timeout=60,
+        )
+        assert answer.status_code == 200, answer.text
         yield made
 
 
@@ -237,6 +231,34 @@ def test_who_lags_and_on_what_basis_stands_there_in_both_languages(browser, gate
         "[...document.querySelectorAll('[data-text]')].filter(e => e.textContent === e.dataset.text).map(e => e.dataset.text)"
     )
     assert untranslated == []
+
+
+def test_a_district_whose_data_are_in_doubt_says_so_and_does_not_lag(browser, gateway):
+    """Shown as told by the gateway; that it is told so is tested where it is judged."""
+    enter(browser, gateway)
+    doubt = """(async () => {
+      const real = window.fetch;
+      window.fetch = async (url, options) => {
+        const answer = await real(url, options);
+        if (!String(url).includes("/v1/overview")) return answer;
+        const body = await answer.json();
+        for (const one of body.data.districts)
+          if (one.code === "500102")
+            Object.assign(one, {guards: ["stale"], feeds: [{platform_id: "p1", state: "late"}]});
+        return new Response(JSON.stringify(body), {status: 200});
+      };
+      dispatchEvent(new Event("online"));
+    })()"""
+    browser.ask(doubt)
+    shape = "document.querySelector('.district[data-code=\"500102\"]')"
+    browser.until(f"{shape}.getAttribute('class').includes('data')")
+    assert "平台 p1 迟报" in str(browser.ask(f"{shape}.getAttribute('aria-label')"))
+    assert "数据" in browser.text(".map .word")
+    assert browser.ask("document.querySelectorAll('#lagging li').length") == 1
+    browser.ask("document.querySelector('#language').click()")
+    assert "p1 is late" in str(browser.ask(f"{shape}.getAttribute('aria-label')"))
+    assert browser.text(".map .word") == "DATA"
+    assert browser.errors == []
 
 
 def test_what_is_booked_moves_the_counter_by_itself(browser, gateway):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.seams.alerts_place import TODAY, YEAR_FEN, Place, place
 from tests.seams.test_page import CHROMIUM, Browser
-from yumai.methods.pace import is_warming_up
+from yumai.methods.guards import is_warming_up
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium"),

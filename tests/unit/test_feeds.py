@@ -88,7 +88,7 @@ def test_a_feed_silent_in_one_district_alone_names_it(number):
     sent.steady("a", number, codes=CODES[:1], until=TODAY - timedelta(days=7))
     found = sent.health()["a"]
     assert (found.state, found.districts) == ("silent", ("500101",))
-    assert feeds.affected([found]) == {"500101": ["a"]}
+    assert feeds.affected([found]) == {"500101": [found]}
 
 
 def test_a_feed_that_sends_yesterdays_bill_every_morning_is_ok():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -18,17 +18,16 @@ import numpy as np
 from contracts.targets.codec import CITY
 from yumai.districts import CHANGE_DATE
 from yumai.evaluation import cells as cells_
+from yumai.evaluation import coverage
 from yumai.evaluation.cells import OF_ALL, WIDTH, Floats, Frame, Panel, Placed
 from yumai.evaluation.columns import GOODS, Bools, Ints, Year, first_day
-from yumai.evaluation.silence import Silence, silences
+from yumai.evaluation.coverage import Doubts, Quiet
 from yumai.methods import city_share, guards, judged_year, levels, like_for_like
 from yumai.methods.festival import days_of
 from yumai.methods.uncertainty import first_sigma
 from yumai.targets import changed_districts
 
 PAST_YEARS = 5
-STALE_SHARE = 0.05
-"""Where feeds of at least so large a part of a district are silent, its figures say nothing (METHODS §5.6)."""
 FIRST_JUDGED = (3, 1)
 VARIANCE_UNKNOWN = 0.01
 SHARE_DAYS = 365
@@ -47,6 +46,15 @@ class Moment:
 
     day: date
     fraction: float = 1.0
+
+    @classmethod
+    def of(cls, year: int, at: datetime, today: date) -> Moment:
+        """`at` in Shanghai: the end of a day that is over, else the part of it that has gone."""
+        day = min(at.date(), cells_.last_day(year))
+        if day < at.date() or day < today:
+            return cls(day)
+        gone = at - at.replace(hour=0, minute=0, second=0, microsecond=0)
+        return cls(day, min(max(gone.total_seconds() / 86_400, 1e-6), 1.0 - 1e-9))
 
 
 @dataclass(frozen=True)
@@ -121,18 +129,20 @@ def judge(
     share_path: float | None = None,
     rules: str = "severity",
     memory: Memory | None = None,
+    doubts: Doubts | None = None,
 ) -> Judged:
     """Cells of `year` from 1 March (or, before it, only the moment) to the moment.
 
     `years`: the judged year and up to five before it. What occurred after the moment is not looked at.
+    `doubts`: what is known of feeds beyond their days, where the moment is the present.
     """
     frame = Frame.of(year)
     last = cells_.day_number(moment.day)
     first = min(cells_.day_number(date(year, *FIRST_JUDGED)), last)
     years = {**years, year: years[year].until(last + 1)}
-    placed, _ = cells_.placed(frame, years)
+    placed, platforms = cells_.placed(frame, years)
     this = placed[year]
-    quiet = _silences(frame, placed, year, last, moment.fraction)
+    quiet = coverage.quiet(frame, placed, platforms, moment.day, moment.fraction, doubts or {})
     known_from = first_day(years) or moment.day
     memory = Memory() if memory is None else memory
     memory.fits(year, tuple(years[y].fen for y in sorted(years) if y != year))
@@ -185,62 +195,8 @@ def judge(
 # -- who is compared --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Quiet:
-    """Silences of the judged year's days: of pairs, and what they do to cells."""
-
-    pairs: Silence
-    offset: int
-    """Day of the silences' arrays on which the judged year begins."""
-    stale: Bools
-    """`[cells, days]`."""
-    gone_city: Bools
-
-
-def _silences(
-    frame: Frame, placed: Mapping[int, Placed], year: int, last: int, fraction: float
-) -> _Quiet:
-    """`last`: the moment's day; of a day that is not over nothing is concluded."""
-    this = placed[year]
-    before = placed.get(year - 1)
-    size = len(frame.districts) * this.platforms
-    spans = [] if before is None else [(before, days_of(year - 1))]
-    spans.append((this, last + 1))
-    counted = np.concatenate(
-        [cells_.grouped(of.year.counted[:, :days], of.pair, size) for of, days in spans], axis=1
-    )
-    fen = np.concatenate(
-        [cells_.grouped(of.year.fen[:, :days], of.pair, size) for of, days in spans], axis=1
-    )
-    over = counted.shape[1] - (1 if fraction < 1.0 else 0)
-    found = silences(counted[:, :over], fen[:, :over])
-    if over < counted.shape[1]:
-        # Today is as yesterday, but for who has been heard of since.
-        heard = counted[:, -1:] > 0
-        none = np.zeros((size, 1))
-        last_silent = found.silent[:, -1:] if over else none > 0
-        last_gone = found.gone[:, -1:] if over else none > 0
-        found = Silence(
-            np.concatenate([found.silent, last_silent & ~heard], axis=1),
-            np.concatenate([found.gone, last_gone & ~heard], axis=1),
-            np.concatenate([found.rate, found.rate[:, -1:] if over else none], axis=1),
-            np.concatenate([found.missed, np.where(last_silent & ~heard, fraction, 0.0)], axis=1),
-        )
-    offset = counted.shape[1] - (last + 1)
-    shape = (len(frame.districts), this.platforms, -1)
-    rate = found.rate[:, offset:].reshape(shape)
-    mute = found.silent[:, offset:].reshape(shape)
-    lost, whole = (np.where(mute, rate, 0.0).sum(axis=1), rate.sum(axis=1))
-    lost[-1], whole[-1] = lost.sum(axis=0), whole.sum(axis=0)
-    part = np.where(whole > 0, lost / np.where(whole > 0, whole, 1.0), 0.0)
-    gone = found.gone[:, offset:].reshape(shape)
-    there = found.rate[:, offset:].reshape(shape) > 0
-    gone_city: Bools = np.all(gone | ~there, axis=0) & np.any(there, axis=0)
-    return _Quiet(found, offset, np.repeat(part >= STALE_SHARE, WIDTH, axis=0), gone_city)
-
-
 def _panels(
-    frame: Frame, placed: Mapping[int, Placed], quiet: _Quiet, first: int, last: int
+    frame: Frame, placed: Mapping[int, Placed], quiet: Quiet, first: int, last: int
 ) -> list[tuple[int, int, Panel]]:
     """Runs of days `low` … `high` (inclusive) with one panel."""
     this = placed[frame.year]
@@ -275,7 +231,7 @@ def _segment(
     frame: Frame,
     placed: Mapping[int, Placed],
     panel: Panel,
-    quiet: _Quiet,
+    quiet: Quiet,
     target: Floats,
     known_from: date,
     low: int,
@@ -404,7 +360,7 @@ def _without_history(
     )
 
 
-def _filled(frame: Frame, this: Placed, panel: Panel, quiet: _Quiet, last: int) -> Floats:
+def _filled(frame: Frame, this: Placed, panel: Panel, quiet: Quiet, last: int) -> Floats:
     """What silent feeds would usually have brought: not booked, but no lag either. `[cells, days]`."""
     out = np.zeros((frame.size, this.year.days))
     missed = quiet.pairs.missed[:, quiet.offset :] * panel.pairs[:, None]

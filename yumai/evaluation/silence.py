@@ -25,6 +25,7 @@ GAP_MOST = 35.0
 """A feed may send once a month; a longer gap is no rhythm but an outage."""
 SEEN_DAYS = 14
 GONE_DAYS = 42
+OUTAGE_DAYS = 2
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,11 @@ class Silence:
     missed: np.ndarray
 
 
-def silences(counted: Counts | Ints, fen: Ints) -> Silence:
-    """Of `counted[pairs, days]` (entries) and `fen`, from the first day to the last that is over."""
+def silences(counted: Counts | Ints, fen: Ints, alive: Bools | None = None) -> Silence:
+    """Of `counted[pairs, days]` (entries) and `fen`, from the first day to the last that is over.
+
+    `alive[days]`: when a silence may begin; without it, when anybody sent anything.
+    """
     pairs, days = counted.shape
     silent = np.zeros((pairs, days), dtype=bool)
     gone = silent.copy()
@@ -51,7 +55,8 @@ def silences(counted: Counts | Ints, fen: Ints) -> Silence:
     told = np.zeros(pairs)
     rate, worth, quiet = np.zeros(pairs), np.zeros(pairs), np.ones(pairs)
     seen, gap, longest = np.zeros(pairs), np.zeros(pairs), np.zeros(pairs)
-    alive = counted.sum(axis=0) > 0
+    if alive is None:
+        alive = counted.sum(axis=0) > 0
     for day in range(days):
         here = counted[:, day] > 0
         back = here & (gap > 0) & (seen > 0)
@@ -81,3 +86,15 @@ def silences(counted: Counts | Ints, fen: Ints) -> Silence:
         missed[:, day] = np.where(silent[:, day], gap - told, 0.0)
         told = np.where(silent[:, day], gap, told)
     return Silence(silent, gone, rate_fen, missed)
+
+
+def outages(counted: Counts | Ints) -> Bools:
+    """`[days]`: on which nobody at all has been heard of for days, as while history is being poured in."""
+    total = counted.sum(axis=0, keepdims=True)
+    found = silences(total, total.astype(np.int64), np.ones(total.shape[1], dtype=bool))
+    quiet: Bools = found.silent[0] | found.gone[0]
+    quiet[OUTAGE_DAYS - 1 :] &= np.lib.stride_tricks.sliding_window_view(
+        total[0] == 0, OUTAGE_DAYS
+    ).all(axis=1)
+    quiet[: OUTAGE_DAYS - 1] = False
+    return quiet

@@ -112,16 +112,6 @@ def cells(cells_of: Filter, grain: str, group_by: Sequence[str]) -> Query:
     )
 
 
-def daily_services(first: date, last: date) -> Query:
-    """Net of all services by district and day: columns district (UInt32), day, net_fen."""
-    condition, parameters = Filter(first, last, sectors=SERVICE_SECTORS).where()
-    return Query(
-        f"SELECT district, toDate(period) AS day, sum({NET}) AS net_fen FROM cells FINAL"
-        f" WHERE {condition} GROUP BY district, day ORDER BY district, day",
-        parameters,
-    )
-
-
 # -- how far the books are ------------------------------------------------------------------------
 
 FRESHNESS = Query(

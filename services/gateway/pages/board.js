@@ -14,6 +14,9 @@ const make = (name, className, text) => {
   return made;
 };
 
+// Missing is not lagging: what a district's figures say is not to be relied on now.
+const inDoubt = (district) => district.guards.includes("stale");
+
 export class Board {
   constructor() {
     this.districts = new Map();
@@ -55,9 +58,7 @@ export class Board {
     this.largest = Math.max(1, ...data.districts.map((d) => d.attained_fen));
     const kind = this.showsVolume ? "volume" : "pace";
     $("map-title").textContent = t(`map_title_${kind}`);
-    const judged = data.districts.some((d) => d.pace !== null);
-    const linear = meta.profile === "linear" && judged ? ` ${t("linear")}` : "";
-    $("map-about").textContent = t(`map_about_${kind}`, { year: meta.year, at: dayAndTime(meta.at) }) + linear;
+    $("map-about").textContent = t(`map_about_${kind}`, { year: meta.year, at: dayAndTime(meta.at) });
     this.#legend();
     this.#paint();
     this.#counter(data);
@@ -77,6 +78,7 @@ export class Board {
       const step = Math.floor(Math.sqrt(figures.attained_fen / this.largest) * VOLUME_STEPS);
       return `volume-${Math.min(step, VOLUME_STEPS - 1)}`;
     }
+    if (inDoubt(figures)) return "data";
     if (figures.pace === null) return "none";
     return `band-${BANDS.filter((least) => figures.pace >= least).length}`;
   }
@@ -85,10 +87,16 @@ export class Board {
     const figures = this.byCode?.get(code);
     const rows = [];
     if (!figures) return [[t("pace"), this.role === "district" ? t("hidden") : t("no_target")]];
-    if (!this.showsVolume) rows.push([t("pace"), figures.pace === null ? t("no_target") : percent(figures.pace)]);
+    if (!this.showsVolume) {
+      rows.push([t("pace"), figures.pace === null ? t("no_target") : percent(figures.pace)]);
+      if (figures.target_fen !== null) rows.push([t("level_label"), this.#level(figures), inDoubt(figures)]);
+      if (inDoubt(figures)) rows.push([t("why"), this.#why(figures), true]);
+    }
     rows.push([t("attained"), amount(figures.attained_fen)]);
     if (figures.pace !== null) {
-      const gap = figures.attained_fen - figures.expected_fen;
+      // Like for like: a platform that joined or left is no growth and no decline.
+      const gap = figures.comparable_fen - figures.expected_fen;
+      if (amount(figures.comparable_fen) !== amount(figures.attained_fen)) rows.push([t("comparable"), amount(figures.comparable_fen)]);
       rows.push([t("expected"), amount(figures.expected_fen)]);
       rows.push([t("gap"), (gap > 0 ? "+" : gap < 0 ? "−" : "") + amount(Math.abs(gap))]);
       rows.push([t("target"), amount(figures.target_fen)]);
@@ -97,12 +105,25 @@ export class Board {
     return rows;
   }
 
+  // The level in words, or why there is none.
+  #level(figures) {
+    if (inDoubt(figures)) return figures.level ? `${t("guard_data")} (${t(`level_${figures.level}`)})` : t("guard_data_none");
+    if (figures.guards.length) return t(`guard_${figures.guards[0]}`);
+    return figures.level ? t(`level_${figures.level}`) : "–";
+  }
+
+  #why(figures) {
+    const feeds = figures.feeds.map((feed) => t(`feed_${feed.state}`, { platform: feed.platform_id }));
+    return feeds.length ? feeds.join(" · ") : t("why_missing");
+  }
+
   #paint() {
     if (!this.map) return;
     this.map.label(t("map_label"), t("inset"));
     this.map.paint((code) => ({
       fill: this.fill(code),
       name: this.name(code, true),
+      mark: this.fill(code) === "data" ? t("map_data") : "",
       description: `${this.name(code)}. ${this.describe(code).map(([what, value]) => `${what}: ${value}`).join(". ")}`,
     }));
   }
@@ -115,7 +136,7 @@ export class Board {
     };
     const entries = this.showsVolume
       ? [entry("volume-0", t("volume_low")), entry("volume-2", ""), entry("volume-4", t("volume_high")), entry("none", t("volume_none"))]
-      : [...[0, 1, 2, 3, 4].map((band) => entry(`band-${band}`, t(`band_${band}`))), entry("none", t("band_none"))];
+      : [...[0, 1, 2, 3, 4].map((band) => entry(`band-${band}`, t(`band_${band}`))), entry("data", t("band_data")), entry("none", t("band_none"))];
     if (this.role === "district") entries.push(entry("hidden", t("band_hidden")));
     $("legend").replaceChildren(...entries);
   }
@@ -139,8 +160,8 @@ export class Board {
 
   #facts(list, rows) {
     list.replaceChildren(
-      ...rows.map(([what, value]) => {
-        const row = make("div");
+      ...rows.map(([what, value, long]) => {
+        const row = make("div", long ? "long" : "");
         row.append(make("dt", "", what), make("dd", "", value));
         return row;
       }),
@@ -208,7 +229,7 @@ export class Board {
     const told = new Map(open.map((alert) => [alert.district, alert]));
     // The pace is of now, the alert tells since when; whoever lags before it is told stands there too.
     const rows = data.districts
-      .filter((d) => d.pace !== null && (told.has(d.code) || (!meta.warming_up && d.level !== "green")))
+      .filter((d) => d.pace !== null && (told.has(d.code) || (!d.guards.length && d.level !== null && d.level !== "green")))
       .sort((a, b) => a.pace - b.pace);
     const judged = data.districts.some((d) => d.pace !== null);
     const nothing = data.districts.every((d) => d.attained_fen === 0);
@@ -224,19 +245,20 @@ export class Board {
   }
 
   #laggingRow(district, alert) {
-    const level = alert?.level ?? district.level;
+    const doubt = inDoubt(district);
+    const level = doubt ? "data" : alert?.level ?? district.level;
     const row = make("li");
     row.dataset.code = district.code;
     const button = make("button");
     button.type = "button";
     button.addEventListener("click", () => this.select(district.code));
     const since = alert ? t("since", { date: day(alert.opened_at ?? alert.first_at) }) : "";
-    const short = Math.max(0, district.expected_fen - district.attained_fen);
-    const about = [t("short_of", { amount: amount(short) }), since].filter(Boolean).join(" · ");
+    const short = Math.max(0, district.expected_fen - district.comparable_fen);
+    const about = doubt ? this.#why(district) : [t("short_of", { amount: amount(short) }), since].filter(Boolean).join(" · ");
     const names = make("span", "names");
     names.append(make("span", "district-name", this.name(district.code)), make("span", "quiet", about));
     const figures = make("span", "figures");
-    figures.append(make("span", "pace", percent(district.pace)), make("span", `level ${level}`, t(`level_${level}`)));
+    figures.append(make("span", "pace", percent(district.pace)), make("span", `level ${level}`, doubt ? t("band_data") : t(`level_${level}`)));
     button.append(names, figures);
     row.append(button);
     return row;

@@ -84,7 +84,7 @@ export class Desk {
   draw() {
     if (!this.role || this.role === "platform") return;
     $("desk-title").textContent = t(this.role === "bureau" ? "desk_board" : "desk_inbox");
-    const notes = [t("desk_keys")];
+    const notes = matchMedia("(pointer: coarse)").matches ? [] : [t("desk_keys")];
     if (this.late) notes.unshift(t("desk_overdue", { n: this.late }));
     if (this.lost) notes.unshift(t("desk_lost", { n: this.lost }));
     $("desk-about").textContent = notes.join(" · ");
@@ -100,6 +100,7 @@ export class Desk {
     const lanes = this.role === "bureau" ? LANES : [["inbox", LANES.flatMap(([, states]) => states)]];
     const made = lanes.map(([key, states]) => {
       const lane = make("section", "lane");
+      lane.classList.toggle("vacant", !this.alerts.some((a) => states.includes(a.state)));
       const title = make("h3", "", t(`lane_${key}`));
       const found = this.alerts.filter((a) => states.includes(a.state)).sort(order);
       const count = make("span", "count", found.length ? String(found.length) : "");

@@ -68,6 +68,10 @@ export class DistrictMap {
       node("rect", { width: gap, height: gap, class: "hatch-ground" }, pattern);
       node("line", { x1: 0, y1: 0, x2: 0, y2: gap, class: `hatch-line ${name}` }, pattern);
     }
+    const dots = node("pattern", { id: "dots-data", width: 9, height: 9, patternUnits: "userSpaceOnUse" }, defs);
+    node("rect", { width: 9, height: 9, class: "hatch-ground" }, dots);
+    node("circle", { cx: 2.5, cy: 2.5, r: 1.7, class: "dot-data" }, dots);
+    node("circle", { cx: 7, cy: 7, r: 1.7, class: "dot-data" }, dots);
     const land = node("g", { class: "land" }, this.svg);
     for (const feature of features) this.#district(land, feature, place, true);
     const labels = node("g", { class: "land-labels", "aria-hidden": "true" }, this.svg);
@@ -174,13 +178,14 @@ export class DistrictMap {
     this.insetTitle.textContent = inset;
   }
 
-  // `look(code)` → {fill: class, name, description}
+  // `look(code)` → {fill: class, name, mark: a word below the name, description}
   paint(look) {
     for (const [code, shape] of this.shapes) {
-      const { fill, name, description } = look(code);
+      const { fill, name, mark, description } = look(code);
       for (const path of shape.paths) path.setAttribute("class", `district ${fill}${path.classList.contains("selected") ? " selected" : ""}`);
       for (const label of shape.labels) {
-        label.textContent = name;
+        label.replaceChildren(name);
+        if (mark) node("tspan", { x: label.getAttribute("x"), dy: "1.15em", class: "word" }, label).textContent = mark;
         label.setAttribute("class", `label on-${fill}`);
       }
       shape.main.setAttribute("aria-label", description);

@@ -4,10 +4,10 @@ from datetime import UTC, date, datetime
 
 from contracts.commits import codec as commits
 from contracts.targets.codec import Version, of_versions
-from services.alerts.by_evaluation import moment_of
 from services.alerts.judge import as_set_by
 from services.alerts.rounds import over, years_judged
 from services.alerts.worker import districts_of
+from yumai.evaluation.judge import Moment
 from yumai.store.figures import SHANGHAI
 
 
@@ -34,6 +34,6 @@ def test_last_year_is_judged_until_february_closes():
 
 def test_a_day_that_is_over_is_judged_as_at_its_end():
     noon = datetime(2026, 7, 1, 12, tzinfo=SHANGHAI)
-    assert moment_of(2026, noon, date(2026, 7, 1)).fraction == 0.5
-    assert moment_of(2026, noon, date(2026, 7, 2)).fraction == 1.0
-    assert moment_of(2025, noon, date(2026, 7, 1)).day == date(2025, 12, 31)
+    assert Moment.of(2026, noon, date(2026, 7, 1)).fraction == 0.5
+    assert Moment.of(2026, noon, date(2026, 7, 2)).fraction == 1.0
+    assert Moment.of(2025, noon, date(2026, 7, 1)).day == date(2025, 12, 31)
