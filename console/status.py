@@ -52,6 +52,7 @@ def collect(state: State) -> dict[str, Any]:
         problems.append(f"`yumai up` does not run for {state.directory}: start it")
     began = time.monotonic()
     figures = _background(lambda: _figures(up)) if up else None
+    told = _background(lambda: _signals(up, began)) if running else None
     listed = processes(up)
     if running:
         problems += [f"{p['name']}: {p['reason']}" for p in listed if not p["healthy"]]
@@ -60,6 +61,7 @@ def collect(state: State) -> dict[str, Any]:
         problems.append(f"figures: {'no answer in time' if read is None else read}")
         read = {}
     problems += read.get("problems", [])
+    signals = told(began + FIGURES_TIMEOUT) if told else None
     if running and waits_for_workers(listed, read.get("lag") or {}):
         problems.append("no metrics worker runs, so records wait: `yumai scale metrics 1`")
     return {
@@ -71,6 +73,7 @@ def collect(state: State) -> dict[str, Any]:
         "processes": listed,
         **{key: read.get(key) or EMPTY[key] for key in FIGURES},
         **{key: value for key, value in read.items() if key not in (*FIGURES, "problems")},
+        **(signals if isinstance(signals, dict) else {}),
         "problems": problems,
     }
 
@@ -116,6 +119,13 @@ def _figures(up: dict[str, Any]) -> dict[str, Any] | str:
     # On a busy machine the import alone takes a second.
     left = FIGURES_TIMEOUT - (time.monotonic() - began) - 0.2
     return status_figures.read(up["bootstrap"], up["dsn"], max(left, 1.2))
+
+
+def _signals(up: dict[str, Any], began: float) -> dict[str, Any]:
+    from console import signals
+
+    urls = [p["url"] for p in up.get("processes", []) if p.get("health") and p["name"] != "store"]
+    return signals.read_all(urls, began + FIGURES_TIMEOUT - 0.3, _background)
 
 
 def _background(work: Callable[[], Any]) -> Callable[[float], Any]:

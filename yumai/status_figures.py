@@ -10,11 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from yumai.broker import lag as lags
 from yumai.broker.security import Bootstrap
+from yumai.store import runs
 
 COUNTS = ("booked", "duplicate", "conflicting", "dead")
 _MARGIN = 0.15
@@ -53,6 +54,9 @@ def read(bootstrap: Bootstrap, dsn: str, timeout: float = 3.0) -> dict[str, Any]
         },
         "rates": {"entries_per_second": recent.entries_per_second if recent else None},
         "counts": {name: store.counts.get(name) for name in COUNTS},
+        "rejects": store.rejects,
+        "parts": store.parts,
+        "audit": store.audit,
         "problems": problems,
     }
 
@@ -66,6 +70,12 @@ class _Store:
     """By epoch and partition: the next offset to be announced."""
     through: str | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    rejects: dict[str, int] | None = None
+    """Rows refused in the last 24 hours, by reason."""
+    parts: dict[str, dict[str, int]] | None = None
+    """Of each table: active parts and bytes on disk."""
+    audit: dict[str, Any] | None = None
+    """The last recorded one."""
     problems: list[str] = field(default_factory=list)
     has_announced: threading.Event = field(default_factory=threading.Event)
     done: threading.Event = field(default_factory=threading.Event)
@@ -105,6 +115,7 @@ def _ask_store(store: _Store, dsn: str, timeout: float) -> None:
             store.counts["dead"] = _count(
                 client, "SELECT count() FROM dead_letters FINAL WHERE code != 'conflict'"
             )
+            _ask_state(store, client)
         finally:
             client.close()
     except Exception as error:
@@ -125,6 +136,24 @@ def _ask_progress(store: _Store, client: Any) -> None:
         through = through.replace(tzinfo=UTC) if through.tzinfo is None else through.astimezone(UTC)
         store.through = through.isoformat(timespec="milliseconds")
     store.problems += [f"partition {row[1]} stands still: {row[3]}" for row in mine if row[3]]
+
+
+def _ask_state(store: _Store, client: Any) -> None:
+    rows = client.query(
+        "SELECT toString(code), count() FROM dead_letters FINAL WHERE at >= now() - 86400"
+        " AND code != 'conflict' GROUP BY 1 ORDER BY 2 DESC, 1"
+    ).result_rows
+    store.rejects = {code: int(number) for code, number in rows}
+    rows = client.query(
+        "SELECT table, count(), sum(bytes_on_disk) FROM system.parts"
+        " WHERE active AND database = currentDatabase() GROUP BY table ORDER BY table"
+    ).result_rows
+    store.parts = {table: {"parts": int(n), "bytes": int(size)} for table, n, size in rows}
+    run = runs.last(client.query(runs.LAST.sql).result_rows).get("audit")
+    if run is not None:
+        at = datetime.fromtimestamp(run.at / 1000, UTC).isoformat(timespec="seconds")
+        fen = run.report.get("difference_fen")
+        store.audit = {"at": at, "ok": run.ok, "difference_fen": fen}
 
 
 def _count(client: Any, sql: str) -> int:
