@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from statistics import median_low
 from typing import Any
 
 import numpy as np
@@ -211,20 +212,22 @@ def _state(
 
 
 def usual_lag(on_day: Mapping[int, Mapping[int, int]]) -> int:
-    """Days after which most of what a platform sends is usually there (median of deliveries)."""
-    lags: dict[int, int] = {}
+    """Days after which a delivery's entries are usually there: median of days of delivery, each with its own median.
+
+    A day of which much is backfill is one day among many.
+    """
+    lags = []
     for recorded, by_lag in on_day.items():
         if recorded >= WINDOW_DAYS - 2:
             continue  # the last days are what is judged
-        for lag, number in by_lag.items():
-            if 0 <= lag <= LAG_MOST:
-                lags[lag] = lags.get(lag, 0) + number
-    total, so_far = sum(lags.values()), 0
-    for lag in sorted(lags):
-        so_far += lags[lag]
-        if 2 * so_far >= total:
-            return lag
-    return 0
+        delivered = sorted((lag, number) for lag, number in by_lag.items() if 0 <= lag <= LAG_MOST)
+        total, so_far = sum(number for _, number in delivered), 0
+        for lag, number in delivered:
+            so_far += number
+            if 2 * so_far >= total:
+                lags.append(lag)
+                break
+    return median_low(lags) if lags else 0
 
 
 def _is_silent(platform: _Platform, lag: int, now: datetime) -> bool:

@@ -131,6 +131,37 @@ def test_a_feed_that_brings_days_late_what_used_to_be_there_is_late():
     assert sent.health()["a"].state in ("late", "broken")
 
 
+def test_a_late_feed_is_in_doubt_from_the_first_day_that_is_missing():
+    sent = Deliveries()
+    sent.steady("a", until=TODAY - timedelta(days=8))
+    for back in range(4, 8):
+        day = TODAY - timedelta(days=back)
+        sent.add("a", day, 240, recorded=day + timedelta(days=4))
+    for back in range(4):
+        sent.add("a", TODAY - timedelta(days=back), 90 if back else 50)
+    found = sent.health()["a"]
+    assert found.state == "late"
+    assert found.since is not None
+    assert TODAY - timedelta(days=9) <= found.since <= TODAY - timedelta(days=2)
+    doubt = feeds.doubts([found])["a"]
+    assert (doubt.since, doubt.districts) == (found.since, {"500101", "500102", "500103"})
+
+
+def test_what_a_feed_usually_takes_is_told_by_its_days_of_delivery_not_by_one_import():
+    sent = Deliveries()
+    sent.steady("a", lag=2)
+    assert sent.health()["a"].lag == 2
+    assert feeds.doubts(sent.health().values())["a"].since is None
+    sent = Deliveries()
+    imported = TODAY - timedelta(days=6)
+    for back in range(7, 60):
+        sent.add("a", TODAY - timedelta(days=back), 240, recorded=imported)
+    for back in range(7):
+        sent.add("a", TODAY - timedelta(days=back), 240)
+    found = sent.health()["a"]
+    assert (found.lag, found.state) == (0, "ok")
+
+
 def test_a_backfill_of_past_days_is_no_lateness():
     sent = Deliveries()
     sent.steady("a")
@@ -156,7 +187,9 @@ def test_a_feed_with_many_refused_rows_is_rejecting():
     assert found["a"].state == "ok"
     assert found["b"].state == "rejecting"
     sent.refused = {"a": 5_000}
-    assert sent.health()["a"].state == "rejecting"
+    found = sent.health()["a"]
+    assert (found.state, found.since) == ("rejecting", TODAY - timedelta(days=1))
+    assert feeds.doubts([found])["a"].districts == {"500101", "500102", "500103"}
 
 
 def test_a_platform_that_joined_last_week_has_no_rhythm_yet():

@@ -292,3 +292,12 @@ def test_a_worker_that_comes_late_changes_nothing(course, data):
         assert applied(alerts, step)
         stale = data.draw(st.sampled_from(steps[: step.seq]))
         assert not applied(alerts, stale)
+
+
+def test_a_level_that_is_frozen_opens_nothing_and_ends_nothing():
+    row = {"sector": None, "level": "red", "raw_level": "red", "guards": ["stale"], "pace": 0.8}
+    frozen = worst([row], 2026, "500101", 0, "d")
+    assert frozen.level is None
+    assert kinds([frozen]) == []
+    event = worst([{**row, "guards": []}], 2026, "500101", 0, "d")
+    assert kinds([event, frozen, frozen]) == ["opened"]
