@@ -18,6 +18,12 @@ from yumai.broker.security import Bootstrap
 from yumai.store import runs
 
 COUNTS = ("booked", "duplicate", "conflicting", "dead")
+_GIVEN_UP = (
+    "SELECT office, subscription, count(), argMax(last_error, at) FROM deliveries FINAL"
+    " WHERE state = 'given_up' AND at >= now() - INTERVAL 1 DAY AND attempts > 0"
+    " GROUP BY office, subscription ORDER BY office, subscription"
+)
+"""Somebody was not told: an alarm until the day after. (Untried: the subscription was taken away.)"""
 _MARGIN = 0.15
 """Seconds kept back for putting the answer together."""
 
@@ -107,6 +113,10 @@ def _ask_store(store: _Store, dsn: str, timeout: float) -> None:
             store.announced = announced
             store.has_announced.set()
             _ask_progress(store, client)
+            store.problems += [
+                f"{count} messages to {office}/{subscription} given up within a day: {error}"
+                for office, subscription, count, error in client.query(_GIVEN_UP).result_rows
+            ]
             store.counts["booked"] = _count(client, "SELECT sum(entries) FROM blocks FINAL")
             for verdict, name in (("duplicate", "duplicate"), ("conflict", "conflicting")):
                 store.counts[name] = _count(

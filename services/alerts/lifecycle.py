@@ -180,7 +180,7 @@ def _judged(alert: Whole | None, event: Judged) -> Whole | None:
         return None
     if alert.state in ENDED:
         return _open(alert, event, "reopened") if rank else None
-    if rank < RANKS[alert.level or "green"] and _rests_on(alert, event.unknown):
+    if rank < RANKS[alert.level or "green"] and rests_on(alert, event.unknown):
         return None
     if not rank:
         ended: Kind = "withdrawn" if event.withdraw else "resolved"
@@ -193,7 +193,7 @@ def _judged(alert: Whole | None, event: Judged) -> Whole | None:
     return None
 
 
-def _rests_on(alert: Whole, unknown: frozenset[str | None]) -> bool:
+def rests_on(alert: Whole, unknown: frozenset[str | None]) -> bool:
     """Something that lagged may not be judged now: that is no recovery."""
     lagging: set[str | None] = {s.sector for s in alert.sectors if RANKS.get(s.level or "", 0) > 0}
     if RANKS.get(alert.figures.get("level") or "", 0) > 0:

@@ -36,6 +36,7 @@ from services.alerts.lifecycle import (
     Overdue,
     Tick,
     next_step,
+    rests_on,
     worst,
 )
 from services.alerts.publish import Publisher, Record
@@ -60,6 +61,8 @@ CLOCK_SECONDS = 1.0
 AWAY_SECONDS = 5.0
 """A broker that does not answer for so long is away."""
 OPEN_SECONDS = 60.0
+NOT_JUDGED = ("acknowledged", "explained", "silenced", "escalated", "reminded", "missed")
+"""Steps that follow from no figures."""
 TRIES = 50
 """Steps of one event at most: a machine that never ends is a bug."""
 BROKER_AWAY: tuple[type[Exception], ...] = (KafkaError, TimeoutError, OSError)
@@ -88,6 +91,8 @@ class Rounds:
         self.sending = Sending(settings, self._journal, self._write)
         self._escalate_after = int(settings.alerts_escalate_after * 1000)
         self._repeat_after = int(settings.alerts_repeat_after * 1000)
+        self._stands: dict[str, Judged] = {}
+        """What the last round said of each."""
         self._changed: set[str] = set()
         self._all = True
         self._day: date | None = None
@@ -139,6 +144,7 @@ class Rounds:
                 len(self._journal.deliveries) + len(self._journal.untold),
             )
             self.opened, self._all = True, True
+            self._stands.clear()
             self._clock_due = 0.0
             await self._settle()
         async with asyncio.timeout(AWAY_SECONDS):
@@ -304,6 +310,7 @@ class Rounds:
             self._changed |= changed
             self._all |= everyone
         await self._catch_up()
+        self._stands |= {codec.alert_id(e.year, e.district): e for e in found.events}
         await self._live([(codec.alert_id(e.year, e.district), e) for e in found.events])
         await self._feeds(found.feeds)
 
@@ -337,6 +344,7 @@ class Rounds:
         if not self._owns():
             raise TimeoutError("partition 0 of the commits went to another worker")
         for step in steps:
+            self._figures_of_now(step)
             step.tell = outbox.told(step, self._journal.offices)
         await self._put([Record(topics.ALERTS, step.id, codec.encode(step)) for step in steps])
         await self._catch_up()
@@ -351,6 +359,15 @@ class Rounds:
                 step.figures.get("pace"),
                 step.by,
             )
+
+    def _figures_of_now(self, step: codec.Whole) -> None:
+        """People and time act on an alert as it stands, not as it was judged when it opened."""
+        judged = self._stands.get(step.id)
+        if step.kind not in NOT_JUDGED or judged is None or not judged.figures:
+            return
+        # What lagged and may not be judged now stays in it: else its silence would look like recovery.
+        if not rests_on(step, judged.unknown):
+            step.figures, step.sectors = judged.figures, list(judged.sectors)
 
     async def _settle(self) -> None:
         """What follows from the log and is not in it."""

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from contracts.alerts.codec import ENDED, Whole
-from contracts.alerts.outbox import FeedStep
+from contracts.alerts.outbox import BUREAU, FeedStep
 from contracts.work_items.codec import Event
 from yumai.departments import departments
 from yumai.districts import districts
@@ -24,17 +24,17 @@ KINDS = {
     "acknowledged": ("已确认", "acknowledged"),
     "explained": ("已说明", "explained"),
     "silenced": ("已静默", "silenced"),
-    "escalated": ("逾期未办,已上报市级", "not answered or overdue, passed to the bureau"),
+    "escalated": ("逾期未办，已上报市级", "not answered or overdue, passed to the bureau"),
     "resolved": ("已恢复", "has recovered"),
-    "withdrawn": ("已撤销(数据重述)", "withdrawn: figures were restated"),
+    "withdrawn": ("已撤销（数据重述）", "withdrawn: figures were restated"),
     "reopened": ("再次滞后", "lags again"),
     "missed": ("全年未达目标", "missed the year's target"),
 }
 LEVELS = {
     "green": ("正常", "green"),
-    "blue": ("关注(蓝)", "blue"),
-    "yellow": ("预警(黄)", "yellow"),
-    "red": ("告警(红)", "red"),
+    "blue": ("关注（蓝）", "blue"),
+    "yellow": ("预警（黄）", "yellow"),
+    "red": ("告警（红）", "red"),
 }
 FEEDS = {
     "ok": ("已恢复正常", "is back to normal"),
@@ -44,6 +44,7 @@ FEEDS = {
     "rejecting": ("拒收过多", "has too much rejected"),
 }
 ENGLISH = "en"
+ACTS = ("acknowledged", "explained", "silenced")
 
 
 @cache
@@ -64,7 +65,7 @@ def title(step: Whole, language: str) -> str:
     level = LEVELS[step.level][language == ENGLISH] if step.level else ""
     if language == ENGLISH:
         return f"Yumai: {name} {step.year} {what}{f' ({level})' if level else ''}"
-    return f"渝脉:{name} {step.year} 年{what}{f' {level}' if level else ''}"
+    return f"渝脉：{name} {step.year} 年{what}{f'，{level}' if level else ''}"
 
 
 def text(step: Whole, language: str, url: str) -> str:
@@ -79,7 +80,7 @@ def text(step: Whole, language: str, url: str) -> str:
     english = language == ENGLISH
     if lagging:
         lines.append(
-            ("Sectors: " if english else "领域:") + (", " if english else "、").join(lagging)
+            ("Sectors: " if english else "领域：") + (", " if english else "、").join(lagging)
         )
     if step.opened_at:
         since = datetime.fromtimestamp(step.opened_at / 1000, SHANGHAI).date().isoformat()
@@ -87,12 +88,34 @@ def text(step: Whole, language: str, url: str) -> str:
         if english:
             lines.append(f"{'Lagged' if ended else 'Lagging'} since {since}")
         else:
-            lines.append(f"自 {since} 起滞后{',现已结束' if ended else ''}")
-    if step.text:
-        by = step.by
-        lines.append(f"{by}: {step.text}")
+            lines.append(f"自 {since} 起滞后{'，现已结束' if ended else ''}")
+    lines += _said(step, english)
     lines.append(url)
     return "\n".join(lines)
+
+
+def _said(step: Whole, english: bool) -> list[str]:
+    """Who acted, what was said, and what will be done until when."""
+    if step.kind not in ACTS:
+        return []
+    by = _who(step.by, english)
+    lines = [f"{by}: {step.text}" if english else f"{by}：{step.text}"] if step.text else []
+    if not lines:
+        lines = [f"By {by}" if english else f"办理：{by}"]
+    if step.kind == "explained" and step.measure:
+        measure, due = step.measure, step.due_date
+        lines.append(
+            f"Measure: {measure} (until {due})" if english else f"措施：{measure}（期限 {due}）"
+        )
+    return lines
+
+
+def _who(by: str, english: bool) -> str:
+    """A role as people call it; a name as it is."""
+    if by == BUREAU:
+        return "the bureau" if english else "市级主管部门"
+    role, _, code = by.partition(":")
+    return district_name(code, ENGLISH if english else "zh") if role == "district" else by
 
 
 def _figures(row: dict[str, Any], language: str) -> list[str]:
@@ -114,7 +137,7 @@ def _figures(row: dict[str, Any], language: str) -> list[str]:
         else:
             side = f"差 {amount(gap, language)}" if gap > 0 else f"超 {amount(-gap, language)}"
             lines.append(
-                f"累计 {amount(attained, language)},应完成 {amount(expected, language)}(进度 {pace},{side})"
+                f"累计 {amount(attained, language)}，应完成 {amount(expected, language)}（进度 {pace}，{side}）"
             )
     if target is not None:
         growth = row.get("required_growth")
@@ -122,7 +145,7 @@ def _figures(row: dict[str, Any], language: str) -> list[str]:
             more = f"; the rest of the year has to grow {growth:+.1%}" if growth is not None else ""
             lines.append(f"Target {amount(target, language)}{more}")
         else:
-            more = f",余下时间需同比增长 {growth:+.1%}" if growth is not None else ""
+            more = f"，余下时间需同比增长 {growth:+.1%}" if growth is not None else ""
             lines.append(f"全年目标 {amount(target, language)}{more}")
     return lines
 
@@ -147,11 +170,11 @@ def feed_text(feed: FeedStep, language: str, url: str) -> str:
         if names:
             lines.append(f"Districts not judged meanwhile: {', '.join(names)}")
     else:
-        lines = [f"渝脉:数据源 {feed.platform_id} {what}"]
+        lines = [f"渝脉：数据源 {feed.platform_id} {what}"]
         if last:
-            lines.append(f"最近一笔:{last}")
+            lines.append(f"最近一笔：{last}")
         if names:
-            lines.append(f"暂不评判的区县:{'、'.join(names)}")
+            lines.append(f"暂不评判的区县：{'、'.join(names)}")
     return "\n".join([*lines, url])
 
 
@@ -168,14 +191,14 @@ def item_text(event: Event, language: str, url: str) -> str:
         lines += [f"Responsible: {', '.join(who)}"] if who else []
         lines += [f"Task {said['task']} of the plan"] if said.get("task") else []
     else:
-        lines = [f"渝脉:工作事项逾期:{said['title']}", f"应于 {missed} 完成,尚未完成"]
-        lines += [f"责任单位:{'、'.join(who)}"] if who else []
+        lines = [f"渝脉：工作事项逾期：{said['title']}", f"应于 {missed} 完成，尚未完成"]
+        lines += [f"责任单位：{'、'.join(who)}"] if who else []
         lines += [f"方案任务第 {said['task']} 项"] if said.get("task") else []
     return "\n".join([*lines, url])
 
 
 def test_text(language: str, url: str) -> str:
-    said = "Yumai: this is a test message" if language == ENGLISH else "渝脉:这是一条测试消息"
+    said = "Yumai: this is a test message" if language == ENGLISH else "渝脉：这是一条测试消息"
     return f"{said}\n{url}"
 
 

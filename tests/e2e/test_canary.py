@@ -14,7 +14,7 @@ from kafka import KafkaConsumer, TopicPartition
 from console.simulate.formats import MEDIA_TYPES
 from contracts.commits import codec as commits
 from services.canary.entry import DOORS
-from tests.e2e.harness import Client, Yumai
+from tests.e2e.harness import Client, Yumai, until
 from yumai import canary
 from yumai.entry import SHANGHAI_OFFSET
 from yumai.store.client import connect
@@ -57,12 +57,17 @@ def published(yumai: Yumai) -> dict[str, Any]:
         headers={"Authorization": f"Bearer {yumai.token()}"},
     )
     shown["export"] = answer.text
-    shown["counts"] = yumai.status()["counts"]
+    # On a busy machine `status` may have no time to know.
+    shown["counts"] = until(lambda: known(yumai.status()["counts"]), 60, "counts")
     shown["receipts"] = yumai.json("receipts")
     shown["dead letters"] = yumai.json("dead-letters", "list")
     audit = yumai.json("audit")
     shown["audit"] = {name: audit[name] for name in ("ok", "entries", "net_fen", "difference_fen")}
     return shown
+
+
+def known(counts: dict[str, int | None]) -> dict[str, int | None] | None:
+    return None if None in counts.values() else counts
 
 
 def booked(yumai: Yumai) -> int:
@@ -135,9 +140,9 @@ def test_the_canary_is_in_the_books_and_in_no_figure(yumai: Yumai) -> None:
 
     listener = Listener(yumai)
     listener.start()
-    assert listener.listens.wait(20)
+    assert listener.listens.wait(60)
     for _ in range(2):
-        outcomes = yumai.json("canary")
+        outcomes = yumai.json("canary", "--patience", "100")
         assert [(o["door"], o["ok"]) for o in outcomes] == [(door, True) for door in DOORS]
     assert booked(yumai) == 2 * len(DOORS)
     yumai.settle()

@@ -97,7 +97,7 @@ def test_a_life_with_people(kafka: str, store: str, tmp_path: Path) -> None:
         assert (steps[1]["by"], steps[1]["text"], steps[1]["figures"]["pace"]) == (
             "Li",
             "seen",
-            steps[0]["figures"]["pace"],
+            pytest.approx(steps[0]["figures"]["pace"], abs=0.001),
         )
         found = at.get(f"/v1/work-items/{item}")
         assert (found["alert_id"], found["district"], found["due_date"]) == (ID, "500101", LATER)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
@@ -144,6 +144,22 @@ def test_a_stopped_partition_is_a_problem_and_says_why(dsn: str, kafka: str) -> 
         "partition 3 stands still: record 7 has version 9: install a newer Yumai"
     ]
     assert found["freshness"]["through"] == "2026-05-01T08:00:00.000+00:00"
+
+
+def test_a_message_given_up_is_a_problem_until_the_day_after(dsn: str, kafka: str) -> None:
+    now = datetime.now(UTC)
+    names = "id office subscription source alert_id seq state attempts last_error created_at at"
+    client = connect(dsn)
+    rows: list[list[object]] = [
+        ["a", "bureau", "hook", "", "", 1, "given_up", 9, "HTTP 500", now, now],
+        ["b", "bureau", "gone", "", "", 1, "given_up", 0, "taken away", now, now],
+        ["c", "bureau", "old", "", "", 1, "given_up", 9, "x", now, now - timedelta(days=2)],
+        ["d", "bureau", "well", "", "", 1, "delivered", 9, "", now, now],
+    ]
+    client.insert("deliveries", rows, column_names=names.split())
+    client.close()
+    problems = status_figures.read(kafka, dsn)["problems"]
+    assert problems == ["1 messages to bureau/hook given up within a day: HTTP 500"]
 
 
 def test_what_is_away_is_unknown_and_said_in_time(dsn: str, kafka: str) -> None:

@@ -45,7 +45,7 @@ def test_every_table_that_names_a_platform_of_an_entry_is_filtered() -> None:
     for statement in text.split(";"):
         _, found, rest = statement.partition("CREATE TABLE ")
         if found and "\n    platform LowCardinality" in rest:
-            tables.add(rest.split()[0])
+            tables.add(rest.split()[0].partition("{")[0])
     assert tables
     for table in tables:
         assert f"'{table}':" in canary.HIDING[canary.FILTERS]

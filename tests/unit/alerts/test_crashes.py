@@ -38,8 +38,10 @@ class World:
     """What outlives a worker. `crash_at`: the record at which it dies, `durable` or just before."""
 
     log: list[Record] = field(default_factory=list)
-    level: str = "green"
+    level: str | None = "green"
+    sector: str | None = None
     feed: str = "ok"
+    attained: int = 90
     written: int = 0
     crash_at: int = -1
     durable: bool = True
@@ -103,12 +105,12 @@ class Says:
         self.world = world
 
     def evaluate(self, year: int, found: Any, districts: Any, at: datetime) -> Evaluation:
-        row = {
+        row: dict[str, Any] = {
             "district": "500101",
             "sector": None,
             "year": year,
             "target_fen": 100,
-            "attained_fen": 90,
+            "attained_fen": self.world.attained,
             "expected_fen": 95,
             "pace": 0.95,
             "level": self.world.level,
@@ -118,8 +120,11 @@ class Says:
         # Judged again for the day it opened: not green, so it is resolved and not withdrawn.
         if districts == {"500101"}:
             row["level"] = "yellow"
+        rows = [row]
+        if self.world.sector is not None:
+            rows.append(row | {"sector": "S01", "level": self.world.sector})
         feed = {"platform_id": "p1", "state": self.world.feed, "districts": ["500101"]}
-        return Evaluation(at, [row] if year == datetime.now(UTC).year else [], [feed])
+        return Evaluation(at, rows if year == datetime.now(UTC).year else [], [feed])
 
 
 def rounds(world: World) -> Rounds:
@@ -242,3 +247,40 @@ async def test_a_crash_at_any_record_changes_nothing(durable: bool) -> None:
     for crash_at in range(1, whole.written + 1):
         world = await lived(crash_at, durable)
         assert facts(world) == expected, f"crash at record {crash_at}"
+
+
+async def test_people_act_on_figures_of_now_not_of_when_it_opened() -> None:
+    world = World()
+    made = rounds(world)
+    for say in script()[:2]:
+        say(world)
+        made = await settled(made, world)
+    world.attained = 91
+    made = await settled(made, world)
+    act(world, "acknowledge", note="n")
+    made = await settled(made, world)
+    await made._close()
+    steps = [alerts.decode(r.value) for r in world.log if r.topic == topics.ALERTS]
+    assert [(s.kind, s.figures["attained_fen"]) for s in steps] == [
+        ("opened", 90),
+        ("acknowledged", 91),
+    ]
+
+
+async def test_what_lagged_and_is_not_judged_now_is_kept_by_who_acts() -> None:
+    world = World()
+    made = rounds(world)
+    for say in script()[:2]:
+        say(world)
+        made = await settled(made, world)
+    # A feed falls silent: nothing may be said of all services; a sector without a lag still can be.
+    world.attained, world.sector, world.level = 91, "green", None
+    made = await settled(made, world)
+    act(world, "acknowledge", note="n")
+    made = await settled(made, world)
+    await made._close()
+    steps = [alerts.decode(r.value) for r in world.log if r.topic == topics.ALERTS]
+    assert [(s.kind, s.figures["attained_fen"]) for s in steps] == [
+        ("opened", 90),
+        ("acknowledged", 90),
+    ]

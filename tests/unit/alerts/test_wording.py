@@ -1,5 +1,9 @@
 """What a message says, and the body of a webhook."""
 
+import re
+
+import msgspec
+
 from contracts.alerts.codec import Sector, Whole
 from contracts.alerts.outbox import FeedStep
 from contracts.work_items.codec import Event
@@ -89,3 +93,21 @@ def test_an_overdue_item_says_what_whose_and_since_when():
     body = body_of(outbox.made("bureau/a", source, 5, 5), event, "zh", "u")
     assert (body["type"], body["data"]["work_item"]["id"]) == ("work_item.overdue", "wi-1")
     assert body["data"]["district"] == "500101"
+
+
+def test_an_explanation_says_who_what_and_until_when():
+    said = {"kind": "explained", "by": "district:500101", "text": "works", "measure": "a fair"}
+    step = msgspec.structs.replace(STEP, **said, due_date="2026-12-15")
+    english = wording.text(step, "en", "u")
+    assert "Wanzhou District: works\nMeasure: a fair (until 2026-12-15)" in english
+    chinese = wording.text(step, "zh", "u")
+    assert "万州区\uff1aworks" in chinese
+    assert "2026-12-15" in chinese
+    seen = msgspec.structs.replace(STEP, kind="acknowledged", by="Li Min")
+    assert "By Li Min" in wording.text(seen, "en", "u")
+
+
+def test_chinese_has_chinese_punctuation():
+    step = msgspec.structs.replace(STEP, level="red")
+    said = re.sub(r"\d,\d", "", wording.text(step, "zh", ""))
+    assert not set(":,()") & set(said)
