@@ -6,8 +6,11 @@ import json
 import logging
 from typing import Any
 
-from console import addresses
+from console import addresses, kafka_users
 from console.commands import Refusal
+from console.state import State
+from yumai.broker.principals import CANARY
+from yumai.broker.security import Bootstrap
 
 
 def register(subparsers) -> None:  # type: ignore[no-untyped-def]
@@ -46,8 +49,10 @@ def run(args: argparse.Namespace) -> int:
             " --bootstrap and --key"
         )
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    bootstrap = args.bootstrap or at.bootstrap
-    if not args.bootstrap:
+    bootstrap: Bootstrap = args.bootstrap or at.bootstrap
+    if at.internal and not args.bootstrap:
+        bootstrap = kafka_users.connection(State(args.state), str(at.bootstrap), CANARY)
+    elif not args.bootstrap:
         with contextlib.suppress(
             KafkaError, OSError
         ):  # the round says what is wrong with the broker

@@ -33,6 +33,8 @@ from console.simulate.city import CITY_YEAR_FEN, city
 from console.simulate.flow import DAY_MS, SCHEMA, ZONE_MS, Flow, scale_for
 from console.simulate.formats import MEDIA_TYPES, render
 from contracts.targets.codec import Target, encode
+from yumai import settings
+from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import TARGETS
 from yumai.entry import SHANGHAI_OFFSET
 
@@ -172,7 +174,7 @@ def pour(
                 _put_registry(http, ingest_url, bureau_token, flow, stopping, out)
                 progress.registry = True
                 progress.save()
-            _put_targets(bootstrap or os.environ.get("KAFKA_BOOTSTRAP"), flow, progress, out)
+            _put_targets(bootstrap or _kafka(), flow, progress, out)
             return _pour_history(http, ingest_url, bureau_token, flow, progress, stopping, out)
         except door.Stopped:
             return False
@@ -218,7 +220,11 @@ def demo_targets(flow: Flow, per_day: float, first: date, today: date) -> list[d
     return flow.targets(counts, years)
 
 
-def _put_targets(bootstrap: str | None, flow: Flow, progress: Progress, out: Print) -> None:
+def _kafka() -> Bootstrap | None:
+    return settings.read().kafka if os.environ.get("KAFKA_BOOTSTRAP") else None
+
+
+def _put_targets(bootstrap: Bootstrap | None, flow: Flow, progress: Progress, out: Print) -> None:
     today = _day_of(_now_ms())
     if today.year in progress.targets:
         return
@@ -233,7 +239,7 @@ def _put_targets(bootstrap: str | None, flow: Flow, progress: Progress, out: Pri
     known = keys(bootstrap)
     targets = demo_targets(flow, progress.per_day, date.fromisoformat(progress.first), today)
     producer = KafkaProducer(
-        bootstrap_servers=bootstrap, acks="all", retries=10, client_id="yumai-demo"
+        **client_options(bootstrap), acks="all", retries=10, client_id="yumai-demo"
     )
     try:
         sent = []

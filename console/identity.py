@@ -5,12 +5,12 @@ import json
 import sys
 import time
 
-from console import addresses, probes
+from console import addresses, kafka_users, probes
 from console.addresses import Addresses
 from console.commands import Refusal
 from console.state import State
-from yumai.access import Identity
-from yumai.broker.security import client_options
+from yumai.access import PLATFORM_ID, Identity
+from yumai.broker.security import client_options, java_properties
 
 TOPIC_SECONDS = 30.0
 
@@ -21,6 +21,14 @@ def register(subparsers) -> None:  # type: ignore[no-untyped-def]
     issue = commands.add_parser("issue", help="a new key; the platform's feed topic is there then")
     issue.add_argument("--platform", required=True, metavar="ID", help="letters, digits, . _ -")
     issue.set_defaults(run=issue_key)
+    kafka = commands.add_parser(
+        "kafka",
+        help="a platform's Kafka user, with a new password (on a broker run with --secure)",
+        description="The old password ends with it; connections that are open stay. The user may"
+        " write the platform's feed topic and nothing else.",
+    )
+    kafka.add_argument("--platform", required=True, metavar="ID")
+    kafka.set_defaults(run=issue_kafka_user)
 
     token = subparsers.add_parser("token", help="a token for a person")
     token.add_argument(
@@ -49,6 +57,41 @@ def issue_key(args: argparse.Namespace) -> int:
     return 1
 
 
+def issue_kafka_user(args: argparse.Namespace) -> int:
+    """Prints everything that the platform's client needs; the password is kept nowhere."""
+    if not PLATFORM_ID.fullmatch(args.platform):
+        raise Refusal(f"platform id {args.platform!r}: want {PLATFORM_ID.pattern}")
+    at, state = addresses.of(args.state), State(args.state)
+    if at.internal is None:
+        raise Refusal("this broker has no users: start it with `yumai up --secure`")
+    missing = _make_feed(at, args.platform)
+    if missing is not None:
+        raise Refusal(f"no user was made: {missing}")
+    from kafka.errors import KafkaError
+
+    from yumai.broker import principals, topics
+
+    user, password = principals.platform(args.platform), kafka_users.new_password()
+    try:
+        with kafka_users.administrator(state, at.internal) as admin:
+            kafka_users.put(admin, {user: password})
+    except (KafkaError, kafka_users.NotInForce, OSError) as error:
+        raise Refusal(f"the user could not be made: {error}") from error
+    to = kafka_users.connection(state, str(at.bootstrap), user, password)
+    answer = {
+        "topic": topics.feed(args.platform).name,
+        "bootstrap": to.bootstrap,
+        "security_protocol": to.protocol,
+        "sasl_mechanism": to.mechanism,
+        "username": to.username,
+        "password": to.password,
+        "ca_file": str(to.cafile),
+        "client_properties": "".join(f"{k}={v}\n" for k, v in java_properties(to).items()),
+    }
+    print(json.dumps(answer, indent=None if args.json else 1))
+    return 0
+
+
 def issue_token(args: argparse.Namespace) -> int:
     try:
         token = _identity(args).issue_token(args.role, args.name)
@@ -74,7 +117,7 @@ def _make_feed(at: Addresses, platform: str) -> str | None:
     deadline = time.monotonic() + (
         TOPIC_SECONDS if at.up_runs else 0
     )  # `up` restarts a dead broker
-    while not (health := probes.broker(at.bootstrap)).healthy:
+    while not (health := probes.ask(at.broker_health)).healthy:
         if time.monotonic() >= deadline:
             return f"{problem}: no broker at {at.bootstrap} ({health.reason})"
         time.sleep(0.2)

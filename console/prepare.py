@@ -1,39 +1,68 @@
-"""Topics, tables and epochs: `python -m console.prepare`, run by `up` until it ends with 0, and again whenever the
+"""Kafka's users, topics, tables and epochs: `python -m console.prepare`, run by `up` until it ends with 0, and again whenever the
 broker or the store has been started anew, since either may have come back with an empty directory.
 
 A process of its own, so that a call that hangs neither holds up the supervisor nor outlives it.
 """
 
+import argparse
 import sys
 import time
+from pathlib import Path
 
-from console import probes
-from yumai import settings
+from console import kafka_users, probes
+from console.state import State
+from yumai import canary, settings
+from yumai.broker import topics
 from yumai.broker.security import Bootstrap
 from yumai.store.address import Dsn
 
 
-def wait_for_engines(bootstrap: Bootstrap, dsn: str) -> None:
+def wait_for_engines(broker: str, dsn: str) -> None:
     """Returns when both answer. Without a limit: who waits for whom is the supervisor's business."""
     store = Dsn.parse(dsn)
     ping = f"{'https' if store.secure else 'http'}://{store.host}:{store.port}/ping"
-    while not (probes.broker(str(bootstrap)).healthy and probes.get(ping).healthy):
+    while not (probes.ask(broker).healthy and probes.get(ping).healthy):
         time.sleep(0.05)
+
+
+def make_users(state: State, internal: str) -> None:
+    """Yumai's own users and their ACLs, on a broker that wants some."""
+    with kafka_users.administrator(state, internal) as admin:
+        users = kafka_users.KAFKA_USERS.values()
+        words = {u: kafka_users.password_file(state, u).read_text().strip() for u in users}
+        kafka_users.put(admin, words)
 
 
 def prepare(bootstrap: Bootstrap, dsn: str) -> None:
     """Safe to run at any time and twice."""
-    # Imported while the engines start: these take as long to import as the broker to come up.
     from services.maintenance.set_up import set_up
 
-    wait_for_engines(bootstrap, dsn)
     print(set_up(bootstrap, dsn, make_topics=True), flush=True)
 
 
-if __name__ == "__main__":
-    mine = settings.read()
+def main() -> None:
+    parser = argparse.ArgumentParser(description="users, topics, tables, epochs")
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--internal", metavar="HOST:PORT", help="the secured broker's own listener")
+    args = parser.parse_args()
+    state, mine = State(args.state), settings.read()
+    broker = f"kafka://{mine.kafka_bootstrap}"
+    if args.internal:
+        broker = f"kafkas://{args.internal}#{state.tls}"
     try:
+        # Imported while the engines start: these take as long to import as the broker to come up.
+        import services.maintenance.set_up  # noqa: F401
+
+        wait_for_engines(broker, mine.clickhouse_dsn)
+        if args.internal:
+            make_users(state, args.internal)
         prepare(mine.kafka, mine.clickhouse_dsn)
+        if args.internal:  # elsewhere the canary makes it, here it may not
+            topics.ensure(mine.kafka, (topics.feed(canary.PLATFORM),))
     except Exception as error:
         print(f"prepare: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         raise
+
+
+if __name__ == "__main__":
+    main()

@@ -1,10 +1,16 @@
-"""Short questions to a process: do you serve? Each ends within its timeout and never raises."""
+"""Short questions to a process: do you serve? Each ends within its timeout and never raises.
+
+`ask` takes any address: `http://…`, `kafka://host:port`, or `kafkas://host:port#DIR` with the administrator's
+certificate in DIR (`embedded/certificates.py`).
+"""
 
 import http.client
 import json
 import socket
+import ssl
 import struct
 import time
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -14,7 +20,16 @@ class Health(NamedTuple):
     reason: str | None = None
 
 
-def broker(address: str, timeout: float = 1.5) -> Health:
+def ask(url: str, timeout: float = 1.5) -> Health:
+    parts = urlsplit(url)
+    if parts.scheme == "kafka":
+        return broker(parts.netloc, timeout)
+    if parts.scheme == "kafkas":
+        return broker(parts.netloc, timeout, Path(parts.fragment))
+    return get(url, timeout)
+
+
+def broker(address: str, timeout: float = 1.5, tls: Path | None = None) -> Health:
     """Asks for the cluster's brokers (Metadata v1, no topics): the list is empty while the broker is fenced.
 
     By hand, since a Kafka client takes longer to import than the answer takes to come.
@@ -23,11 +38,11 @@ def broker(address: str, timeout: float = 1.5) -> Health:
     request = struct.pack(">hhihi", 3, 1, 1, -1, 0)
     deadline = time.monotonic() + timeout
     try:
-        with socket.create_connection((host, int(port)), timeout) as connection:
+        with _connected(host, int(port), timeout, tls) as connection:
             connection.sendall(struct.pack(">i", len(request)) + request)
             (size,) = struct.unpack(">i", _receive(connection, 4, deadline))
             _, brokers = struct.unpack(">ii", _receive(connection, size, deadline)[:8])
-    except (OSError, struct.error) as error:
+    except (OSError, struct.error) as error:  # ssl.SSLError is an OSError
         return Health(False, _words(error))
     return Health(True) if brokers > 0 else Health(False, "starting: not yet registered")
 
@@ -47,6 +62,19 @@ def get(url: str, timeout: float = 1.5) -> Health:
     if 200 <= answer.status < 300:
         return Health(True)
     return Health(False, _reason(body) or f"HTTP {answer.status}")
+
+
+def _connected(host: str, port: int, timeout: float, tls: Path | None) -> socket.socket:
+    if tls is None:
+        return socket.create_connection((host, port), timeout)
+    from embedded import certificates
+
+    plain = socket.create_connection((host, port), timeout)
+    try:
+        return certificates.context(tls).wrap_socket(plain, server_hostname=host)
+    except (OSError, ssl.SSLError):
+        plain.close()
+        raise
 
 
 def _receive(connection: socket.socket, size: int, deadline: float) -> bytes:

@@ -5,8 +5,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from console import kafka_users
 from console.state import State
 from console.supervisor import Program
+from yumai.broker.principals import KAFKA_USERS, OPERATOR, KafkaUser
+from yumai.broker.security import PLAINTEXT, SASL_SSL
 
 DEFAULT_PORT_BASE = 8700
 HOST = "127.0.0.1"
@@ -23,10 +26,22 @@ class Plan:
 
     state: State
     base: int
+    secure: bool = False
 
     @property
     def bootstrap(self) -> str:
         return f"{HOST}:{self.base + 2}"
+
+    @property
+    def internal(self) -> str:
+        """The broker's own listener under `secure`: for itself and for who makes users."""
+        return f"{HOST}:{self.base + 5}"
+
+    @property
+    def broker_health(self) -> str:
+        if self.secure:
+            return f"kafkas://{self.internal}#{self.state.tls}"
+        return f"kafka://{self.bootstrap}"
 
     @property
     def dsn(self) -> str:
@@ -40,12 +55,20 @@ class Plan:
         return f"http://{HOST}:{port}"
 
     def broker(self) -> Program:
-        arguments = ("--data-dir", str(self.state.kafka), "--port", str(self.base + 2))
+        arguments: tuple[str, ...] = (
+            "--data-dir",
+            str(self.state.kafka),
+            "--port",
+            str(self.base + 2),
+        )
+        if self.secure:
+            arguments += ("--tls", str(self.state.tls), "--internal-port", str(self.base + 5))
         return Program(
             "broker",
             self._python("embedded.broker", *arguments, "--controller-port", str(self.base + 4)),
             self._environment(self.base + 2),
             url=self.bootstrap,
+            health=self.broker_health,
             port=self.base + 2,
             stage=2,
         )
@@ -68,7 +91,8 @@ class Plan:
     def prepare(self) -> Program:
         return Program(
             "prepare",
-            self._python("console.prepare"),
+            self._python("console.prepare", "--state", str(self.state.directory))
+            + (("--internal", self.internal) if self.secure else ()),
             self._environment(self.base),
             once=True,
             listed=False,
@@ -118,6 +142,8 @@ class Plan:
         yield from (("store", self.base + 3), ("broker (controller)", self.base + 4))
         if canary:
             yield "canary", self.base + CANARY_PORT
+        if self.secure:
+            yield "broker (internal)", self.base + 5
         for service, wanted in (("metrics", metrics), ("alerts", alerts)):
             for number in range(1, wanted + 1):
                 yield f"{service}-{number}", self.worker_port(service, number)
@@ -128,7 +154,7 @@ class Plan:
         return Program(
             name,
             self._python(f"services.{package}"),
-            {**self._environment(port), "YUMAI_WORKER": name, **more}
+            {**self._environment(port, KAFKA_USERS[package]), "YUMAI_WORKER": name, **more}
             | {"YUMAI_WORK_DIR": str(self.state.work / name)},
             url=self._url(port),
             health=f"{self._url(port)}/health/{health}",
@@ -138,11 +164,27 @@ class Plan:
     def _python(self, module: str, *arguments: str) -> tuple[str, ...]:
         return (sys.executable, "-m", module, *arguments)
 
-    def _environment(self, port: int) -> dict[str, str]:
+    def _kafka(self, user: KafkaUser) -> dict[str, str]:
+        """Who a process is in Kafka. What is empty is as if it were not set: `up`'s own environment is not meant."""
+        secured = {
+            "KAFKA_SECURITY_PROTOCOL": SASL_SSL,
+            "KAFKA_SASL_MECHANISM": kafka_users.SCRAM,
+            "KAFKA_SASL_USERNAME": user.name,
+            "KAFKA_SASL_PASSWORD": "",
+            "KAFKA_SASL_PASSWORD_FILE": str(kafka_users.password_file(self.state, user)),
+            "KAFKA_SSL_CAFILE": str(self.state.tls / "ca.crt"),
+        }
+        plain = {**dict.fromkeys(secured, ""), "KAFKA_SECURITY_PROTOCOL": PLAINTEXT}
+        return {"KAFKA_BOOTSTRAP": self.bootstrap, **(secured if self.secure else plain)}
+
+    def _environment(self, port: int, user: KafkaUser = OPERATOR) -> dict[str, str]:
         """On top of `up`'s own environment; what its user has set about anything else reaches every service."""
         return {
-            "KAFKA_BOOTSTRAP": self.bootstrap,
+            **self._kafka(user),
             "CLICKHOUSE_DSN": self.dsn,
+            "CLICKHOUSE_PASSWORD": "",
+            "CLICKHOUSE_PASSWORD_FILE": "",
+            "CLICKHOUSE_CAFILE": "",
             "YUMAI_IDENTITY_DIR": str(self.state.identity),
             "YUMAI_WORK_DIR": str(self.state.work),
             "YUMAI_HOST": os.environ.get("YUMAI_HOST", HOST),

@@ -19,6 +19,8 @@ class State:
         self.kafka = self.directory / "kafka"
         self.store = self.directory / "store"
         self.identity = self.directory / "identity"
+        self.secrets = self.directory / "secrets"  # of `up --secure`
+        self.tls = self.secrets / "tls"
         self.logs = self.directory / "logs"
         self.work = self.directory / "work"
         self.run = self.directory / "run"

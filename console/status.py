@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from console import probes
+from console import addresses, probes
 from console.state import State, lives
 
 PROBE_TIMEOUT = 1.5
@@ -51,7 +51,7 @@ def collect(state: State) -> dict[str, Any]:
     elif not running:
         problems.append(f"`yumai up` does not run for {state.directory}: start it")
     began = time.monotonic()
-    figures = _background(lambda: _figures(up)) if up else None
+    figures = _background(lambda: _figures(state)) if up else None
     told = _background(lambda: _signals(up, began)) if running else None
     listed = processes(up)
     if running:
@@ -106,25 +106,25 @@ def _probe(process: dict[str, Any], stopped: bool) -> probes.Health:
         return probes.Health(False, "died, about to be restarted" if begun else "not started yet")
     if not lives(process):
         return probes.Health(False, "not running")
-    if process.get("health"):
-        return probes.get(process["health"], PROBE_TIMEOUT)
-    return probes.broker(process["url"], PROBE_TIMEOUT)
+    return probes.ask(process["health"], PROBE_TIMEOUT)
 
 
-def _figures(up: dict[str, Any]) -> dict[str, Any] | str:
+def _figures(state: State) -> dict[str, Any] | str:
     """Shared with the gateway; its clients are heavy, so they are imported here, beside the probes."""
     began = time.monotonic()
     from yumai import status_figures
 
+    at = addresses.of(state.directory)
     # On a busy machine the import alone takes a second.
     left = FIGURES_TIMEOUT - (time.monotonic() - began) - 0.2
-    return status_figures.read(up["bootstrap"], up["dsn"], max(left, 1.2))
+    return status_figures.read(at.bootstrap, at.dsn, max(left, 1.2))
 
 
 def _signals(up: dict[str, Any], began: float) -> dict[str, Any]:
     from console import signals
 
-    urls = [p["url"] for p in up.get("processes", []) if p.get("health") and p["name"] != "store"]
+    engines = ("broker", "store")
+    urls = [p["url"] for p in up.get("processes", []) if p["name"] not in engines]
     return signals.read_all(urls, began + FIGURES_TIMEOUT - 0.3, _background)
 
 

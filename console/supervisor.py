@@ -33,9 +33,7 @@ class Program:
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     url: str | None = None
-    health: str | None = (
-        None  # URL that answers 2xx when it works; None: the url is a Kafka bootstrap address
-    )
+    health: str | None = None  # what `probes.ask` asks
     port: int | None = None
     stage: int = 0
     data_dir: Path | None = None

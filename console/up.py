@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from console import ports, probes
+from console import kafka_users, ports, probes
 from console.commands import Refusal
 from console.control import Control
 from console.processes import DEFAULT_PORT_BASE, MOST_WORKERS, SCALABLE, Plan
@@ -33,6 +33,12 @@ def register(subparsers) -> None:  # type: ignore[no-untyped-def]
         default=int(os.environ.get("YUMAI_PORT_BASE") or DEFAULT_PORT_BASE),
         metavar="N",
         help=f"the page's port; the others follow it (default {DEFAULT_PORT_BASE})",
+    )
+    parser.add_argument(
+        "--secure",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="Kafka by TLS, with a user and ACLs for each (default: as this state was last run)",
     )
     parser.add_argument("--metrics-workers", type=int, default=1, metavar="N")
     parser.add_argument(
@@ -55,13 +61,19 @@ def up(args: argparse.Namespace) -> int:
         other = (state.read_up() or {}).get("pid")
         raise Refusal(f"another `yumai up` (pid {other}) already runs on {state.directory}")
     with lock:
-        plan = Plan(state, args.port_base)
         before = state.read_up()
+        secure = bool((before or {}).get("secure")) if args.secure is None else args.secure
+        plan = Plan(state, args.port_base, secure)
         clear_leftovers(before)
         waiting = LEFTOVERS_SECONDS if before is not None and not before.get("stopped") else 0.0
         canary = not args.empty if args.canary is None else args.canary
         ports.require_free(list(plan.ports(args.metrics_workers, 1, canary)), waiting)
         fetch_engines()
+        if secure:
+            from embedded import certificates
+
+            certificates.ensure(state.tls)
+            kafka_users.ensure_passwords(state)
         workers = {"metrics": args.metrics_workers, "alerts": 1}
         return Run(plan, workers, demo=not args.empty, canary=canary).run()
 
@@ -191,10 +203,8 @@ class Run:
             waiting = {}
             for child in list(self.supervisor.children.values()):
                 program = child.program
-                if program.listed and program.url:
-                    health = (
-                        probes.get(program.health) if program.health else probes.broker(program.url)
-                    )
+                if program.listed and program.health:
+                    health = probes.ask(program.health)
                     if not health.healthy:
                         waiting[program.name] = health.reason
             if not waiting:
@@ -232,6 +242,8 @@ class Run:
             for role in DEMO_ROLES:
                 tell(f"  {role:<16} {self.plan.page}/#token={identity.issue_token(role)}")
         tell("Other identities: yumai token --role …, yumai keys issue --platform …")
+        if self.plan.secure:
+            tell("A platform's Kafka user: yumai keys kafka --platform …")
         tell("How it is doing: yumai status. Ctrl-C stops everything.\n")
 
     # Talking
@@ -263,6 +275,7 @@ class Run:
             "stopped": stopped,
             "port_base": self.plan.base,
             "bootstrap": self.plan.bootstrap,
+            "secure": self.plan.secure,
             "dsn": self.plan.dsn,
             "page": f"{self.plan.page}/",
             "processes": [

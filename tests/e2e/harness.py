@@ -33,11 +33,15 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from console.simulate.formats import MEDIA_TYPES
 from console.state import State
 from console.status import processes as listed_processes
+from embedded import certificates
 from tests import recount as recounting
 from tests.recount import Cell, Expected, Recount
+from yumai.broker.security import Cluster, client_options
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 120.0
+SECURE = bool(os.environ.get("YUMAI_E2E_SECURE"))
+"""Every suite also on a secured broker."""
 CANARY = "canary"
 """The platform of the entries that only show that it works again."""
 
@@ -72,10 +76,14 @@ def alive(pid: int | None) -> bool:
 
 
 class Yumai:
-    """`yumai up --empty` on a state directory and ports of its own."""
+    """`yumai up --empty` on a state directory and ports of its own; `secure`: by TLS, users and ACLs."""
 
-    def __init__(self, state: Path, base: int, *, metrics_workers: int = 1) -> None:
+    def __init__(
+        self, state: Path, base: int, *, metrics_workers: int = 1, secure: bool = SECURE
+    ) -> None:
         self.state, self.base, self.metrics_workers = state, base, metrics_workers
+        self.secure = secure
+        self._feed_users: dict[str, dict[str, Any]] = {}
         self.up: subprocess.Popen[bytes] | None = None
         self.http = httpx.Client(timeout=httpx.Timeout(60.0, connect=2.0), trust_env=False)
         self._tokens: dict[str, str] = {}
@@ -92,6 +100,34 @@ class Yumai:
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.base + 2}"
 
+    def kafka(self) -> dict[str, Any]:
+        """Options of a client that sees everything."""
+        if not self.secure:
+            return {"bootstrap_servers": self.bootstrap}
+        return {
+            "bootstrap_servers": f"127.0.0.1:{self.base + 5}",
+            "security_protocol": "SSL",
+            "ssl_context": certificates.context(State(self.state).tls),
+        }
+
+    def feed_options(self, platform: str) -> dict[str, Any]:
+        """Options of this platform's client at the Kafka door."""
+        if not self.secure:
+            return {"bootstrap_servers": self.bootstrap}
+        if platform not in self._feed_users:
+            self._feed_users[platform] = self.json("keys", "kafka", "--platform", platform)
+        user = self._feed_users[platform]
+        return client_options(
+            Cluster(
+                user["bootstrap"],
+                user["security_protocol"],
+                user["sasl_mechanism"],
+                user["username"],
+                user["password"],
+                Path(user["ca_file"]),
+            )
+        )
+
     # -- its life ------------------------------------------------------------------------------
 
     def start(self, ready: bool = True) -> float:
@@ -100,6 +136,7 @@ class Yumai:
         self.state.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "console", "up", "--empty", "--state", str(self.state)]
         command += ["--port-base", str(self.base), "--metrics-workers", str(self.metrics_workers)]
+        command += ["--secure"] if self.secure else []
         with (self.state / "up.log").open("ab") as log:
             self.up = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT
@@ -250,7 +287,7 @@ class Yumai:
             rows = client.query("SELECT topic, next_offset FROM projections FINAL").result_rows
             client.close()
             stands = {str(topic): int(offset) for topic, offset in rows}
-            consumer = KafkaConsumer(bootstrap_servers=self.bootstrap)
+            consumer = KafkaConsumer(**self.kafka())
             parts = [TopicPartition(t, 0) for t in ("receipts.v1", "dead-letters.v1")]
             return all(
                 stands.get(part.topic, 0) >= end
@@ -268,7 +305,7 @@ class Yumai:
         shutil.rmtree(self.state / "store")
 
     def log_ends(self, topic: str = "entries.v1") -> dict[int, int]:
-        consumer = KafkaConsumer(bootstrap_servers=self.bootstrap)
+        consumer = KafkaConsumer(**self.kafka())
         try:
             parts = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic) or ()]
             return {tp.partition: end for tp, end in consumer.end_offsets(parts).items()}
@@ -450,7 +487,7 @@ class Feed:
             try:
                 # One in flight: what is sent again never overtakes.
                 producer = KafkaProducer(
-                    bootstrap_servers=self.yumai.bootstrap, acks="all", retries=0,
+                    **self.yumai.feed_options(self.platform), acks="all", retries=0,
                     enable_idempotence=False, max_in_flight_requests_per_connection=1,
                     request_timeout_ms=8_000, delivery_timeout_ms=10_000, max_block_ms=5_000,
                     linger_ms=5,
@@ -473,9 +510,7 @@ class Feed:
 
     def records(self) -> list[bytes]:
         """All that stands in the topic, partition by partition."""
-        consumer = KafkaConsumer(
-            bootstrap_servers=self.yumai.bootstrap, auto_offset_reset="earliest"
-        )
+        consumer = KafkaConsumer(**self.yumai.kafka(), auto_offset_reset="earliest")
         try:
             parts = [TopicPartition(self.topic, n) for n in (0, 1)]
             consumer.assign(parts)

@@ -322,7 +322,7 @@ def test_a_log_cut_below_the_open_blocks_stops_nothing(day: Day) -> None:
     day.yumai.settle()
 
     open_blocks = {part: end // BLOCK * BLOCK for part, end in ends.items()}
-    admin = KafkaAdminClient(bootstrap_servers=day.yumai.bootstrap)
+    admin = KafkaAdminClient(**day.yumai.kafka())
     try:
         admin.delete_records({TopicPartition("entries.v1", p): n for p, n in open_blocks.items()})
     finally:

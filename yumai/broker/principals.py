@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from yumai import canary
 from yumai.broker import topics
 from yumai.broker.topics import FEED_PREFIX
 
@@ -146,10 +147,7 @@ OPERATOR = KafkaUser(
         Grant("topic", OFFSETS_TOPIC, ("describe",), "lag: has any group committed yet"),
     ),
 )
-"""The command line, migrations, the set-up step. The canary is a platform (`platform(…)`)."""
-
-SERVICES = {"ingest": INGEST, "metrics": METRICS, "alerts": ALERTS, "gateway": GATEWAY}
-KAFKA_USERS = {**SERVICES, "operator": OPERATOR}
+"""The command line, migrations, the set-up step."""
 
 PLATFORM_PREFIX = "platform-"
 
@@ -161,3 +159,16 @@ def platform(platform_id: str) -> KafkaUser:
         f"{PLATFORM_PREFIX}{platform_id}",
         (_topic(feed, "the platform's own feed", "write"),),
     )
+
+
+CANARY = platform(canary.PLATFORM)
+"""A platform like any other; its feed topic is made by the operator."""
+
+SERVICES = {
+    "ingest": INGEST,
+    "metrics": METRICS,
+    "alerts": ALERTS,
+    "gateway": GATEWAY,
+    "canary": CANARY,
+}
+KAFKA_USERS = {**SERVICES, "operator": OPERATOR}

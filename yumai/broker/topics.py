@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from kafka.admin import KafkaAdminClient, NewTopic
-from kafka.errors import TopicAlreadyExistsError
-
 from yumai.broker.security import Bootstrap, client_options
 
 DAY_MS = 86_400_000
@@ -105,6 +102,9 @@ def feed_platform(topic: str) -> str | None:
 
 def missing(bootstrap: Bootstrap, topics: tuple[Topic, ...] = TOPICS) -> list[str]:
     """Names of topics that the broker does not have."""
+    # Here, so that who only reads the table does not wait for a client's import.
+    from kafka.admin import KafkaAdminClient
+
     admin = KafkaAdminClient(**client_options(bootstrap), client_id="yumai-topics")
     try:
         existing = set(admin.list_topics())
@@ -115,6 +115,9 @@ def missing(bootstrap: Bootstrap, topics: tuple[Topic, ...] = TOPICS) -> list[st
 
 def ensure(bootstrap: Bootstrap, topics: tuple[Topic, ...] = TOPICS) -> list[str]:
     """Creates what is missing; the names created. An existing topic is left as it is."""
+    from kafka.admin import KafkaAdminClient, NewTopic
+    from kafka.errors import TopicAlreadyExistsError
+
     admin = KafkaAdminClient(**client_options(bootstrap), client_id="yumai-topics")
     created = []
     try:

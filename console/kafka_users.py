@@ -1,0 +1,179 @@
+"""Kafka users of the embedded broker: their passwords, and ACLs that equal the table of `yumai/broker/principals.py`.
+
+Passwords of Yumai's own users are files of the state directory (0600); of a platform's nothing is kept but what
+Kafka itself keeps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yumai.broker.principals import KAFKA_USERS, KafkaUser
+from yumai.broker.security import MECHANISMS, SASL_SSL, Cluster
+
+if TYPE_CHECKING:
+    from kafka.admin import KafkaAdminClient
+
+    from console.state import State
+
+SCRAM = MECHANISMS[0]
+IN_FORCE_SECONDS = 20.0
+
+
+class NotInForce(Exception):
+    """The broker has not taken users or ACLs."""
+
+
+def password_file(state: State, user: KafkaUser) -> Path:
+    return state.secrets / "kafka" / user.name
+
+
+def ensure_passwords(state: State) -> None:
+    """A password for each of Yumai's own users; one that is there stays."""
+    for user in KAFKA_USERS.values():
+        path = password_file(state, user)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            continue
+        fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(new_password())
+        # The first to link wins, so that two processes at once agree.
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)
+        fresh.unlink()
+
+
+def new_password() -> str:
+    """256 random bits, of characters that need no quoting in any configuration file."""
+    return secrets.token_hex(32)
+
+
+def connection(
+    state: State, bootstrap: str, user: KafkaUser, password: str | None = None
+) -> Cluster:
+    """How this user reaches the broker. Raises OSError where its password is not there."""
+    if password is None:
+        password = password_file(state, user).read_text().strip()
+    return Cluster(bootstrap, SASL_SSL, SCRAM, user.name, password, state.tls / "ca.crt")
+
+
+@contextlib.contextmanager
+def administrator(state: State, internal: str) -> Iterator[KafkaAdminClient]:
+    """Who makes users and ACLs, by certificate. Raises KafkaError, OSError."""
+    from kafka.admin import KafkaAdminClient
+
+    from embedded import certificates
+
+    admin = KafkaAdminClient(
+        bootstrap_servers=internal,
+        client_id="yumai-kafka-users",
+        security_protocol="SSL",
+        ssl_context=certificates.context(state.tls),
+    )
+    try:
+        yield admin
+    finally:
+        admin.close()
+
+
+def put(admin: KafkaAdminClient, users: Mapping[KafkaUser, str]) -> None:
+    """Users with these passwords and exactly the table's ACLs: what else they had is taken away.
+
+    Returns when it is in force. Raises NotInForce, KafkaError.
+    """
+    from kafka.admin import UserScramCredentialUpsertion
+
+    changes = [UserScramCredentialUpsertion(u.name, SCRAM, word) for u, word in users.items()]
+    refused = {u: why for u, why in admin.alter_user_scram_credentials(changes).items() if why}
+    if refused:
+        raise NotInForce(f"users were refused: {refused}")
+    deadline = time.monotonic() + IN_FORCE_SECONDS
+    while (left := _set_acls(admin, list(users))) or _unknown(admin, users):
+        if time.monotonic() > deadline:
+            raise NotInForce(f"not in force after {IN_FORCE_SECONDS:.0f} s: {left or 'users'}")
+        time.sleep(0.05)
+
+
+def _unknown(admin: KafkaAdminClient, users: Mapping[KafkaUser, str]) -> bool:
+    found = admin.describe_user_scram_credentials([user.name for user in users])
+    return not all(found.get(user.name, {}).get("credential_infos") for user in users)
+
+
+Acl = tuple[str, str, str, str, str]
+"""Principal, resource type, resource name, pattern, operation; allowed from every host."""
+
+
+def acls(user: KafkaUser) -> set[Acl]:
+    """The table's lines as Kafka has them."""
+    patterns = {"literal": "LITERAL", "prefix": "PREFIXED"}
+    return {
+        (f"User:{user.name}", g.resource.upper(), g.name, patterns[g.pattern], op.upper())
+        for g in user.grants
+        for op in g.operations
+    }
+
+
+def _set_acls(admin: KafkaAdminClient, users: Sequence[KafkaUser]) -> list[Acl]:
+    """Creates and deletes what differs from the table; what differed."""
+    from kafka import admin as kinds
+
+    found = set(allowed(admin))
+    mine = {f"User:{user.name}" for user in users}
+    wanted = {acl for user in users for acl in acls(user)}
+    missing = wanted - found
+    extra = {acl for acl in found if acl[0] in mine} - wanted
+    if missing:
+        admin.create_acls([_acl(kinds.ACL, kinds.ResourcePattern, acl) for acl in missing])
+    if extra:
+        admin.delete_acls([_acl(kinds.ACLFilter, kinds.ResourcePatternFilter, a) for a in extra])
+    return sorted(missing | extra)
+
+
+def allowed(admin: KafkaAdminClient) -> list[Acl]:
+    """Every ACL of the broker; one that is no plain "allow from everywhere" shows its own words."""
+    from kafka import admin as kinds
+
+    everything = kinds.ACLFilter(
+        None,
+        None,
+        kinds.ACLOperation.ANY,
+        kinds.ACLPermissionType.ANY,
+        kinds.ResourcePatternFilter(kinds.ResourceType.ANY, None, kinds.ACLResourcePatternType.ANY),
+    )
+    found, _ = admin.describe_acls(everything)
+    return [
+        (
+            acl.principal,
+            acl.resource_pattern.resource_type.name,
+            acl.resource_pattern.resource_name,
+            acl.resource_pattern.pattern_type.name,
+            acl.operation.name
+            if (acl.permission_type.name, acl.host) == ("ALLOW", "*")
+            else f"{acl.permission_type.name} {acl.operation.name} from {acl.host}",
+        )
+        for acl in found
+    ]
+
+
+def _acl(kind, pattern, acl: Acl):  # type: ignore[no-untyped-def]
+    from kafka import admin as kinds
+
+    principal, resource, name, form, operation = acl
+    permission, host = kinds.ACLPermissionType.ALLOW, "*"
+    if " from " in operation:
+        said, operation, _, host = operation.split(" ", 3)
+        permission = kinds.ACLPermissionType[said]
+    return kind(
+        principal,
+        host,
+        kinds.ACLOperation[operation],
+        permission,
+        pattern(kinds.ResourceType[resource], name, kinds.ACLResourcePatternType[form]),
+    )
