@@ -12,6 +12,7 @@ STATE ?= .yumai
 PORT_BASE ?= 8700
 UP ?=
 TESTS ?= $(wildcard tests/unit tests/seams)
+ASYNCAPI_PARSER := 3.6.6
 ALL := contracts yumai services embedded console tests bench
 
 # Each candidate is tried, not only looked for: a version manager's shim may be there without its version. One that can
@@ -58,6 +59,14 @@ check: $(STAMP)/dev ## format, lint, types, import direction
 	$(BIN)/lint-imports || failed=1; \
 	$(BIN)/python -m mypy || failed=1; \
 	exit $$failed
+
+asyncapi: ## contracts/asyncapi.yaml by the official parser, where there is npm
+	@if command -v node >/dev/null && command -v npm >/dev/null; then \
+		mkdir -p $(STAMP)/asyncapi && \
+		{ [ -d $(STAMP)/asyncapi/node_modules/@asyncapi/parser ] || npm install --silent --no-audit --no-fund \
+			--prefix $(STAMP)/asyncapi @asyncapi/parser@$(ASYNCAPI_PARSER); } && \
+		node contracts/check-asyncapi.mjs $(STAMP)/asyncapi/node_modules contracts/asyncapi.yaml; \
+	else echo 'asyncapi: skipped, no node and npm'; fi
 
 bench: $(STAMP)/dev ## measure; writes build/bench.json
 	@$(BIN)/python -m bench
@@ -114,4 +123,4 @@ $(STAMP)/dev: $(STAMP)/ready requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help install run clean test check bench truth chaos format lock
+.PHONY: help install run clean test check asyncapi bench truth chaos format lock
