@@ -53,6 +53,7 @@ def test_a_channel_has_its_topics_settings(topic: topics.Topic) -> None:
 @pytest.mark.parametrize("address", RECORDS)
 def test_a_payload_is_what_its_codec_writes(address: str) -> None:
     said = [of_document(message) for message in messages_of(address)]
+    # A field that came to a codec is to be said in contracts/asyncapi.yaml too.
     assert said == [of_codec(kind) for kind in RECORDS[address]]
     assert {m["contentType"] for m in messages_of(address)} == {"application/json"}
 
