@@ -106,7 +106,8 @@ def _probe(process: dict[str, Any], stopped: bool) -> probes.Health:
         return probes.Health(False, "died, about to be restarted" if begun else "not started yet")
     if not lives(process):
         return probes.Health(False, "not running")
-    return probes.ask(process["health"], PROBE_TIMEOUT)
+    # An older `up` wrote no address to ask its broker at.
+    return probes.ask(process.get("health") or f"kafka://{process['url']}", PROBE_TIMEOUT)
 
 
 def _figures(state: State) -> dict[str, Any] | str:
