@@ -4,6 +4,7 @@ import argparse
 import csv
 import json
 import math
+import re
 import sys
 from calendar import monthrange
 from collections.abc import Iterator
@@ -47,6 +48,8 @@ def register(subparsers) -> None:  # type: ignore[no-untyped-def]
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.out.resolve() in {p.resolve() for p in (args.series, args.targets) if p is not None}:
+        raise Refusal(f"--out {args.out} would overwrite what is read")
     values = dict(_values(args.series, SERIES_COLUMNS, _month))
     if not values:
         raise Refusal(f"{args.series}: no rows")
@@ -132,6 +135,8 @@ def _values(path: Path, columns: tuple[str, ...], when: Any) -> Iterator[tuple[A
                 )
             for row in reader:
                 line = f"{path}, line {reader.line_num}"
+                if None in row or None in row.values():
+                    raise Refusal(f"{line}: {len(reader.fieldnames or ())} fields are wanted")
                 key = ((row[columns[0]], row[columns[1]]), when(row[columns[2]], line))
                 if key in seen:
                     raise Refusal(
@@ -143,24 +148,22 @@ def _values(path: Path, columns: tuple[str, ...], when: Any) -> Iterator[tuple[A
             raise Refusal(f"{path}: {error}") from None
 
 
-def _month(text: str | None, line: str) -> tuple[int, int]:
-    year, _, month = (text or "").strip().partition("-")
-    if not (year.isdigit() and month.isdigit() and len(year) == 4 and len(month) == 2):
+def _month(text: str, line: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([0-9]{4})-([0-9]{2})", text.strip())
+    if not found or int(found[1]) not in YEARS or not 1 <= int(found[2]) <= 12:
         raise Refusal(f"{line}: month {text!r}: want YYYY-MM")
-    if int(year) not in YEARS or not 1 <= int(month) <= 12:
-        raise Refusal(f"{line}: month {text!r}: want YYYY-MM")
-    return int(year), int(month)
+    return int(found[1]), int(found[2])
 
 
-def _year(text: str | None, line: str) -> tuple[int, int]:
-    year = (text or "").strip()
-    if not year.isdigit() or int(year) not in YEARS:
+def _year(text: str, line: str) -> tuple[int, int]:
+    year = text.strip()
+    if not re.fullmatch("[0-9]{4}", year) or int(year) not in YEARS:
         raise Refusal(f"{line}: year {text!r}: want YYYY")
     return int(year), 0
 
 
-def _number(text: str | None, line: str) -> float | None:
-    text = (text or "").strip()
+def _number(text: str, line: str) -> float | None:
+    text = text.strip()
     if text.lower() in ("", "na", "nan", "null"):
         return None
     try:

@@ -336,9 +336,8 @@ def _without_history(
     share = np.broadcast_to((gone / days_of(frame.year))[:, None], comparable.shape)
     positive = (comparable > 0) & (share > 0)
     total = np.where(positive, comparable / np.where(share > 0, share, 1.0), np.nan)
-    sigma = np.stack(
-        [first_sigma(np.full(frame.size, VARIANCE_UNKNOWN), 12.0 * s) for s in share[:, 0]]
-    )
+    variance, unrest = np.full(frame.size, VARIANCE_UNKNOWN), np.full(frame.size, np.nan)
+    sigma = np.stack([first_sigma(variance, unrest, 12.0 * s) for s in share[:, 0]])
     with np.errstate(divide="ignore", invalid="ignore"):
         p = np.where(
             positive & ~np.isnan(target),

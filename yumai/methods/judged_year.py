@@ -81,10 +81,8 @@ def lessons(history: Mapping[int, Floats], year: int, sector: Ints) -> Lessons |
         over: list[tuple[Nowcasts, Floats, Floats]] = []
         for month in range(MONTHS + 1):
             found = at_month_end(then, booked, month, sector)
-            best = uncertainty.best_alpha(past, month, found.seasons.variance)
-            sigma = uncertainty.sigmas(
-                past[month], found.seasons.variance, found.seasons.usable, float(month)
-            )
+            best = uncertainty.best_alpha(past, month, found.seasons)
+            sigma = uncertainty.sigmas(past[month], found.seasons, float(month))
             over.append((found, found.total(best), sigma))
         for month, (found, shown, sigma) in enumerate(over):
             past[month].learn(found.totals, shown, sigma, actual)
@@ -181,7 +179,7 @@ def _month(
     starts = month_starts(aligned.year)
     length = float(starts[month + 1] - starts[month])
     found = at_month_end(aligned, booked, month, sector)
-    best = uncertainty.best_alpha(learnt.past, month, found.seasons.variance)
+    best = uncertainty.best_alpha(learnt.past, month, found.seasons)
     keep = 1.0 - ALPHAS[best]
     factors, g = found.seasons.factors, found.drift
     cells = np.arange(len(best))
@@ -206,7 +204,9 @@ def _month(
     last = np.nan_to_num(aligned.months[:, 0])
     last_rest = last[:, month] * (1.0 - usual) + last[:, month + 1 :].sum(axis=1)
     grown = nowcast.last_year_grown(found.seasons, g) * last_rest
-    total = upto[:, days + 1].T + nowcast.mixed(level * rest, grown)
+    total = upto[:, days + 1].T + nowcast.mixed(
+        level * rest, grown, nowcast.last_year_part(found.seasons, float(month))
+    )
     total = np.where(found.seasons.usable, total, np.nan)
 
     ahead = _now(learnt, found, month)
@@ -226,12 +226,12 @@ def _month(
 def _now(learnt: Lessons, found: Nowcasts, month: int) -> Spread:
     """The law as learnt, σ by what the cells look like now."""
     seasons = found.seasons
-    sigma = uncertainty.sigmas(learnt.past[month], seasons.variance, seasons.usable, float(month))
+    sigma = uncertainty.sigmas(learnt.past[month], seasons, float(month))
     return replace(learnt.laws[month], sigma=sigma)
 
 
 def _around(past: Past, found: Nowcasts, month: int) -> Spread:
-    return uncertainty.spread(past, found.seasons.variance, found.seasons.usable, float(month))
+    return uncertainty.spread(past, found.seasons, float(month))
 
 
 def judged_levels(judged: Course, target: Floats) -> Levels:

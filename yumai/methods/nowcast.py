@@ -1,6 +1,7 @@
 """The year-end nowcast: booked + recent level × the usual rest of the year (METHODS §5.2 d–e). Pure.
 
-    F = C + 0.8 · L Σ_i S_i (1 − done_i) e^{g (c_i − τ)/12} + 0.2 · e^{(γ_Y + g)/2} Σ_i (1 − done_i) x_{Y−1,i}
+    F = C + (1 − λ) · L Σ_i S_i (1 − done_i) e^{g (c_i − τ)/12} + λ · e^{(γ̂_Y + g)/2} Σ_i (1 − done_i) x_{Y−1,i}
+    λ = 0.2 + 0.6 (1 − b)(1 − τ/12)/K
     L = Σ_t w_t x_t e^{g (τ − c_t)/12} / Σ_t w_t S_t done_t,     w_t = (1 − α)^(τ − c_t)
 
 τ: months gone since New Year, c_i: a month's middle, done_i: which part of it is booked. The sums of L
@@ -8,7 +9,8 @@ run over all months of the past years that count and of this one. It is a simple
 of seasonally adjusted sales (Brown 1959) with a damped drift g. A month of this year that is unknown is
 estimated like one to come. α is not chosen here: there is one column for each of `ALPHAS`.
 The second term is last year's rest grown halfway between this year's growth so far and the drift: it errs
-elsewhere than the first, and a fifth of it took 1–2 % off the median error on four real panels.
+elsewhere than the first, and a fifth of it took 1–2 % off the median error on four real panels; with one
+past year (K) and much noise (b, see `seasons`) more of it is right, for there L S is one noisy year too.
 
     g = 0.9 (¼ own + ¾ G),  G = ½ median(own) + ½ median ln(last 12 months / the 12 before)
 
@@ -40,6 +42,7 @@ DRIFT_KEPT = 0.9
 DRIFT_OWN = 0.25
 DRIFT_MOST = 0.3
 LAST_YEAR_SHARE = 0.2
+LAST_YEAR_MORE = 0.6
 
 
 @dataclass(frozen=True)
@@ -123,19 +126,26 @@ def carried(
     grown_rest = last_year_grown(found, growth) * (np.nan_to_num(past[:, 0]) * (1.0 - done)).sum(
         axis=1
     )
-    totals = booked[:, None] + mixed(level * rest[:, None], grown_rest[:, None])
+    part = last_year_part(found, gone)[:, None]
+    totals = booked[:, None] + mixed(level * rest[:, None], grown_rest[:, None], part)
     totals = np.where(found.usable[:, None], totals, np.nan)
     return Nowcasts(totals, above, below, booked, growth, found)
 
 
 def last_year_grown(found: Seasons, growth: Floats) -> Floats:
-    """e^{(γ_Y + g)/2}: what a month of last year has become."""
+    """e^{(γ̂_Y + g)/2}: what a month of last year has become."""
     return np.exp(0.5 * np.nan_to_num(found.growth_now) + 0.5 * growth)
 
 
-def mixed(level_rest: Floats, last_year_rest: Floats) -> Floats:
-    """The two views of the rest of the year, by their weights."""
-    return (1.0 - LAST_YEAR_SHARE) * level_rest + LAST_YEAR_SHARE * last_year_rest
+def last_year_part(found: Seasons, gone: float) -> Floats:
+    """λ: more where this year's months say little (b small) and factors stand on few years K."""
+    years = np.maximum(found.whole.sum(axis=1), 1)
+    return LAST_YEAR_SHARE + LAST_YEAR_MORE * (1.0 - found.believed) * (1.0 - gone / MONTHS) / years
+
+
+def mixed(level_rest: Floats, last_year_rest: Floats, part: Floats) -> Floats:
+    """The two views of the rest of the year; `part`: λ."""
+    return (1.0 - part) * level_rest + part * last_year_rest
 
 
 def _observed(

@@ -37,13 +37,25 @@ VARIANCE_LENT = 2.0
 MONTHS_ALIKE = 0.75
 VARIANCE_USUAL = 0.01
 """Where nothing is known of any cell's variance."""
+GROWTH_APART = 0.05**2
+"""Variance of growth between cells where nothing is known of it; counts as `GROWTH_LENT` cells."""
+GROWTH_LENT = 3.0
+UNREST_MOST = 0.7
+UNREST_CELLS_LEAST = 10
+UNREST_USUAL = 1.3
+"""Times √v, where nothing is known; counts as `UNREST_LENT` cells."""
+UNREST_LENT = 5.0
 CENTRES = np.arange(MONTHS) + 0.5
 """Middle of each month, in months since New Year."""
 
 
 @dataclass(frozen=True)
 class Seasons:
-    """`factors[n, 12]` have mean 1; `variance[n]` is v; `growths[n, k]` γ of past years, NaN unknown."""
+    """`factors[n, 12]` have mean 1; `variance[n]` is v; `growths[n, k]` γ of past years, NaN unknown.
+
+    `growth_now` is γ̂_Y, `believed` b (see `_believed`); `unrest[n]`: how much this year's growth so far
+    differs between cells as noisy as this one.
+    """
 
     usable: Bools
     whole: Bools
@@ -52,6 +64,8 @@ class Seasons:
     growth_now: Floats
     factors: Floats
     variance: Floats
+    unrest: Floats
+    believed: Floats
 
 
 def whole_years(past: Floats) -> tuple[Bools, Floats]:
@@ -105,29 +119,73 @@ def seasons(past: Floats, now: Floats, done: Floats, same: Floats, sector: Ints)
     booked = np.where(done.sum(axis=1) > 0, now.sum(axis=1), np.nan)
     growth_now = log_ratio(booked, same)
     growths = growths_of(totals, whole)
+    weight = np.where(whole, YEAR_FADES ** np.arange(years), 0.0)
+    worth = weight.sum(axis=1) ** 2 / np.maximum((weight**2).sum(axis=1), 1e-12)
+    usable = whole[:, 0]
+
+    # First with growth as it looks, which says how noisy a cell is; then with as much of it as that lets believe.
+    u, own = _factors(past, totals, whole, growths, growth_now, weight)
+    variance = _variance(u, weight, own, now, done, growth_now, usable, sector)
+    unrest = _unrest(log_ratio(booked, same, UNREST_MOST), variance, usable)
+    growth_now, believed = _believed(growth_now, variance, done.sum(axis=1), usable)
+    u, own = _factors(past, totals, whole, growths, growth_now, weight)
+    variance = _variance(u, weight, own, now, done, growth_now, usable, sector)
+    factors = _lean(own, variance, worth, usable, sector)
+    return Seasons(usable, whole, totals, growths, growth_now, factors, variance, unrest, believed)
+
+
+def _factors(
+    past: Floats, totals: Floats, whole: Bools, growths: Floats, growth_now: Floats, weight: Floats
+) -> tuple[Floats, Floats]:
+    """u of each past year (0 in one that does not count) and S of each cell."""
+    years = whole.shape[1]
     later = np.concatenate([growth_now[:, None], growths[:, : years - 1]], axis=1)
     slope = np.nan_to_num(np.stack([growths, later]))
     known = np.stack([~np.isnan(growths), ~np.isnan(later)])
     slope = slope.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-
     scale = np.where(whole, totals[:, :years], 1.0)
     flat = np.exp(-slope[:, :, None] * (CENTRES - MONTHS / 2) / MONTHS)
     u = np.where(whole[:, :, None], MONTHS * past[:, :years] / scale[:, :, None] * flat, 0.0)
-    weight = np.where(whole, YEAR_FADES ** np.arange(years), 0.0)
-    own = _weighted(u, weight)
-    worth = weight.sum(axis=1) ** 2 / np.maximum((weight**2).sum(axis=1), 1e-12)
+    return u, _weighted(u, weight)
 
-    usable = whole[:, 0]
-    variance = _variance(u, weight, own, now, done, growth_now, usable, sector)
-    return Seasons(
-        usable,
-        whole,
-        totals,
-        growths,
-        growth_now,
-        _lean(own, variance, worth, usable, sector),
-        variance,
-    )
+
+def _believed(
+    growth: Floats, variance: Floats, months: Floats, usable: Bools
+) -> tuple[Floats, Floats]:
+    """γ_Y drawn to the run's median M, and b, the part of it that is kept (0–1).
+
+        b = σ_γ²/(σ_γ² + 2v/m),  γ̂ = M + b (γ_Y − M)
+
+    2v/m is the variance of γ_Y by noise of months alone; σ_γ² what cells' growth differs by beyond it
+    (moments, DerSimonian & Laird 1986, Control. Clin. Trials 7, 177–188).
+    """
+    noise = 2.0 * variance / np.maximum(months, 1e-9)
+    known = usable & ~np.isnan(growth) & (months > 0)
+    middle = median_of(growth[known], 0.0)
+    weight = 1.0 / (noise[known] + GROWTH_APART) ** 2
+    lent = GROWTH_LENT * float(np.median(weight)) if known.any() else 1.0
+    apart = float(weight @ ((growth[known] - middle) ** 2 - noise[known]))
+    signal = max((apart + lent * GROWTH_APART) / (float(weight.sum()) + lent), 0.0)
+    kept = signal / (signal + noise)
+    return middle + kept * (growth - middle), kept
+
+
+def _unrest(growth: Floats, variance: Floats, usable: Bools) -> Floats:
+    """Root mean square of γ_Y about the run's median, over the third of cells about as noisy; NaN at New Year."""
+    known = np.flatnonzero(usable & ~np.isnan(growth))
+    out = np.full(len(growth), np.nan)
+    if not len(known):
+        return out
+    order = known[np.argsort(np.round(np.log(variance[known]), 9), kind="stable")]
+    squares = (growth[order] - np.median(growth[known])) ** 2
+    width = max(len(order) // 3, min(len(order), UNREST_CELLS_LEAST))
+    first = np.clip(np.arange(len(order)) - width // 2, 0, len(order) - width)
+    sums = np.concatenate([[0.0], np.cumsum(squares)])
+    lent = UNREST_LENT * UNREST_USUAL**2 * variance[order]
+    alike = (sums[first + width] - sums[first] + lent) / (width - 1 + UNREST_LENT)
+    out[:] = np.median(alike)
+    out[order] = alike
+    return np.sqrt(out)
 
 
 def _weighted(u: Floats, weight: Floats) -> Floats:

@@ -17,21 +17,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from yumai.methods.seasons import MONTHS, Bools, Floats, Ints
+from yumai.methods.seasons import MONTHS, Bools, Floats, Ints, Seasons
 
 ERROR_MOST = 0.7
 LOSS_MOST = 0.5
 OWN_LENT = 4.0
 ERRORS_LEAST = 90
 CHOICE_LEAST = 20
-ALPHA_USUAL, ALPHA_LUMPY = 3, 2
-"""Indices into `nowcast.ALPHAS`: 0.2 and 0.15, where nothing is learnt yet."""
-LUMPY_VARIANCE = 0.04
+ALPHAS_FIRST = np.array([0, 2, 4])
+"""Indices into `nowcast.ALPHAS`: 0.05, 0.15 and 0.3, where nothing is learnt yet, with b under .3, under .6, above."""
+BELIEVED_STEPS = np.array([0.3, 0.6])
 PRIOR_LENT = 30.0
 YEAR_COUNTS_MOST = 30
 """A year's errors share its shocks: however many, they count as no more than this against the prior law."""
 FIRST_LENT = 0.25
-"""Years that the σ of a first year counts beside the years that errors are known of."""
+"""Years that σ² of a first year times the wider rule's counts beside the years that errors are known of: these share shocks."""
+FIRST_KEPT, FIRST_COMMON, FIRST_LEAST = 0.92, 0.015, 0.003
 INSIDE = 0.8
 SIGMA_LEAST = 1e-4
 
@@ -83,19 +84,19 @@ def log_error(forecast: Floats, actual: Floats) -> Floats:
     )
 
 
-def best_alpha(lessons: Sequence[Past], month: int, variance: Floats) -> Ints:
+def best_alpha(lessons: Sequence[Past], month: int, found: Seasons) -> Ints:
     """Index of each cell's α: the one with the least mean error at this date in earlier years, over all cells.
 
-    With too few errors at this date those of all dates count; with too few of them, the usual α, a
-    slower one for lumpy cells.
+    With too few errors at this date those of all dates count; with too few of them, the slower an α
+    the less of this year's growth is to be believed.
     """
     for some in (lessons[month : month + 1], lessons):
         losses = _losses(some)
         if len(losses) >= CHOICE_LEAST:
             # Rounded, so that the order in which a sum was taken can't decide between equals.
             best = int(np.argmin(np.round(losses.mean(axis=0), 10)))
-            return np.full(len(variance), best)
-    return np.where(variance > LUMPY_VARIANCE, ALPHA_LUMPY, ALPHA_USUAL)
+            return np.full(len(found.variance), best)
+    return ALPHAS_FIRST[np.searchsorted(BELIEVED_STEPS, found.believed, side="right")]
 
 
 def _losses(lessons: Sequence[Past]) -> Floats:
@@ -109,15 +110,31 @@ def _losses(lessons: Sequence[Past]) -> Floats:
     return losses[~np.isnan(losses).any(axis=1)]
 
 
-def first_sigma(variance: Floats, gone: float) -> Floats:
-    """σ with no earlier error to learn from: (1 − τ/12) · max(1.6 √v, 0.06), at least 0.01."""
+def first_sigma(variance: Floats, unrest: Floats, gone: float) -> Floats:
+    """σ with no earlier error to learn from: the rest of a year errs about as this year's growth so far differs.
+
+        σ = (1 − τ/12) · 0.92 √(unrest² + 0.015²) · max(τ/(12 − τ), 1)^¼, at least 0.003
+
+    The last factor: a short rest is noisier than the long part that is over; 0.015 is what cells have in
+    common. Where `unrest` is NaN (no growth yet): (1 − τ/12) · max(1.6 √v, 0.06), at least 0.01.
+    """
+    left = max(MONTHS - gone, 0.0)
+    apart = FIRST_KEPT * np.sqrt(np.nan_to_num(unrest) ** 2 + FIRST_COMMON**2)
+    apart *= max(gone / max(left, 1.0), 1.0) ** 0.25
+    rule = rule_of_thumb(variance, gone)
+    return np.where(np.isnan(unrest), rule, np.maximum(FIRST_LEAST, left / MONTHS * apart))
+
+
+def rule_of_thumb(variance: Floats, gone: float) -> Floats:
+    """(1 − τ/12) · max(1.6 √v, 0.06), at least 0.01: wide, for nothing of this year is asked."""
     left = max(1.0 - gone / MONTHS, 0.0)
     return np.maximum(0.01, left * np.maximum(1.6 * np.sqrt(variance), 0.06))
 
 
-def sigmas(past: Past, variance: Floats, usable: Bools, gone: float) -> Floats:
+def sigmas(past: Past, found: Seasons, gone: float) -> Floats:
     """σ of each cell now."""
-    start = first_sigma(variance, gone)
+    variance, usable = found.variance, found.usable
+    start = first_sigma(variance, found.unrest, gone)
     if not past.errors:
         return start
     errors = np.stack(past.errors)
@@ -128,7 +145,8 @@ def sigmas(past: Past, variance: Floats, usable: Bools, gone: float) -> Floats:
         return start
     alike = _alike(squares, count, variance, usable)
     years = float(known.any(axis=1).sum())
-    alike = (years * alike + FIRST_LENT * start**2) / (years + FIRST_LENT)
+    lent = start * rule_of_thumb(variance, gone)
+    alike = (years * alike + FIRST_LENT * lent) / (years + FIRST_LENT)
     return np.maximum(np.sqrt((squares + OWN_LENT * alike) / (count + OWN_LENT)), SIGMA_LEAST)
 
 
@@ -205,11 +223,11 @@ class Spread:
     z_high: float
 
 
-def spread(past: Past, variance: Floats, usable: Bools, gone: float) -> Spread:
-    found = law(past)
+def spread(past: Past, seasons: Seasons, gone: float) -> Spread:
+    learnt = law(past)
     tail = (1.0 - INSIDE) / 2
     return Spread(
-        sigmas(past, variance, usable, gone), found, found.quantile(tail), found.quantile(1 - tail)
+        sigmas(past, seasons, gone), learnt, learnt.quantile(tail), learnt.quantile(1 - tail)
     )
 
 

@@ -59,11 +59,9 @@ def month_ends(
                 now, done = january(sales, sector, first_year, year)
             same = np.where(done > 0, past[:, 0] * done, 0.0).sum(axis=1)
             found = nowcast.nowcasts(past, now, done, same, float(month), sector)
-            best = uncertainty.best_alpha(lessons, month - 1, found.seasons.variance)
+            best = uncertainty.best_alpha(lessons, month - 1, found.seasons)
             shown = found.total(best)
-            around = uncertainty.spread(
-                lessons[month - 1], found.seasons.variance, found.seasons.usable, float(month)
-            )
+            around = uncertainty.spread(lessons[month - 1], found.seasons, float(month))
             booked = np.nan_to_num(sales[:, year, :month]).sum(axis=1)
             yield MonthEnd(year, month, booked, shown, around, found)
             over.append((month, found, shown, around))

@@ -139,7 +139,7 @@ def test_with_the_chinese_calendar_a_moving_festival_is_no_growth():
         return np.median(off)
 
     assert error(1, True) < error(1, False)
-    assert error(3, True) < error(3, False)
+    assert error(3, True) < 1.05 * error(3, False)  # no worse once both months are in
 
 
 def _run(tmp_path: Path, rows, *more):
@@ -179,7 +179,15 @@ def test_the_command_writes_each_month_end_and_row_order_does_not_matter(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "row", [("r", "s", "2001-13", "1"), ("r", "s", "2001/01", "1"), ("r", "s", "2001-01", "x")]
+    "row",
+    [
+        ("r", "s", "2001-13", "1"),
+        ("r", "s", "2001/01", "1"),
+        ("r", "s", "200²-01", "1"),
+        ("r", "s", "2001-01", "x"),
+        ("r", "s", "2001-01", "1", "234"),  # a thousands comma is no silent 1
+        ("r", "s", "2001-01"),
+    ],
 )
 def test_a_row_that_can_not_be_read_is_named(tmp_path, row):
     with pytest.raises(Refusal, match="line 2"):
@@ -189,3 +197,49 @@ def test_a_row_that_can_not_be_read_is_named(tmp_path, row):
 def test_a_month_twice_is_refused(tmp_path):
     with pytest.raises(Refusal, match="twice"):
         _run(tmp_path, [("r", "s", "2001-01", "1"), ("r", "s", "2001-01", "2")])
+
+
+def test_what_is_read_is_not_written_over(tmp_path):
+    series = tmp_path / "out.csv"
+    with pytest.raises(Refusal, match="overwrite"):
+        _run(tmp_path, [], "--targets", series)
+
+
+def test_bom_crlf_quoted_commas_and_chinese_names_are_read(tmp_path):
+    sales = _panel(6, cells=2, years=2)
+    rows = _series(sales)
+    plain = _run(tmp_path, rows)
+    lines = [",".join(row).replace("r0,", '"渝中, 一",').replace("r1,", "重庆,") for row in rows]
+    (tmp_path / "other.csv").write_bytes(
+        ("\ufeff" + "\r\n".join(["region,sector,month,value", *lines]) + "\r\n").encode()
+    )
+    out = tmp_path / "other_out.csv"
+    args = build_parser(["console.backtest"]).parse_args(
+        ["backtest", str(tmp_path / "other.csv"), "--out", str(out)]
+    )
+    args.json = False
+    assert args.run(args) == 0
+    with out.open(newline="", encoding="utf-8") as file:
+        other = list(csv.reader(file))
+    assert {row[0] for row in other[1:]} == {"渝中, 一", "重庆"}
+    assert sorted(row[3:] for row in plain) == sorted(row[3:] for row in other)
+
+
+def test_one_noisy_past_year_does_not_lose_to_last_years_rest():
+    """White noise of 40 % a month and no growth: C/p and a quick level err far more than last year's rest."""
+    ours, rules, inside, number = [], [], 0.0, 0
+    for seed in range(4):
+        sales = _panel(seed, cells=60, years=2, noise=0.4)
+        record = Record.empty()
+        none = np.full(sales.shape[:2], np.nan)
+        for f in forecasts(sales, np.arange(60) % 2, none, (1, 12), first_year=2000):
+            if f.month == 3:
+                record.add(f, sales, none, has_targets=False)
+        errors = np.concatenate(record.errors, axis=1)
+        ours.append(errors[0])
+        rules.append(errors[1:])
+        inside += float(np.concatenate(record.inside).sum())
+        number += 60
+    least = np.min(np.median(np.concatenate(rules, axis=1), axis=1))
+    assert np.median(np.concatenate(ours)) < least
+    assert inside / number >= 0.72
