@@ -1,0 +1,1 @@
+"""What runs Yumai in a data centre, and what checks that it would."""

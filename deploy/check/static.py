@@ -1,0 +1,38 @@
+"""All checks that read files only: some seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path as File
+
+from deploy.check import clickhouse, environment, kafka, networks, pods, references, schemas, telemetry, tree
+from deploy.check.cluster import Cluster
+from deploy.check.findings import Finding
+
+
+def check(root: File, kubectl: str, crds: File) -> tuple[list[Finding], set[str]]:
+    """Findings of both overlays, each once; and the kinds whose definition is not there."""
+    found: list[Finding] = list(tree.parse_problems(root))
+    unknown: set[str] = set()
+    if found:
+        return found, unknown
+    definitions = schemas.definitions(crds)
+    for overlay in tree.OVERLAYS:
+        try:
+            built = tree.build(root, overlay, kubectl)
+        except tree.NotBuilt as error:
+            found.append(error.finding)
+            continue
+        wrong, missing = schemas.check(built, definitions)
+        unknown |= missing
+        found += wrong
+        cluster = Cluster(built, root)
+        for part in (pods.check(cluster, root), *(m.check(cluster) for m in (environment, references, kafka, networks, clickhouse, telemetry))):
+            try:
+                found += part
+            except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+                # A field of a wrong type may break a check that comes after its schema: the schema's finding is told.
+                if not wrong:
+                    raise
+                found.append(Finding("deploy/k8s", f"overlay {overlay}", f"a check could not go on: {error}"))
+    found += telemetry.check_files(root)
+    return sorted(set(found)), unknown
