@@ -13,7 +13,7 @@ LIVE, READY = "/health/live", "/health/ready"
 PROBES = {"startupProbe": LIVE, "livenessProbe": LIVE, "readinessProbe": READY}
 GRACE = {"ingest": 20, "gateway": 10, "metrics": 90, "alerts": 30}
 """Seconds that the end takes at worst: open requests, a flush under way (insert_quorum_timeout), a round."""
-WAIT = ["console.prepare", "--wait"]
+WAIT = ["console.migrate", "--wait"]
 
 
 def check(cluster: Cluster, root: File) -> Iterator[Finding]:
@@ -201,6 +201,8 @@ def _arguments(pod: Pod, at: Path, args: list[str], root: File) -> Iterator[Find
     init = "initContainers" in at
     if init and args != WAIT:
         yield pod.owner.finding((*at, "args"), f"{args}: want {WAIT}")
+    elif not init and pod.name == "migrate" and args != WAIT[:1]:
+        yield pod.owner.finding((*at, "args"), f"{args}: want {WAIT[:1]}")
     elif not init and pod.name in SERVICES and module != f"services.{pod.name}":
         yield pod.owner.finding((*at, "args", 0), f"{module!r}: want 'services.{pod.name}'")
     elif module == "console.commands":
