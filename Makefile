@@ -13,7 +13,7 @@ PORT_BASE ?= 8700
 UP ?=
 TESTS ?= $(wildcard tests/unit tests/seams)
 ASYNCAPI_PARSER := 3.6.6
-ALL := contracts yumai services embedded console tests bench
+ALL := contracts yumai services embedded console deploy tests bench
 
 # Each candidate is tried, not only looked for: a version manager's shim may be there without its version. One that can
 # make virtual environments goes before one that can't.
@@ -68,6 +68,9 @@ asyncapi: ## contracts/asyncapi.yaml by the official parser, where there is npm
 		node contracts/check-asyncapi.mjs $(STAMP)/asyncapi/node_modules contracts/asyncapi.yaml; \
 	else echo 'asyncapi: skipped, no node and npm'; fi
 
+k8s-check: $(STAMP)/dev ## the manifests, the image, the rules: against schemas, the code, a real API server
+	@$(BIN)/python -m deploy.check $(K8S_CHECK)
+
 bench: $(STAMP)/dev ## measure; writes build/bench.json
 	@$(BIN)/python -m bench
 
@@ -83,7 +86,7 @@ format: $(STAMP)/dev ## write the format that check wants
 
 lock: $(STAMP)/dev ## compile requirements/*.in anew (needs uv) and resolve Kafka's jars
 	@command -v uv >/dev/null || { echo 'make lock needs uv on PATH' >&2; exit 1; }
-	@for name in base dev java; do \
+	@for name in base image dev java; do \
 		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 			--no-emit-index-url --no-emit-find-links requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
@@ -123,4 +126,4 @@ $(STAMP)/dev: $(STAMP)/ready requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help install run clean test check asyncapi bench truth chaos format lock
+.PHONY: help install run clean test check asyncapi k8s-check bench truth chaos format lock

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import yaml
 
+from deploy.check.cluster import fewest
 from deploy.check.control_plane import Api, running
 from deploy.check.findings import Finding, Path
 from deploy.check.tree import OVERLAYS, NotBuilt, Object, Tree, build
@@ -50,7 +51,9 @@ def _define(api: Api, crds: File) -> None:
             if doc and doc.get("kind") == "CustomResourceDefinition":
                 answer = api.apply(doc)
                 if answer is None or answer.status_code >= 300:
-                    raise RuntimeError(f"{file}: {answer.text[:300] if answer is not None else 'no such kind'}")
+                    raise RuntimeError(
+                        f"{file}: {answer.text[:300] if answer is not None else 'no such kind'}"
+                    )
                 names.append(doc["metadata"]["name"])
     end = time.monotonic() + CRD_SECONDS
     base = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -62,7 +65,10 @@ def _define(api: Api, crds: File) -> None:
 
 
 def _holds(obj: dict[str, Any], condition: str) -> bool:
-    return any(c["type"] == condition and c["status"] == "True" for c in obj.get("status", {}).get("conditions", []))
+    return any(
+        c["type"] == condition and c["status"] == "True"
+        for c in obj.get("status", {}).get("conditions", [])
+    )
 
 
 def steps(field: str) -> Path:
@@ -75,7 +81,9 @@ def _apply(api: Api, tree: Tree) -> Iterator[Finding]:
     for obj in sorted(tree.objects, key=lambda o: o.kind != "Namespace"):
         answer = api.apply(obj.doc)
         if answer is None:
-            yield obj.finding(("apiVersion",), f"the API server knows no {obj.doc.get('apiVersion')} {obj.kind}")
+            yield obj.finding(
+                ("apiVersion",), f"the API server knows no {obj.doc.get('apiVersion')} {obj.kind}"
+            )
             continue
         yield from refused(obj, answer)
 
@@ -119,7 +127,7 @@ def _wanted(tree: Tree) -> dict[str, int]:
     for scaler in tree.of("HorizontalPodAutoscaler", "ScaledObject"):
         name = scaler.spec["scaleTargetRef"]["name"]
         if name in found:
-            found[name] = int(scaler.spec.get("minReplicas", scaler.spec.get("minReplicaCount", 1)))
+            found[name] = fewest(scaler)
     return found
 
 
@@ -133,22 +141,41 @@ def _rollouts(api: Api, tree: Tree) -> Iterator[Finding]:
             current = status.get("observedGeneration") == found["metadata"]["generation"]
             replicas = found["spec"]["replicas"]
             # An HPA without figures (none are measured here) never scales down: more than wanted is right too.
-            counts = (status.get("updatedReplicas", 0), status.get("availableReplicas", 0), status.get("replicas", 0))
+            counts = (
+                status.get("updatedReplicas", 0),
+                status.get("availableReplicas", 0),
+                status.get("replicas", 0),
+            )
             if not current or set(counts) != {replicas} or replicas < wanted.get(name, 1):
-                failed = [c["message"] for c in status.get("conditions", []) if c["type"] == "ReplicaFailure"]
-                waiting[name] = failed[0] if failed else f"{counts[1]} of {max(replicas, wanted.get(name, 1))} available"
+                failed = [
+                    c["message"]
+                    for c in status.get("conditions", [])
+                    if c["type"] == "ReplicaFailure"
+                ]
+                waiting[name] = (
+                    failed[0]
+                    if failed
+                    else f"{counts[1]} of {max(replicas, wanted.get(name, 1))} available"
+                )
         if not waiting:
             return
         time.sleep(0.5)
     for name, why in sorted(waiting.items()):
         obj = tree.find("Deployment", name)
         if obj is not None:
-            yield obj.finding(("spec", "template", "spec"), f"does not roll out in {ROLLOUT_SECONDS} s: {why}; {_events(api, name)}"[:600])
+            yield obj.finding(
+                ("spec", "template", "spec"),
+                f"does not roll out in {ROLLOUT_SECONDS} s: {why}; {_events(api, name)}"[:600],
+            )
 
 
 def _events(api: Api, name: str) -> str:
     events = api.get(f"{SPACE}/events")["items"]
-    mine = [e["message"] for e in events if e["type"] == "Warning" and str(e["involvedObject"].get("name")).startswith(name)]
+    mine = [
+        e["message"]
+        for e in events
+        if e["type"] == "Warning" and str(e["involvedObject"].get("name")).startswith(name)
+    ]
     return mine[-1] if mine else "no event says why"
 
 
@@ -167,7 +194,12 @@ def _drained(api: Api, tree: Tree, zone: str) -> Iterator[Finding]:
     """As `kubectl drain` does: cordon, then evict what may go, until nothing is left."""
     node = f"node-{zone}"
     yield from _spread(api, tree)
-    api.call("PATCH", f"/api/v1/nodes/{node}", {"spec": {"unschedulable": True}}, "application/merge-patch+json")
+    api.call(
+        "PATCH",
+        f"/api/v1/nodes/{node}",
+        {"spec": {"unschedulable": True}},
+        "application/merge-patch+json",
+    )
     end = time.monotonic() + DRAIN_SECONDS
     left: dict[str, str] = {}
     while time.monotonic() < end:
@@ -177,9 +209,15 @@ def _drained(api: Api, tree: Tree, zone: str) -> Iterator[Finding]:
             if pod["metadata"].get("deletionTimestamp"):
                 left[name] = "ending"
                 continue
-            eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": "yumai"}}
+            eviction = {
+                "apiVersion": "policy/v1",
+                "kind": "Eviction",
+                "metadata": {"name": name, "namespace": "yumai"},
+            }
             answer = api.call("POST", f"{SPACE}/pods/{name}/eviction", eviction)
-            left[name] = "evicted" if answer.status_code < 300 else str(answer.json().get("message"))
+            left[name] = (
+                "evicted" if answer.status_code < 300 else str(answer.json().get("message"))
+            )
         if not left:
             break
         time.sleep(0.5)
@@ -190,8 +228,15 @@ def _drained(api: Api, tree: Tree, zone: str) -> Iterator[Finding]:
             yield budget.finding(("spec",), f"zone {zone} can't be drained of {name}: {why}")
     if not left:
         for finding in _rollouts(api, tree):
-            yield Finding(finding.file, finding.field, f"after zone {zone} was drained: {finding.message}")
-    api.call("PATCH", f"/api/v1/nodes/{node}", {"spec": {"unschedulable": None}}, "application/merge-patch+json")
+            yield Finding(
+                finding.file, finding.field, f"after zone {zone} was drained: {finding.message}"
+            )
+    api.call(
+        "PATCH",
+        f"/api/v1/nodes/{node}",
+        {"spec": {"unschedulable": None}},
+        "application/merge-patch+json",
+    )
 
 
 def _spread(api: Api, tree: Tree) -> Iterator[Finding]:
@@ -202,7 +247,10 @@ def _spread(api: Api, tree: Tree) -> Iterator[Finding]:
     for name, count in _wanted(tree).items():
         obj = tree.find("Deployment", name)
         if obj is not None and len(zones.get(name, set())) < min(count, 3):
-            yield obj.finding(("spec", "template", "spec", "topologySpreadConstraints"), f"{count} pods stand in {len(zones.get(name, set()))} zones")
+            yield obj.finding(
+                ("spec", "template", "spec", "topologySpreadConstraints"),
+                f"{count} pods stand in {len(zones.get(name, set()))} zones",
+            )
 
 
 def _again(api: Api, tree: Tree) -> Iterator[Finding]:
@@ -212,7 +260,14 @@ def _again(api: Api, tree: Tree) -> Iterator[Finding]:
             before = api.get(str(api.path_of(obj.doc)))["metadata"]
             answer = api.apply(obj.doc)
             after = answer.json().get("metadata", {}) if answer is not None else {}
-            if answer is not None and answer.status_code < 300 and after.get("resourceVersion") == before["resourceVersion"]:
+            if (
+                answer is not None
+                and answer.status_code < 300
+                and after.get("resourceVersion") == before["resourceVersion"]
+            ):
                 break
             if attempt == 2:
-                yield obj.finding((), f"a second apply changes it ({before['resourceVersion']} → {after.get('resourceVersion')})")
+                yield obj.finding(
+                    (),
+                    f"a second apply changes it ({before['resourceVersion']} → {after.get('resourceVersion')})",
+                )

@@ -151,9 +151,9 @@ class Cluster:
         """Variable -> (value, where in the pod's object; None: from a ConfigMap). A secret's value is `secret`."""
         found: dict[str, tuple[str, Path | None]] = {}
         for source in container.get("envFrom") or []:
-            name = (source.get("configMapRef") or {}).get("name")
-            for key, value in self.config_maps.get(name, {}).items():
-                found[key] = (str(value), None)
+            name = str((source.get("configMapRef") or {}).get("name"))
+            for key, text in self.config_maps.get(name, {}).items():
+                found[key] = (str(text), None)
         at = next(path for path, c in pod.containers() if c is container)
         for number, entry in enumerate(container.get("env") or []):
             path = (*at, "env", number)
@@ -193,3 +193,14 @@ def selects(selector: Doc | None, labels: dict[str, str]) -> bool:
         if not holds.get(rule.get("operator"), False):
             return False
     return True
+
+
+def fewest(scaler: Object) -> int:
+    """Of an HPA or a ScaledObject."""
+    found = scaler.spec.get("minReplicas", scaler.spec.get("minReplicaCount"))
+    return 1 if found is None else int(found)
+
+
+def most(scaler: Object) -> int:
+    found = scaler.spec.get("maxReplicas", scaler.spec.get("maxReplicaCount"))
+    return 100 if found is None else int(found)

@@ -18,9 +18,39 @@ from yumai import settings
 
 FILE = "deploy/compose.yaml"
 KEYS = {
-    *("image", "build", "environment", "command", "entrypoint", "volumes", "ports", "depends_on", "healthcheck"),
-    *("read_only", "tmpfs", "cap_drop", "cap_add", "security_opt", "restart", "user", "profiles", "ulimits"),
-    *("stop_grace_period", "deploy", "networks", "secrets", "configs", "extends", "env_file", "labels", "init"),
+    *(
+        "image",
+        "build",
+        "environment",
+        "command",
+        "entrypoint",
+        "volumes",
+        "ports",
+        "depends_on",
+        "healthcheck",
+    ),
+    *(
+        "read_only",
+        "tmpfs",
+        "cap_drop",
+        "cap_add",
+        "security_opt",
+        "restart",
+        "user",
+        "profiles",
+        "ulimits",
+    ),
+    *(
+        "stop_grace_period",
+        "deploy",
+        "networks",
+        "secrets",
+        "configs",
+        "extends",
+        "env_file",
+        "labels",
+        "init",
+    ),
 }
 TOP = {"name", "services", "volumes", "networks", "secrets", "configs"}
 HEALTH = {"test", "interval", "timeout", "retries", "start_period", "start_interval", "disable"}
@@ -39,7 +69,10 @@ def check(root: File, compose: str | None) -> Iterator[Finding]:
     yield from found
     if compose and not found:
         done = subprocess.run(
-            [compose, "-f", str(root / FILE), "config", "-q"], capture_output=True, text=True, timeout=60
+            [compose, "-f", str(root / FILE), "config", "-q"],
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         if done.returncode:
             yield Finding(FILE, "(docker compose config)", done.stderr.strip()[-600:])
@@ -56,7 +89,10 @@ def _doc(root: File, doc: dict[str, Any]) -> Iterator[Finding]:
     services = doc.get("services") or {}
     for name in (*SERVICES, *OTHERS):
         if name not in services:
-            yield _at(("services", name), f"is missing{near(name, set(services) - set(SERVICES) - set(OTHERS))}")
+            yield _at(
+                ("services", name),
+                f"is missing{near(name, set(services) - set(SERVICES) - set(OTHERS))}",
+            )
     for name, service in services.items():
         path: Path = ("services", name)
         for key in service:
@@ -70,7 +106,9 @@ def _doc(root: File, doc: dict[str, Any]) -> Iterator[Finding]:
             yield from _ours(root, path, name, service, services)
     grafana = (services.get("grafana") or {}).get("volumes") or []
     if not any(str(v).startswith("./dashboards:") for v in grafana):
-        yield _at(("services", "grafana", "volumes"), "our dashboards (./dashboards) are not provisioned")
+        yield _at(
+            ("services", "grafana", "volumes"), "our dashboards (./dashboards) are not provisioned"
+        )
 
 
 def _image(path: Path, service: dict[str, Any]) -> Iterator[Finding]:
@@ -86,9 +124,14 @@ def _depends(path: Path, service: dict[str, Any], services: dict[str, Any]) -> I
         if name not in services:
             yield _at((*path, "depends_on", name), f"no service {name!r}{near(name, services)}")
             continue
-        condition = depends[name].get("condition") if isinstance(depends, dict) else "service_started"
+        condition = (
+            depends[name].get("condition") if isinstance(depends, dict) else "service_started"
+        )
         if condition not in CONDITIONS:
-            yield _at((*path, "depends_on", name, "condition"), f"{condition!r}{near(condition, CONDITIONS)}: want one of {listed(CONDITIONS)}")
+            yield _at(
+                (*path, "depends_on", name, "condition"),
+                f"{condition!r}{near(condition, CONDITIONS)}: want one of {listed(CONDITIONS)}",
+            )
         elif condition == "service_healthy" and not services[name].get("healthcheck"):
             yield _at((*path, "depends_on", name), f"{name} has no health check to wait for")
 
@@ -102,7 +145,9 @@ def _health(path: Path, service: dict[str, Any]) -> Iterator[Finding]:
         yield _at((*path, "healthcheck", "test"), "is missing")
 
 
-def _volumes(root: File, path: Path, service: dict[str, Any], volumes: dict[str, Any]) -> Iterator[Finding]:
+def _volumes(
+    root: File, path: Path, service: dict[str, Any], volumes: dict[str, Any]
+) -> Iterator[Finding]:
     for number, volume in enumerate(service.get("volumes") or []):
         source = str(volume).split(":")[0]
         here = (*path, "volumes", number)
@@ -114,14 +159,22 @@ def _volumes(root: File, path: Path, service: dict[str, Any], volumes: dict[str,
             yield _at(here, f"no volume {source!r}{near(source, volumes)} ({listed(volumes)})")
 
 
-def _ours(root: File, path: Path, name: str, service: dict[str, Any], services: dict[str, Any]) -> Iterator[Finding]:
+def _ours(
+    root: File, path: Path, name: str, service: dict[str, Any], services: dict[str, Any]
+) -> Iterator[Finding]:
     env = {k: str(v) for k, v in (service.get("environment") or {}).items()}
     at = (*path, "environment")
     for key in env:
         if key not in KNOWN:
             yield _at((*at, key), f"nobody reads this variable{near(key, KNOWN)}")
-    needed = {"KAFKA_BOOTSTRAP", "CLICKHOUSE_DSN"} | ({"YUMAI_PORT", "YUMAI_HOST", "YUMAI_WORKER", "YUMAI_WORK_DIR"} if name in SERVICES else set())
-    for key in sorted(needed | ({"YUMAI_IDENTITY_DIR"} if name in ("ingest", "gateway") else set())):
+    needed = {"KAFKA_BOOTSTRAP", "CLICKHOUSE_DSN"} | (
+        {"YUMAI_PORT", "YUMAI_HOST", "YUMAI_WORKER", "YUMAI_WORK_DIR"}
+        if name in SERVICES
+        else set()
+    )
+    for key in sorted(
+        needed | ({"YUMAI_IDENTITY_DIR"} if name in ("ingest", "gateway") else set())
+    ):
         if not env.get(key):
             yield _at((*at, key), "is missing")
     try:
@@ -131,13 +184,19 @@ def _ours(root: File, path: Path, name: str, service: dict[str, Any], services: 
             yield _at((*at, line.split("=")[0].split(":")[0]), line)
     yield from _addresses(at, env, services)
     command = service.get("command") or []
-    want = ["console.migrate", "--create-topics"] if name == "migrate" else [f"services.{name}"]
+    want = (
+        ["services.maintenance", "migrate", "--topics", "--wait", "300"]
+        if name == "migrate"
+        else [f"services.{name}"]
+    )
     if command != want:
         yield _at((*path, "command"), f"{command}: want {want}")
     depends = service.get("depends_on") or {}
     before = ("kafka", "clickhouse") if name == "migrate" else ("migrate",)
     for other in before:
-        condition = (depends.get(other) or {}).get("condition") if isinstance(depends, dict) else None
+        condition = (
+            (depends.get(other) or {}).get("condition") if isinstance(depends, dict) else None
+        )
         wanted = "service_healthy" if name == "migrate" else "service_completed_successfully"
         if condition != wanted:
             yield _at((*path, "depends_on", other), f"{condition}: want {wanted}")
@@ -145,7 +204,9 @@ def _ours(root: File, path: Path, name: str, service: dict[str, Any], services: 
         return
     port = SERVICES[name]
     if env.get("YUMAI_PORT") not in (None, str(port)):
-        yield _at((*at, "YUMAI_PORT"), f"{env['YUMAI_PORT']}: want {port}, where the others look for it")
+        yield _at(
+            (*at, "YUMAI_PORT"), f"{env['YUMAI_PORT']}: want {port}, where the others look for it"
+        )
     test = " ".join(map(str, (service.get("healthcheck") or {}).get("test") or []))
     if f":{port}/health/ready" not in test:
         yield _at((*path, "healthcheck", "test"), f"does not ask :{port}/health/ready")
@@ -159,8 +220,15 @@ def _ours(root: File, path: Path, name: str, service: dict[str, Any], services: 
 def _addresses(at: Path, env: dict[str, str], services: dict[str, Any]) -> Iterator[Finding]:
     ports = {**SERVICES, "kafka": 9092, "clickhouse": 8123, "otel-collector": 4318}
     places = [("KAFKA_BOOTSTRAP", f"//{env.get('KAFKA_BOOTSTRAP', '')}")]
-    places += [(k, env.get(k, "")) for k in ("CLICKHOUSE_DSN", "YUMAI_INGEST_URL", "OTEL_EXPORTER_OTLP_ENDPOINT")]
-    places += [("YUMAI_SERVICE_URLS", p.partition("=")[2]) for p in env.get("YUMAI_SERVICE_URLS", "").split(",") if p]
+    places += [
+        (k, env.get(k, ""))
+        for k in ("CLICKHOUSE_DSN", "YUMAI_INGEST_URL", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    ]
+    places += [
+        ("YUMAI_SERVICE_URLS", p.partition("=")[2])
+        for p in env.get("YUMAI_SERVICE_URLS", "").split(",")
+        if p
+    ]
     for key, url in places:
         to = urlsplit(url)
         if not to.hostname:

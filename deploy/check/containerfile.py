@@ -10,7 +10,24 @@ from deploy.check.findings import Finding, near
 
 FILE = "deploy/Containerfile"
 LABELS = ("title", "description", "vendor", "version", "revision", "created")
-WORDS = {"FROM", "ARG", "ENV", "RUN", "COPY", "LABEL", "WORKDIR", "USER", "ENTRYPOINT", "CMD", "ADD", "EXPOSE", "HEALTHCHECK", "STOPSIGNAL", "VOLUME", "SHELL"}
+WORDS = {
+    "FROM",
+    "ARG",
+    "ENV",
+    "RUN",
+    "COPY",
+    "LABEL",
+    "WORKDIR",
+    "USER",
+    "ENTRYPOINT",
+    "CMD",
+    "ADD",
+    "EXPOSE",
+    "HEALTHCHECK",
+    "STOPSIGNAL",
+    "VOLUME",
+    "SHELL",
+}
 
 
 def check(root: File) -> Iterator[Finding]:
@@ -25,7 +42,11 @@ def check(root: File) -> Iterator[Finding]:
     if not users:
         yield Finding(FILE, "USER", "is missing: it would run as root")
     elif not re.fullmatch(r"[1-9]\d*(:[1-9]\d*)?", users[-1][1].strip()):
-        yield Finding(FILE, f"line {users[-1][0]}: USER", f"{users[-1][1]}: want a number other than 0 (runAsNonRoot can check no name)")
+        yield Finding(
+            FILE,
+            f"line {users[-1][0]}: USER",
+            f"{users[-1][1]}: want a number other than 0 (runAsNonRoot can check no name)",
+        )
     if "--require-hashes" not in text["RUN"] or "-r /tmp/image.txt" not in text["RUN"]:
         yield Finding(FILE, "RUN", "want pip install --require-hashes -r of the lock")
     labels = " ".join(rest for _, word, rest in final if word == "LABEL")
@@ -34,16 +55,24 @@ def check(root: File) -> Iterator[Finding]:
             yield Finding(FILE, "LABEL", f"org.opencontainers.image.{label} is missing")
     for line, word, rest in final:
         if word == "RUN" and re.search(r"\b(pip install|apt-get install|apt install)\b", rest):
-            yield Finding(FILE, f"line {line}: RUN", "the last stage installs nothing: no build tools inside")
+            yield Finding(
+                FILE, f"line {line}: RUN", "the last stage installs nothing: no build tools inside"
+            )
     entry = [rest for _, word, rest in final if word == "ENTRYPOINT"]
     if entry[-1:] != ['["python", "-m"]']:
-        yield Finding(FILE, "ENTRYPOINT", f'{entry[-1:]}: want ["python", "-m"], which every args of the manifests follows')
+        yield Finding(
+            FILE,
+            "ENTRYPOINT",
+            f'{entry[-1:]}: want ["python", "-m"], which every args of the manifests follows',
+        )
     for line, word, rest in found:
         if word in ("COPY", "ADD") and "--from=" not in rest:
             for source in rest.split()[:-1]:
                 if not (root / source).exists():
                     yield Finding(FILE, f"line {line}: {word}", f"{source}: no such file")
-    packages = {rest.split()[0] for _, word, rest in found if word == "COPY" and "--from=" not in rest}
+    packages = {
+        rest.split()[0] for _, word, rest in found if word == "COPY" and "--from=" not in rest
+    }
     for package in ("contracts", "yumai", "services", "console", "requirements/image.txt"):
         if package not in packages:
             yield Finding(FILE, "COPY", f"{package} is not in the image{near(package, packages)}")

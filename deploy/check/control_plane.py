@@ -42,7 +42,9 @@ class Api:
     def __init__(self, url: str, token: str) -> None:
         headers = {"Authorization": f"Bearer {token}"}
         # Its certificate is its own, made a second ago, on loopback.
-        self._client = httpx.Client(base_url=url, headers=headers, verify=False, timeout=30, trust_env=False)
+        self._client = httpx.Client(
+            base_url=url, headers=headers, verify=False, timeout=30, trust_env=False
+        )
         self._paths: dict[tuple[str, str], tuple[str, bool]] = {}
 
     def close(self) -> None:
@@ -59,8 +61,12 @@ class Api:
         answer.raise_for_status()
         return answer.json()
 
-    def call(self, method: str, path: str, body: Any, content_type: str = "application/json") -> httpx.Response:
-        return self._client.request(method, path, content=json.dumps(body), headers={"Content-Type": content_type})
+    def call(
+        self, method: str, path: str, body: Any, content_type: str = "application/json"
+    ) -> httpx.Response:
+        return self._client.request(
+            method, path, content=json.dumps(body), headers={"Content-Type": content_type}
+        )
 
     def path_of(self, doc: dict[str, Any]) -> str | None:
         """Where the object is; None: the server knows no such kind."""
@@ -76,7 +82,9 @@ class Api:
             return None
         path, namespaced = self._paths[api, kind]
         space = doc["metadata"].get("namespace", "default")
-        return f"{path.format(f'namespaces/{space}/' if namespaced else '')}/{doc['metadata']['name']}"
+        return (
+            f"{path.format(f'namespaces/{space}/' if namespaced else '')}/{doc['metadata']['name']}"
+        )
 
     def apply(self, doc: dict[str, Any], *, dry: bool = False) -> httpx.Response | None:
         """Server-side, strict. None: the server knows no such kind."""
@@ -99,7 +107,9 @@ def running(bin_folder: File, etcd: str) -> Iterator[Api]:
 
         def start(what: str, *arguments: str) -> None:
             with (folder / f"{File(what).name}.log").open("wb") as log:
-                processes.append(subprocess.Popen([what, *arguments], stdout=log, stderr=log, cwd=folder))
+                processes.append(
+                    subprocess.Popen([what, *arguments], stdout=log, stderr=log, cwd=folder)
+                )
 
         try:
             _keys(folder, token)
@@ -109,12 +119,29 @@ def running(bin_folder: File, etcd: str) -> Iterator[Api]:
             config = _kubeconfig(folder, port, token)
             common = (f"--kubeconfig={config}", "--bind-address=127.0.0.1", "--leader-elect=false")
             key = f"--service-account-private-key-file={folder / 'sa.key'}"
-            start(str(bin_folder / "kube-controller-manager"), *common, key, f"--secure-port={manager}",
-                  f"--cert-dir={folder}", f"--root-ca-file={folder / 'apiserver.crt'}")
-            start(str(bin_folder / "kube-scheduler"), *common, f"--secure-port={scheduler}", f"--cert-dir={folder}")
-            start(str(bin_folder / "kwok"), f"--config={bin_folder / 'kwok-stages.yaml'}", f"--kubeconfig={config}",
-                  "--manage-all-nodes=false", "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
-                  f"--server-address=127.0.0.1:{kwok}")
+            start(
+                str(bin_folder / "kube-controller-manager"),
+                *common,
+                key,
+                f"--secure-port={manager}",
+                f"--cert-dir={folder}",
+                f"--root-ca-file={folder / 'apiserver.crt'}",
+                "--node-monitor-grace-period=3600s",
+            )
+            start(
+                str(bin_folder / "kube-scheduler"),
+                *common,
+                f"--secure-port={scheduler}",
+                f"--cert-dir={folder}",
+            )
+            start(
+                str(bin_folder / "kwok"),
+                f"--config={bin_folder / 'kwok-stages.yaml'}",
+                f"--kubeconfig={config}",
+                "--manage-all-nodes=false",
+                "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
+                f"--server-address=127.0.0.1:{kwok}",
+            )
             for zone in ZONES:
                 api.call("POST", "/api/v1/nodes", _node(zone))
             _wait(lambda: _nodes_ready(api), folder / "kwok.log")
@@ -128,22 +155,41 @@ def running(bin_folder: File, etcd: str) -> Iterator[Api]:
 
 
 def _keys(folder: File, token: str) -> None:
-    subprocess.run(["openssl", "genrsa", "-out", str(folder / "sa.key"), "2048"], check=True, capture_output=True)
+    subprocess.run(
+        ["openssl", "genrsa", "-out", str(folder / "sa.key"), "2048"],
+        check=True,
+        capture_output=True,
+    )
     (folder / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
 
 
 def _etcd(client: int, peer: int) -> list[str]:
     url, peers = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
-    return ["--name=e", f"--listen-client-urls={url}", f"--advertise-client-urls={url}", f"--listen-peer-urls={peers}",
-            f"--initial-advertise-peer-urls={peers}", f"--initial-cluster=e={peers}"]
+    return [
+        "--name=e",
+        f"--listen-client-urls={url}",
+        f"--advertise-client-urls={url}",
+        f"--listen-peer-urls={peers}",
+        f"--initial-advertise-peer-urls={peers}",
+        f"--initial-cluster=e={peers}",
+    ]
 
 
 def _api_server(folder: File, etcd: int, port: int) -> list[str]:
-    return [f"--etcd-servers=http://127.0.0.1:{etcd}", f"--secure-port={port}", "--bind-address=127.0.0.1",
-            "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none", f"--cert-dir={folder}",
-            "--service-account-issuer=https://check.local", f"--service-account-key-file={folder / 'sa.key'}",
-            f"--service-account-signing-key-file={folder / 'sa.key'}", "--service-cluster-ip-range=10.96.0.0/16",
-            f"--token-auth-file={folder / 'tokens.csv'}", "--authorization-mode=RBAC"]
+    return [
+        f"--etcd-servers=http://127.0.0.1:{etcd}",
+        f"--secure-port={port}",
+        "--bind-address=127.0.0.1",
+        "--advertise-address=127.0.0.1",
+        "--endpoint-reconciler-type=none",
+        f"--cert-dir={folder}",
+        "--service-account-issuer=https://check.local",
+        f"--service-account-key-file={folder / 'sa.key'}",
+        f"--service-account-signing-key-file={folder / 'sa.key'}",
+        "--service-cluster-ip-range=10.96.0.0/16",
+        f"--token-auth-file={folder / 'tokens.csv'}",
+        "--authorization-mode=RBAC",
+    ]
 
 
 def _kubeconfig(folder: File, port: int, token: str) -> File:
@@ -169,13 +215,29 @@ def _node(zone: str) -> dict[str, Any]:
         "kubernetes.io/os": "linux",
         "topology.kubernetes.io/zone": zone,
     }
-    metadata = {"name": f"node-{zone}", "annotations": {"kwok.x-k8s.io/node": "fake"}, "labels": labels}
-    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "status": {"allocatable": room, "capacity": room}}
+    metadata = {
+        "name": f"node-{zone}",
+        "annotations": {"kwok.x-k8s.io/node": "fake"},
+        "labels": labels,
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": metadata,
+        "status": {"allocatable": room, "capacity": room},
+    }
 
 
 def _nodes_ready(api: Api) -> bool:
     nodes = api.get("/api/v1/nodes")["items"]
-    ready = [n for n in nodes if any(c["type"] == "Ready" and c["status"] == "True" for c in n["status"].get("conditions", []))]
+    ready = [
+        n
+        for n in nodes
+        if any(
+            c["type"] == "Ready" and c["status"] == "True"
+            for c in n["status"].get("conditions", [])
+        )
+    ]
     return len(ready) == len(ZONES)
 
 

@@ -66,7 +66,9 @@ CLICKHOUSE_USER = {"metrics": "writer", "audit": "writer", "migrate": "admin", "
 def check(cluster: Cluster) -> Iterator[Finding]:
     for name in ALL[:1]:
         if name not in OWN:
-            raise AssertionError(f"{name} is no longer in yumai/settings.py: NEEDED here is out of date")
+            raise AssertionError(
+                f"{name} is no longer in yumai/settings.py: NEEDED here is out of date"
+            )
     for config in cluster.tree.of("ConfigMap"):
         if config.name == "settings":
             for key in cluster.config_maps[config.name]:
@@ -99,11 +101,13 @@ class _Env:
         return {name: value for name, (value, _) in self._found.items()}
 
     def finding(self, name: str, message: str) -> Finding:
-        value, path = self._found.get(name, ("", (*self._at, "env")))
+        _, path = self._found.get(name, ("", (*self._at, "env")))
         if path is None and self._config is not None:
             return self._config.finding(("data", name), f"{message} (container {self._pod.name})")
         field = "value" if path and name in self._found else None
-        return self._pod.owner.finding((*path, field) if field and path else path or self._at, message)
+        return self._pod.owner.finding(
+            (*path, field) if field and path else path or self._at, message
+        )
 
 
 def _container(cluster: Cluster, pod: Pod, at: Path, container: Doc) -> Iterator[Finding]:
@@ -126,8 +130,12 @@ def _container(cluster: Cluster, pod: Pod, at: Path, container: Doc) -> Iterator
     needed = ALL if "initContainers" in at else NEEDED.get(pod.name, ALL)
     for name in needed:
         if not env.value(name):
-            yield pod.owner.finding((*at, "env"), f"{name} is not set, neither here nor in the ConfigMap settings")
-    readable = {k: v for k, v in env.values().items() if k not in ("KAFKA_SSL_CAFILE", "YUMAI_MAP_FILE")}
+            yield pod.owner.finding(
+                (*at, "env"), f"{name} is not set, neither here nor in the ConfigMap settings"
+            )
+    readable = {
+        k: v for k, v in env.values().items() if k not in ("KAFKA_SSL_CAFILE", "YUMAI_MAP_FILE")
+    }
     try:
         settings.read({**readable, "YUMAI_PORT": env.value("YUMAI_PORT") or "1"})
     except settings.BadSettings as error:
@@ -146,7 +154,9 @@ def _container(cluster: Cluster, pod: Pod, at: Path, container: Doc) -> Iterator
 def _own(pod: Pod, env: _Env, container: Doc) -> Iterator[Finding]:
     port = SERVICES.get(pod.name)
     if port and env.value("YUMAI_PORT") not in ("", str(port)):
-        yield env.finding("YUMAI_PORT", f"{env.value('YUMAI_PORT')}: its container's port is {port}")
+        yield env.finding(
+            "YUMAI_PORT", f"{env.value('YUMAI_PORT')}: its container's port is {port}"
+        )
     if port and env.value("YUMAI_HOST") not in ("", "0.0.0.0", "::"):
         yield env.finding("YUMAI_HOST", f"{env.value('YUMAI_HOST')}: no other pod could reach it")
     name = env.value("OTEL_SERVICE_NAME")
@@ -166,26 +176,47 @@ def _kafka(cluster: Cluster, pod: Pod, env: _Env, at: Path, container: Doc) -> I
     host, _, port = env.value("KAFKA_BOOTSTRAP").rpartition(":")
     kafkas = {f"{o.name}-kafka-bootstrap": o for o in cluster.tree.of("Kafka")}
     if host and host.split(".")[0] not in kafkas:
-        yield env.finding("KAFKA_BOOTSTRAP", f"{host!r} is no Kafka here{near(host, kafkas)} ({listed(kafkas)})")
+        yield env.finding(
+            "KAFKA_BOOTSTRAP", f"{host!r} is no Kafka here{near(host, kafkas)} ({listed(kafkas)})"
+        )
     elif host:
         kafka: Object = kafkas[host.split(".")[0]]
         listeners = {str(x.get("port")): x for x in kafka.get(("spec", "kafka", "listeners"), [])}
         if port not in listeners:
-            yield env.finding("KAFKA_BOOTSTRAP", f"port {port}: no listener there has it ({listed(listeners)})")
-        elif listeners[port].get("tls") is not True and env.value("KAFKA_SECURITY_PROTOCOL") == "SASL_SSL":
+            yield env.finding(
+                "KAFKA_BOOTSTRAP", f"port {port}: no listener there has it ({listed(listeners)})"
+            )
+        elif (
+            listeners[port].get("tls") is not True
+            and env.value("KAFKA_SECURITY_PROTOCOL") == "SASL_SSL"
+        ):
             number = list(listeners).index(port)
-            yield kafka.finding(("spec", "kafka", "listeners", number, "tls"), "want true: clients speak SASL_SSL")
+            yield kafka.finding(
+                ("spec", "kafka", "listeners", number, "tls"), "want true: clients speak SASL_SSL"
+            )
     if env.value("KAFKA_SECURITY_PROTOCOL") not in ("", "SASL_SSL"):
-        yield env.finding("KAFKA_SECURITY_PROTOCOL", f"{env.value('KAFKA_SECURITY_PROTOCOL')}: want SASL_SSL")
+        yield env.finding(
+            "KAFKA_SECURITY_PROTOCOL", f"{env.value('KAFKA_SECURITY_PROTOCOL')}: want SASL_SSL"
+        )
     want = f"yumai-{KAFKA_USER.get(pod.name, pod.name)}"
-    user, (secret, _) = env.value("KAFKA_SASL_USERNAME"), _secret_of(container, "KAFKA_SASL_PASSWORD")
+    user, (secret, _) = (
+        env.value("KAFKA_SASL_USERNAME"),
+        _secret_of(container, "KAFKA_SASL_PASSWORD"),
+    )
     if user and user != want:
-        yield env.finding("KAFKA_SASL_USERNAME", f"{user!r}: want {want!r}{near(user, cluster.tree.names('KafkaUser'))}")
+        yield env.finding(
+            "KAFKA_SASL_USERNAME",
+            f"{user!r}: want {want!r}{near(user, cluster.tree.names('KafkaUser'))}",
+        )
     elif user and secret != user:
-        yield env.finding("KAFKA_SASL_PASSWORD", f"from the secret {secret!r}: want that of the user {user!r}")
+        yield env.finding(
+            "KAFKA_SASL_PASSWORD", f"from the secret {secret!r}: want that of the user {user!r}"
+        )
 
 
-def _clickhouse(cluster: Cluster, pod: Pod, env: _Env, at: Path, container: Doc) -> Iterator[Finding]:
+def _clickhouse(
+    cluster: Cluster, pod: Pod, env: _Env, at: Path, container: Doc
+) -> Iterator[Finding]:
     to = urlsplit(env.value("CLICKHOUSE_DSN"))
     stores = {f"clickhouse-{o.name}": o for o in cluster.tree.of("ClickHouseInstallation")}
     try:
@@ -195,30 +226,50 @@ def _clickhouse(cluster: Cluster, pod: Pod, env: _Env, at: Path, container: Doc)
     if not host:
         return
     if host.split(".")[0] not in stores:
-        yield env.finding("CLICKHOUSE_DSN", f"{host!r} is no ClickHouse here{near(host, stores)} ({listed(stores)})")
+        yield env.finding(
+            "CLICKHOUSE_DSN",
+            f"{host!r} is no ClickHouse here{near(host, stores)} ({listed(stores)})",
+        )
         return
     chi = stores[host.split(".")[0]]
     if port != https_port(chi) or to.scheme != "https":
-        yield env.finding("CLICKHOUSE_DSN", f"{to.scheme} on {port}: want https on {https_port(chi)}")
+        yield env.finding(
+            "CLICKHOUSE_DSN", f"{to.scheme} on {port}: want https on {https_port(chi)}"
+        )
     if to.path != "/yumai":
-        yield env.finding("CLICKHOUSE_DSN", f"{to.path!r}: want the database /yumai, which the users may read")
+        yield env.finding(
+            "CLICKHOUSE_DSN", f"{to.path!r}: want the database /yumai, which the users may read"
+        )
     users = {key.split("/")[0] for key in chi.get(("spec", "configuration", "users"), {})}
     want = CLICKHOUSE_USER.get(pod.name, "reader")
     if to.username not in users:
-        yield env.finding("CLICKHOUSE_DSN", f"{to.username!r} is no user there{near(to.username, users)} ({listed(users)})")
+        yield env.finding(
+            "CLICKHOUSE_DSN",
+            f"{to.username!r} is no user there{near(to.username, users)} ({listed(users)})",
+        )
     elif to.username != want:
-        yield env.finding("CLICKHOUSE_DSN", f"user {to.username!r}: want {want!r}, who may do what {pod.name} does")
+        yield env.finding(
+            "CLICKHOUSE_DSN",
+            f"user {to.username!r}: want {want!r}, who may do what {pod.name} does",
+        )
     _, key = _secret_of(container, "CLICKHOUSE_PASSWORD")
     if key and to.username in users and key != to.username:
-        yield env.finding("CLICKHOUSE_PASSWORD", f"the password of {key!r}, but the user is {to.username!r}")
+        yield env.finding(
+            "CLICKHOUSE_PASSWORD", f"the password of {key!r}, but the user is {to.username!r}"
+        )
     clusters = {c.get("name") for c in chi.get(("spec", "configuration", "clusters"), [])}
     named = env.value("CLICKHOUSE_CLUSTER")
     if named and named not in clusters:
-        yield env.finding("CLICKHOUSE_CLUSTER", f"{named!r} is no cluster of {chi.name}{near(named, clusters)} ({listed(clusters)})")
+        yield env.finding(
+            "CLICKHOUSE_CLUSTER",
+            f"{named!r} is no cluster of {chi.name}{near(named, clusters)} ({listed(clusters)})",
+        )
     layout = chi.get(("spec", "configuration", "clusters", 0, "layout"), {})
     many = layout.get("shardsCount", 1) * layout.get("replicasCount", 1) > 1
     if many and not named:
-        yield env.finding("CLICKHOUSE_CLUSTER", f"is not set, and {chi.name} has shards and replicas")
+        yield env.finding(
+            "CLICKHOUSE_CLUSTER", f"is not set, and {chi.name} has shards and replicas"
+        )
 
 
 def _urls(cluster: Cluster, env: _Env) -> Iterator[Finding]:
@@ -234,7 +285,9 @@ def _urls(cluster: Cluster, env: _Env) -> Iterator[Finding]:
         to = urlsplit(url)
         service = services.get((to.hostname or "").split(".")[0])
         if service is None:
-            yield env.finding(variable, f"{url}: no Service {to.hostname!r}{near(to.hostname, services)}")
+            yield env.finding(
+                variable, f"{url}: no Service {to.hostname!r}{near(to.hostname, services)}"
+            )
         elif to.port not in {p.get("port") for p in service.spec.get("ports") or []}:
             yield env.finding(variable, f"{url}: the Service {service.name} has no port {to.port}")
         elif name and name != service.name:
@@ -248,21 +301,36 @@ def _urls(cluster: Cluster, env: _Env) -> Iterator[Finding]:
 def _files(pod: Pod, env: _Env, container: Doc) -> Iterator[Finding]:
     """A file or folder that a variable names is mounted, with that name."""
     volumes = {v.get("name"): v for v in pod.spec.get("volumes") or []}
-    mounts = {m.get("mountPath"): volumes.get(m.get("name"), {}) for m in container.get("volumeMounts") or []}
+    mounts = {
+        m.get("mountPath"): volumes.get(m.get("name"), {})
+        for m in container.get("volumeMounts") or []
+    }
     for variable in ("KAFKA_SSL_CAFILE", "CLICKHOUSE_CAFILE"):
         file = env.value(variable)
         folder, _, name = file.rpartition("/")
         if file and folder not in mounts:
-            yield env.finding(variable, f"{file}: nothing is mounted at {folder} ({listed(mounts)})")
+            yield env.finding(
+                variable, f"{file}: nothing is mounted at {folder} ({listed(mounts)})"
+            )
         elif file:
             items = {i.get("path") for i in (mounts[folder].get("secret") or {}).get("items") or []}
             if name not in items:
                 yield env.finding(variable, f"{file}: the secret there has {listed(items)}")
     if pod.name in ("ingest", "gateway"):
         folder = env.value("YUMAI_IDENTITY_DIR")
-        items = {i.get("path") for i in (mounts.get(folder, {}).get("secret") or {}).get("items") or []}
+        items = {
+            i.get("path") for i in (mounts.get(folder, {}).get("secret") or {}).get("items") or []
+        }
         if folder and not {"signing.key", "keys.json"} <= items:
-            yield env.finding("YUMAI_IDENTITY_DIR", f"{folder}: signing.key and keys.json are not mounted there")
+            yield env.finding(
+                "YUMAI_IDENTITY_DIR", f"{folder}: signing.key and keys.json are not mounted there"
+            )
     folder = env.value("YUMAI_WORK_DIR")
-    if folder and "emptyDir" not in mounts.get(folder, {}) and "persistentVolumeClaim" not in mounts.get(folder, {}):
-        yield env.finding("YUMAI_WORK_DIR", f"{folder}: nothing that can be written is mounted there")
+    if (
+        folder
+        and "emptyDir" not in mounts.get(folder, {})
+        and "persistentVolumeClaim" not in mounts.get(folder, {})
+    ):
+        yield env.finding(
+            "YUMAI_WORK_DIR", f"{folder}: nothing that can be written is mounted there"
+        )

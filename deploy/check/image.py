@@ -17,7 +17,7 @@ COMMANDS = {
     "services.metrics": "kafka_bootstrap = ",
     "services.alerts": "kafka_bootstrap = ",
     "services.gateway": "kafka_bootstrap = ",
-    "console.migrate": "kafka_bootstrap = ",
+    "services.maintenance": "kafka_bootstrap = ",
 }
 """Module -> what its `--check` prints: it has imported all that it runs on, and read its settings."""
 # Everything that each service runs on, the compiled loops included, on a root that can't be written.
@@ -50,12 +50,23 @@ def check(root: File, cache: File) -> Iterator[Finding]:
     env = {**os.environ, "STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
 
     def run(*command: str, seconds: int = 600) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=seconds, cwd=root)
+        return subprocess.run(
+            command, env=env, capture_output=True, text=True, timeout=seconds, cwd=root
+        )
 
     _base(run, cache)
     mounts = ["-v", "/etc/ssl/certs:/etc/ssl/certs:ro"] if File("/etc/ssl/certs").is_dir() else []
     built = run(
-        *("buildah", "bud", "--layers=false", "--force-rm", "--pull-never", "--network", "host", *mounts),
+        *(
+            "buildah",
+            "bud",
+            "--layers=false",
+            "--force-rm",
+            "--pull-never",
+            "--network",
+            "host",
+            *mounts,
+        ),
         *("--build-arg", f"BASE={BASE}", "-f", FILE, "-t", TAG, "."),
     )
     if built.returncode:
@@ -67,18 +78,34 @@ def check(root: File, cache: File) -> Iterator[Finding]:
         yield from _config(run)
         inside = run("buildah", "run", container, "--", "python", "-c", _INSIDE)
         if "inside: right" not in inside.stdout:
-            yield Finding(FILE, "(inside)", inside.stderr.strip().splitlines()[-1] if inside.stderr.strip() else inside.stdout[-300:])
+            yield Finding(
+                FILE,
+                "(inside)",
+                inside.stderr.strip().splitlines()[-1]
+                if inside.stderr.strip()
+                else inside.stdout[-300:],
+            )
         for module, told in COMMANDS.items():
             done = run("buildah", "run", container, "--", "python", "-m", module, "--check")
             if done.returncode or told not in done.stdout:
-                yield Finding(FILE, f"python -m {module} --check", (done.stderr or done.stdout).strip()[-500:])
+                yield Finding(
+                    FILE, f"python -m {module} --check", (done.stderr or done.stdout).strip()[-500:]
+                )
     finally:
         run("buildah", "rm", container)
         run("buildah", "rmi", "--force", TAG)
 
 
 def _config(run) -> Iterator[Finding]:  # type: ignore[no-untyped-def]
-    text = run("buildah", "inspect", "--type", "image", "--format", "{{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}}", TAG).stdout
+    text = run(
+        "buildah",
+        "inspect",
+        "--type",
+        "image",
+        "--format",
+        "{{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}}",
+        TAG,
+    ).stdout
     if text.strip() != "10001:10001 [python -m]":
         yield Finding(FILE, "USER, ENTRYPOINT", f"{text.strip()!r}: want '10001:10001 [python -m]'")
 
@@ -92,7 +119,9 @@ def _base(run, cache: File) -> None:  # type: ignore[no-untyped-def]
         part = cache / "rootfs.part"
         run("rm", "-rf", str(part))
         packages = "python3,python3-venv,ca-certificates"
-        done = run("debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(part))
+        done = run(
+            "debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(part)
+        )
         if done.returncode:
             raise RuntimeError(f"debootstrap: {done.stdout[-300:]} {done.stderr[-300:]}")
         part.rename(rootfs)

@@ -43,24 +43,46 @@ def _topics(cluster: Cluster) -> Iterator[Finding]:
     users = cluster.tree.names("KafkaUser")
     for name in sorted(set(wanted) - set(found)):
         others = [n for n in found if n not in wanted]
-        yield Finding("deploy/k8s/base/topics.yaml", f"KafkaTopic {name}", f"is missing{near(name, others)}")
+        yield Finding(
+            "deploy/k8s/base/topics.yaml", f"KafkaTopic {name}", f"is missing{near(name, others)}"
+        )
     brokers = _broker_count(cluster)
+    shards = max(
+        (
+            o.get(("spec", "configuration", "clusters", 0, "layout", "shardsCount"), 1)
+            for o in cluster.tree.of("ClickHouseInstallation")
+        ),
+        default=1,
+    )
     for name, obj in found.items():
         platform = topics.feed_platform(name)
         topic = wanted.get(name) or (topics.feed(platform) if platform else None)
         if topic is None:
-            yield obj.finding(("metadata", "name"), f"{name!r} is not in yumai/broker/topics.py{near(name, wanted)}")
+            yield obj.finding(
+                ("metadata", "name"),
+                f"{name!r} is not in yumai/broker/topics.py{near(name, wanted)}",
+            )
             continue
         if platform and f"{principals.PLATFORM_PREFIX}{platform}" not in users:
-            yield obj.finding(("metadata", "name"), f"a topic without its user: no KafkaUser {principals.PLATFORM_PREFIX}{platform}")
+            yield obj.finding(
+                ("metadata", "name"),
+                f"a topic without its user: no KafkaUser {principals.PLATFORM_PREFIX}{platform}",
+            )
         label = obj.labels.get("strimzi.io/cluster")
         if label not in kafkas:
-            yield obj.finding(("metadata", "labels", "strimzi.io/cluster"), f"{label!r} is no Kafka here{near(label, kafkas)} ({listed(kafkas)})")
+            yield obj.finding(
+                ("metadata", "labels", "strimzi.io/cluster"),
+                f"{label!r} is no Kafka here{near(label, kafkas)} ({listed(kafkas)})",
+            )
         have = {k: _text(v) for k, v in (obj.spec.get("config") or {}).items()}
         for key in sorted(set(topic.settings) | set(have)):
             want = topic.settings.get(key)
             if have.get(key) != want:
-                known = f"{have.get(key)!r}: want {want!r}" if want is not None else "is not in yumai/broker/topics.py"
+                known = (
+                    f"{have.get(key)!r}: want {want!r}"
+                    if want is not None
+                    else "is not in yumai/broker/topics.py"
+                )
                 if key not in have:
                     known = f"is missing: want {want!r}"
                 yield obj.finding(("spec", "config", key), known)
@@ -68,10 +90,17 @@ def _topics(cluster: Cluster) -> Iterator[Finding]:
         if name in MORE_PARTITIONS:
             if not isinstance(partitions, int) or partitions < 1:
                 yield obj.finding(("spec", "partitions"), f"{partitions!r}: want a number")
+            elif name == topics.ENTRIES.name and partitions % shards:
+                yield obj.finding(
+                    ("spec", "partitions"),
+                    f"{partitions}: want a multiple of the {shards} shards of ClickHouse",
+                )
         elif partitions != topic.partitions:
             yield obj.finding(("spec", "partitions"), f"{partitions}: want {topic.partitions}")
         if copies != min(3, brokers):
-            yield obj.finding(("spec", "replicas"), f"{copies}: want {min(3, brokers)} of {brokers} brokers")
+            yield obj.finding(
+                ("spec", "replicas"), f"{copies}: want {min(3, brokers)} of {brokers} brokers"
+            )
 
 
 def _text(value: object) -> str:
@@ -83,19 +112,36 @@ def _users(cluster: Cluster) -> Iterator[Finding]:
     wanted = {u.name: u for u in principals.KAFKA_USERS.values()}
     found = {o.name: o for o in cluster.tree.of("KafkaUser")}
     for name in sorted(set(wanted) - set(found)):
-        yield Finding("deploy/k8s/base/users.yaml", f"KafkaUser {name}", f"is missing{near(name, set(found) - set(wanted))}")
+        yield Finding(
+            "deploy/k8s/base/users.yaml",
+            f"KafkaUser {name}",
+            f"is missing{near(name, set(found) - set(wanted))}",
+        )
     feeds = {topics.feed_platform(n) for n in cluster.tree.names("KafkaTopic")} - {None}
     for name, obj in found.items():
-        platform = name.removeprefix(principals.PLATFORM_PREFIX) if name.startswith(principals.PLATFORM_PREFIX) else None
+        platform = (
+            name.removeprefix(principals.PLATFORM_PREFIX)
+            if name.startswith(principals.PLATFORM_PREFIX)
+            else None
+        )
         user = wanted.get(name) or (principals.platform(platform) if platform else None)
         if user is None:
-            yield obj.finding(("metadata", "name"), f"{name!r} is not in yumai/broker/principals.py{near(name, wanted)}")
+            yield obj.finding(
+                ("metadata", "name"),
+                f"{name!r} is not in yumai/broker/principals.py{near(name, wanted)}",
+            )
             continue
         if platform and platform not in feeds:
-            yield obj.finding(("metadata", "name"), f"a user without its topic: no KafkaTopic {topics.feed(platform).name}")
+            yield obj.finding(
+                ("metadata", "name"),
+                f"a user without its topic: no KafkaTopic {topics.feed(platform).name}",
+            )
         label = obj.labels.get("strimzi.io/cluster")
         if label not in kafkas:
-            yield obj.finding(("metadata", "labels", "strimzi.io/cluster"), f"{label!r} is no Kafka here{near(label, kafkas)} ({listed(kafkas)})")
+            yield obj.finding(
+                ("metadata", "labels", "strimzi.io/cluster"),
+                f"{label!r} is no Kafka here{near(label, kafkas)} ({listed(kafkas)})",
+            )
         if (obj.spec.get("authentication") or {}).get("type") != "scram-sha-512":
             yield obj.finding(("spec", "authentication", "type"), "want scram-sha-512")
         if (obj.spec.get("authorization") or {}).get("type") != "simple":
@@ -109,13 +155,19 @@ Right = tuple[str, str, str, str]
 
 def _rights(obj: Object, user: principals.KafkaUser) -> Iterator[Finding]:
     wanted: set[Right] = {
-        (g.resource, g.name, g.pattern, operation) for g in user.grants for operation in g.operations
+        (g.resource, g.name, g.pattern, operation)
+        for g in user.grants
+        for operation in g.operations
     }
     have: set[Right] = set()
     for number, acl in enumerate(obj.get(("spec", "authorization", "acls"), [])):
         path = ("spec", "authorization", "acls", number)
         resource = acl.get("resource") or {}
-        place = (str(resource.get("type")), str(resource.get("name", principals.CLUSTER_NAME)), str(resource.get("patternType", "literal")))
+        place = (
+            str(resource.get("type")),
+            str(resource.get("name", principals.CLUSTER_NAME)),
+            str(resource.get("patternType", "literal")),
+        )
         if acl.get("type", "allow") != "allow":
             yield obj.finding((*path, "type"), "want allow: what is not listed is refused anyway")
             continue
@@ -125,16 +177,25 @@ def _rights(obj: Object, user: principals.KafkaUser) -> Iterator[Finding]:
             right = (*place, str(operation).lower())
             if right not in wanted:
                 yield obj.finding(
-                    (*path, "operations", at) if any(w[:3] == place for w in wanted) else (*path, "resource"),
+                    (*path, "operations", at)
+                    if any(w[:3] == place for w in wanted)
+                    else (*path, "resource"),
                     f"too wide: {user.name} may not {operation} {place[0]} {place[1]!r} ({place[2]}); yumai/broker/principals.py",
                 )
             have.add(right)
     for resource_type, name, pattern, operation in sorted(wanted - have):
-        yield obj.finding(("spec", "authorization", "acls"), f"is missing: {operation} on {resource_type} {name!r} ({pattern})")
+        yield obj.finding(
+            ("spec", "authorization", "acls"),
+            f"is missing: {operation} on {resource_type} {name!r} ({pattern})",
+        )
 
 
 def _broker_count(cluster: Cluster) -> int:
-    return sum(int(o.spec.get("replicas", 0)) for o in cluster.tree.of("KafkaNodePool") if "broker" in (o.spec.get("roles") or []))
+    return sum(
+        int(o.spec.get("replicas", 0))
+        for o in cluster.tree.of("KafkaNodePool")
+        if "broker" in (o.spec.get("roles") or [])
+    )
 
 
 def _brokers(cluster: Cluster) -> Iterator[Finding]:
@@ -143,18 +204,36 @@ def _brokers(cluster: Cluster) -> Iterator[Finding]:
     for pool in cluster.tree.of("KafkaNodePool"):
         label = pool.labels.get("strimzi.io/cluster")
         if label not in kafkas:
-            yield pool.finding(("metadata", "labels", "strimzi.io/cluster"), f"{label!r} is no Kafka here{near(label, kafkas)} ({listed(kafkas)})")
+            yield pool.finding(
+                ("metadata", "labels", "strimzi.io/cluster"),
+                f"{label!r} is no Kafka here{near(label, kafkas)} ({listed(kafkas)})",
+            )
         if "controller" in (pool.spec.get("roles") or []):
             controllers += int(pool.spec.get("replicas", 0))
             if int(pool.spec.get("replicas", 0)) % 2 == 0:
-                yield pool.finding(("spec", "replicas"), f"{pool.spec.get('replicas')} controllers: want an odd number")
-        for number, volume in enumerate((pool.spec.get("storage") or {}).get("volumes") or [pool.spec.get("storage") or {}]):
+                yield pool.finding(
+                    ("spec", "replicas"),
+                    f"{pool.spec.get('replicas')} controllers: want an odd number",
+                )
+        for number, volume in enumerate(
+            (pool.spec.get("storage") or {}).get("volumes") or [pool.spec.get("storage") or {}]
+        ):
             if volume.get("type") == "ephemeral":
-                yield pool.finding(("spec", "storage", "volumes", number, "type"), "ephemeral: the log would go with the pod")
+                yield pool.finding(
+                    ("spec", "storage", "volumes", number, "type"),
+                    "ephemeral: the log would go with the pod",
+                )
             if volume.get("deleteClaim"):
-                yield pool.finding(("spec", "storage", "volumes", number, "deleteClaim"), "want false: the log would go with the pool")
+                yield pool.finding(
+                    ("spec", "storage", "volumes", number, "deleteClaim"),
+                    "want false: the log would go with the pool",
+                )
     if not brokers or not controllers:
-        yield Finding("deploy/k8s/base/kafka.yaml", "KafkaNodePool spec.roles", f"{brokers} brokers, {controllers} controllers")
+        yield Finding(
+            "deploy/k8s/base/kafka.yaml",
+            "KafkaNodePool spec.roles",
+            f"{brokers} brokers, {controllers} controllers",
+        )
     if cluster.tree.overlay == "production" and brokers < 3:
         for pool in cluster.tree.of("KafkaNodePool"):
             if "broker" in (pool.spec.get("roles") or []):
@@ -167,10 +246,15 @@ def _brokers(cluster: Cluster) -> Iterator[Finding]:
             if (listener.get("authentication") or {}).get("type") != "scram-sha-512":
                 yield kafka.finding((*path, "authentication"), "want type scram-sha-512")
         if kafka.get(("spec", "kafka", "authorization", "type")) != "simple":
-            yield kafka.finding(("spec", "kafka", "authorization", "type"), "want simple: else ACLs mean nothing")
+            yield kafka.finding(
+                ("spec", "kafka", "authorization", "type"), "want simple: else ACLs mean nothing"
+            )
         supers = kafka.get(("spec", "kafka", "authorization", "superUsers"))
         if supers:
-            yield kafka.finding(("spec", "kafka", "authorization", "superUsers"), f"{supers}: nobody needs to be one")
+            yield kafka.finding(
+                ("spec", "kafka", "authorization", "superUsers"),
+                f"{supers}: nobody needs to be one",
+            )
         config = kafka.get(("spec", "kafka", "config"), {})
         copies, least = min(3, brokers), max(1, min(2, brokers - 1))
         fixed = {
@@ -187,9 +271,14 @@ def _brokers(cluster: Cluster) -> Iterator[Finding]:
         for key, want in fixed.items():
             if _text(config.get(key)) != _text(want):
                 other = [k for k in config if k not in fixed]
-                yield kafka.finding(("spec", "kafka", "config", key), f"{config.get(key)!r}: want {_text(want)}{near(key, other) if key not in config else ''}")
+                yield kafka.finding(
+                    ("spec", "kafka", "config", key),
+                    f"{config.get(key)!r}: want {_text(want)}{near(key, other) if key not in config else ''}",
+                )
         for key in sorted(set(config) - set(fixed)):
-            yield kafka.finding(("spec", "kafka", "config", key), f"unknown to this check{near(key, fixed)}")
+            yield kafka.finding(
+                ("spec", "kafka", "config", key), f"unknown to this check{near(key, fixed)}"
+            )
 
 
 def _triggers(cluster: Cluster) -> Iterator[Finding]:
@@ -199,20 +288,30 @@ def _triggers(cluster: Cluster) -> Iterator[Finding]:
     for scaled in cluster.tree.of("ScaledObject"):
         most = scaled.spec.get("maxReplicaCount", 100)
         if most > partitions:
-            yield scaled.finding(("spec", "maxReplicaCount"), f"{most}: more workers than the {partitions} partitions of {topics.ENTRIES.name}")
+            yield scaled.finding(
+                ("spec", "maxReplicaCount"),
+                f"{most}: more workers than the {partitions} partitions of {topics.ENTRIES.name}",
+            )
         spare = (scaled.spec.get("fallback") or {}).get("replicas", 0)
         if spare > most:
-            yield scaled.finding(("spec", "fallback", "replicas"), f"{spare}: more than maxReplicaCount, {most}")
+            yield scaled.finding(
+                ("spec", "fallback", "replicas"), f"{spare}: more than maxReplicaCount, {most}"
+            )
         for number, trigger in enumerate(scaled.spec.get("triggers") or []):
             path = ("spec", "triggers", number)
             kind, metadata = str(trigger.get("type")), trigger.get("metadata") or {}
             known = TRIGGERS.get(kind)
             if known is None:
-                yield scaled.finding((*path, "type"), f"{kind!r}: want prometheus, on {gauge}{near(kind, TRIGGERS)}")
+                yield scaled.finding(
+                    (*path, "type"), f"{kind!r}: want prometheus, on {gauge}{near(kind, TRIGGERS)}"
+                )
                 continue
             for key in metadata:
                 if key not in known:
-                    yield scaled.finding((*path, "metadata", key), f"no key of the trigger {kind}{near(key, known)} ({listed(known)})")
+                    yield scaled.finding(
+                        (*path, "metadata", key),
+                        f"no key of the trigger {kind}{near(key, known)} ({listed(known)})",
+                    )
             for key in REQUIRED[kind]:
                 if not metadata.get(key):
                     yield scaled.finding((*path, "metadata", key), "is missing")
@@ -220,6 +319,11 @@ def _triggers(cluster: Cluster) -> Iterator[Finding]:
                 try:
                     float(metadata.get(key, 0))
                 except ValueError:
-                    yield scaled.finding((*path, "metadata", key), f"{metadata[key]!r}: want a number")
+                    yield scaled.finding(
+                        (*path, "metadata", key), f"{metadata[key]!r}: want a number"
+                    )
             if gauge not in str(metadata.get("query", "")):
-                yield scaled.finding((*path, "metadata", "query"), f"{metadata.get('query')!r}: want {gauge}, what is announced against the topic's end")
+                yield scaled.finding(
+                    (*path, "metadata", "query"),
+                    f"{metadata.get('query')!r}: want {gauge}, what is announced against the topic's end",
+                )

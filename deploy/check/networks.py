@@ -14,7 +14,12 @@ from deploy.check.tree import Doc, Object
 FILE = "deploy/k8s/base/network.yaml"
 WORLD = {"alerts": (443, 465, 587)}
 """Who may talk to the Internet, on which ports: webhooks, chat, e-mail."""
-WORLD_BY_OPERATORS = {"Kafka": (443, 6443), "Kafka's controllers": (443, 6443), "Kafka's operators": (443, 6443), "ClickHouse": (443,)}
+WORLD_BY_OPERATORS = {
+    "Kafka": (443, 6443),
+    "Kafka's controllers": (443, 6443),
+    "Kafka's operators": (443, 6443),
+    "ClickHouse": (443,),
+}
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,17 @@ class Edge:
 
 def needed(cluster: Cluster) -> set[Edge]:
     """What must be able to talk, by what the processes do."""
-    edges = set()
-    listener = next((x for k in cluster.tree.of("Kafka") for x in k.get(("spec", "kafka", "listeners"), [])), {})
+    edges: set[Edge] = set()
+    listener: Doc = next(
+        (x for k in cluster.tree.of("Kafka") for x in k.get(("spec", "kafka", "listeners"), [])), {}
+    )
     store = next((p.ports[0] for p in cluster.peers if p.name == "ClickHouse"), 0)
     for pod in cluster.pods:
         edges |= {Edge(pod.name, "DNS", 53), Edge(pod.name, "Kafka", int(listener.get("port", 0)))}
-        edges |= {Edge(pod.name, "ClickHouse", store), Edge(pod.name, "the OpenTelemetry collector", 4318)}
+        edges |= {
+            Edge(pod.name, "ClickHouse", store),
+            Edge(pod.name, "the OpenTelemetry collector", 4318),
+        }
     for name, port in SERVICES.items():
         edges.add(Edge("Prometheus", name, port))
         if name != "gateway":
@@ -39,7 +49,11 @@ def needed(cluster: Cluster) -> set[Edge]:
     edges |= {Edge("the entrance", name, SERVICES[name]) for name in ("ingest", "gateway")}
     for own in ("Kafka", "Kafka's controllers", "Kafka's operators"):
         edges |= {Edge(own, "Kafka", 9091), Edge(own, "DNS", 53)}
-    edges |= {Edge("ClickHouse", "ClickHouse", 9000), Edge("ClickHouse", "Keeper", 2181), Edge("Keeper", "Keeper", 9444)}
+    edges |= {
+        Edge("ClickHouse", "ClickHouse", 9000),
+        Edge("ClickHouse", "Keeper", 2181),
+        Edge("Keeper", "Keeper", 9444),
+    }
     return edges | {Edge("ClickHouse", "DNS", 53), Edge("Keeper", "DNS", 53)}
 
 
@@ -54,7 +68,11 @@ def check(cluster: Cluster) -> Iterator[Finding]:
         and not p.spec.get("egress")
     ]
     if not deny:
-        yield Finding(FILE, "NetworkPolicy default-deny: spec", "no policy refuses everything, both ways, for every pod")
+        yield Finding(
+            FILE,
+            "NetworkPolicy default-deny: spec",
+            "no policy refuses everything, both ways, for every pod",
+        )
     for policy in policies:
         yield from _policy(cluster, policy)
     yield from _edges(cluster, policies)
@@ -68,7 +86,9 @@ def _policy(cluster: Cluster, policy: Object) -> Iterator[Finding]:
     for way, key in (("Ingress", "from"), ("Egress", "to")):
         rules = policy.spec.get(way.lower())
         if rules and way not in types:
-            yield policy.finding(("spec", "policyTypes"), f"{way} is missing: its rules mean nothing")
+            yield policy.finding(
+                ("spec", "policyTypes"), f"{way} is missing: its rules mean nothing"
+            )
         for number, rule in enumerate(rules or []):
             path: Path = ("spec", way.lower(), number)
             if not rule.get(key) and not rule.get("ports"):
@@ -88,7 +108,9 @@ def _peer(cluster: Cluster, policy: Object, path: Path, peer: Doc) -> Iterator[F
             yield policy.finding((*path, "ipBlock", "cidr"), str(error))
         return
     if not any(_is_peer(peer, known) for known in cluster.peers):
-        yield policy.finding(path, "selects nothing: no pod here, and none known elsewhere, is labelled so")
+        yield policy.finding(
+            path, "selects nothing: no pod here, and none known elsewhere, is labelled so"
+        )
     if peer.get("podSelector") in ({}, None) and peer.get("namespaceSelector") in ({}, None):
         yield policy.finding(path, "selects everything")
 
@@ -110,7 +132,9 @@ def _ports(cluster: Cluster, policy: Object, rule: Doc, path: Path, way: str) ->
         if isinstance(name, str) and way == "Ingress":
             for pod in takers:
                 if name not in pod.ports():
-                    yield policy.finding((*path, "ports", number, "port"), f"{name!r} is no port of {pod.name}")
+                    yield policy.finding(
+                        (*path, "ports", number, "port"), f"{name!r} is no port of {pod.name}"
+                    )
 
 
 def _edges(cluster: Cluster, policies: list[Object]) -> Iterator[Finding]:
@@ -125,17 +149,24 @@ def _edges(cluster: Cluster, policies: list[Object]) -> Iterator[Finding]:
             if own.namespace is None and not _open(cluster, policies, way, own, other, edge.port):
                 near = _nearest(policies, way, own)
                 message = f"{edge.source} can't reach {edge.target} on {edge.port}: its {way.lower()} is not open"
-                yield near.finding(("spec", way.lower()), message) if near else Finding(FILE, f"{way.lower()} of {own.name}", message)
-    for own_name in named:
-        own = peers.get(own_name)
-        if own is None or own.namespace is not None:
-            continue
-        yield from _too_wide(cluster, policies, own, peers, must)
+                yield (
+                    near.finding(("spec", way.lower()), message)
+                    if near
+                    else Finding(FILE, f"{way.lower()} of {own.name}", message)
+                )
+    for name in named:
+        peer = peers.get(name)
+        if peer is not None and peer.namespace is None:
+            yield from _too_wide(cluster, policies, peer, peers, must)
 
 
-def _too_wide(cluster: Cluster, policies: list[Object], own: Peer, peers: dict[str, Peer], must: set[Edge]) -> Iterator[Finding]:
+def _too_wide(
+    cluster: Cluster, policies: list[Object], own: Peer, peers: dict[str, Peer], must: set[Edge]
+) -> Iterator[Finding]:
     """Nobody reaches a service or the store who need not; nobody the world but who must."""
-    stranger = Peer("a stranger's pod", {"app": "stranger"}, {"kubernetes.io/metadata.name": "stranger"})
+    stranger = Peer(
+        "a stranger's pod", {"app": "stranger"}, {"kubernetes.io/metadata.name": "stranger"}
+    )
     neighbour = Peer("an unknown pod of this namespace", {"app": "stranger"})
     port = own.ports[0] if own.ports else 0
     kin = own.name.split("'")[0]
@@ -143,32 +174,45 @@ def _too_wide(cluster: Cluster, policies: list[Object], own: Peer, peers: dict[s
         operator = other.name.endswith("operator") or other.name.split("'")[0] == kin
         if port and Edge(other.name, own.name, port) not in must and not operator:
             for policy in _opening(cluster, policies, "Ingress", own, other, port):
-                yield policy.finding(("spec", "ingress"), f"too wide: {other.name} may reach {own.name} on {port}")
+                yield policy.finding(
+                    ("spec", "ingress"), f"too wide: {other.name} may reach {own.name} on {port}"
+                )
     for way_out in ("1.1.1.1", "10.9.8.7"):
         for to in (22, 443, 8080):
-            allowed = to in WORLD.get(own.name, ()) and way_out == "1.1.1.1" or to in WORLD_BY_OPERATORS.get(own.name, ())
+            world = WORLD.get(own.name, ()) if way_out == "1.1.1.1" else ()
+            allowed = to in world or to in WORLD_BY_OPERATORS.get(own.name, ())
             if not allowed:
                 for policy in _reaching(policies, own, way_out, to):
-                    yield policy.finding(("spec", "egress"), f"too wide: {own.name} may reach {way_out}:{to}")
+                    yield policy.finding(
+                        ("spec", "egress"), f"too wide: {own.name} may reach {way_out}:{to}"
+                    )
     for to in WORLD.get(own.name, ()):
         if not list(_reaching(policies, own, "1.1.1.1", to)):
             yield Finding(FILE, "egress of alerts", f"{own.name} can't reach the world on {to}")
 
 
-def _opening(cluster: Cluster, policies: list[Object], way: str, own: Peer, other: Peer, port: int) -> Iterator[Object]:
+def _opening(
+    cluster: Cluster, policies: list[Object], way: str, own: Peer, other: Peer, port: int
+) -> Iterator[Object]:
     key = "to" if way == "Egress" else "from"
     taker = other if way == "Egress" else own
     for policy in policies:
-        if not selects(policy.spec.get("podSelector"), own.labels) or way not in (policy.spec.get("policyTypes") or []):
+        if not selects(policy.spec.get("podSelector"), own.labels) or way not in (
+            policy.spec.get("policyTypes") or []
+        ):
             continue
         for rule in policy.spec.get(way.lower()) or []:
-            meets = not rule.get(key) or any("ipBlock" not in p and _is_peer(p, other) for p in rule[key])
+            meets = not rule.get(key) or any(
+                "ipBlock" not in p and _is_peer(p, other) for p in rule[key]
+            )
             if meets and _has_port(cluster, rule, taker, port):
                 yield policy
                 break
 
 
-def _open(cluster: Cluster, policies: list[Object], way: str, own: Peer, other: Peer, port: int) -> bool:
+def _open(
+    cluster: Cluster, policies: list[Object], way: str, own: Peer, other: Peer, port: int
+) -> bool:
     return any(True for _ in _opening(cluster, policies, way, own, other, port))
 
 
@@ -180,7 +224,9 @@ def _reaching(policies: list[Object], own: Peer, address: str, port: int) -> Ite
         for rule in policy.spec.get("egress") or []:
             blocks = [p["ipBlock"] for p in rule.get("to") or [] if "ipBlock" in p]
             meets = not rule.get("to") or any(_within(address, block) for block in blocks)
-            if meets and (not rule.get("ports") or any(p.get("port") == port for p in rule["ports"])):
+            if meets and (
+                not rule.get("ports") or any(p.get("port") == port for p in rule["ports"])
+            ):
                 yield policy
                 break
 
@@ -210,5 +256,9 @@ def _has_port(cluster: Cluster, rule: Doc, taker: Peer, port: int) -> bool:
 
 def _nearest(policies: list[Object], way: str, own: Peer) -> Object | None:
     """The policy that most likely meant it: the most particular one that selects these pods."""
-    fitting = [p for p in policies if p.spec.get(way.lower()) and selects(p.spec.get("podSelector"), own.labels)]
+    fitting = [
+        p
+        for p in policies
+        if p.spec.get(way.lower()) and selects(p.spec.get("podSelector"), own.labels)
+    ]
     return max(fitting, key=lambda p: len(str(p.spec.get("podSelector"))), default=None)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path as File
 
 from deploy.check.cluster import SERVICES, Cluster, Pod, selects
 from deploy.check.findings import Finding, Path, listed, near
 from deploy.check.tree import Doc
+from services.maintenance.__main__ import parser as maintenance
 
 LIVE, READY = "/health/live", "/health/ready"
 PROBES = {"startupProbe": LIVE, "livenessProbe": LIVE, "readinessProbe": READY}
+JOBS = {"migrate": "migrate", "audit": "audit", "backup": "backup"}
+"""Job -> its command of services.maintenance."""
 GRACE = {"ingest": 20, "gateway": 10, "metrics": 90, "alerts": 30}
 """Seconds that the end takes at worst: open requests, a flush under way (insert_quorum_timeout), a round."""
-WAIT = ["console.migrate", "--wait"]
+WAIT = ["services.maintenance", "migrated"]
+WAITING = ("metrics", "alerts")
+"""Who can do nothing before the migrations. The gateway says itself that it is not ready; ingest accepts without a store."""
 
 
 def check(cluster: Cluster, root: File) -> Iterator[Finding]:
@@ -43,17 +50,24 @@ def _shape(pod: Pod, cluster: Cluster) -> Iterator[Finding]:
     selector = pod.owner.get(("spec", "selector"))
     if pod.serves and not selects(selector, pod.labels):
         yield pod.owner.finding(
-            ("spec", "selector", "matchLabels"), f"does not select its own pods, labelled {pod.labels}"
+            ("spec", "selector", "matchLabels"),
+            f"does not select its own pods, labelled {pod.labels}",
         )
     if pod.labels.get("app.kubernetes.io/part-of") != "yumai":
-        yield pod.owner.finding((*template, "metadata", "labels"), "want app.kubernetes.io/part-of: yumai")
+        yield pod.owner.finding(
+            (*template, "metadata", "labels"), "want app.kubernetes.io/part-of: yumai"
+        )
     account = pod.spec.get("serviceAccountName")
     made = cluster.tree.find("ServiceAccount", str(account))
     if made is None:
         known = cluster.tree.names("ServiceAccount")
-        yield found(("serviceAccountName",), f"{account!r} is no ServiceAccount here{near(account, known)}")
+        yield found(
+            ("serviceAccountName",), f"{account!r} is no ServiceAccount here{near(account, known)}"
+        )
     elif made.doc.get("automountServiceAccountToken") is not False:
-        yield made.finding(("automountServiceAccountToken",), "want false: no process asks the API server")
+        yield made.finding(
+            ("automountServiceAccountToken",), "want false: no process asks the API server"
+        )
     if pod.spec.get("automountServiceAccountToken") is not False:
         yield found(("automountServiceAccountToken",), "want false: no process asks the API server")
     if account and account != pod.name:
@@ -138,14 +152,18 @@ def _volumes(pod: Pod, cluster: Cluster) -> Iterator[Finding]:
             volume = pod.spec["volumes"][volumes[name]]
             writable = writable or (mount.get("mountPath") == "/tmp" and "emptyDir" in volume)
             if "secret" in volume and not mount.get("readOnly"):
-                yield pod.owner.finding((*at, "volumeMounts", number, "readOnly"), "a secret: want true")
+                yield pod.owner.finding(
+                    (*at, "volumeMounts", number, "readOnly"), "a secret: want true"
+                )
         if not writable:
             yield pod.owner.finding(
                 (*at, "volumeMounts"), "/tmp can't be written: the root file system is read-only"
             )
     for name, number in volumes.items():
         if name not in used:
-            yield pod.owner.finding((*pod.at, "volumes", number, "name"), f"{name!r} is mounted nowhere")
+            yield pod.owner.finding(
+                (*pod.at, "volumes", number, "name"), f"{name!r} is mounted nowhere"
+            )
 
 
 def _container(pod: Pod, at: Path, container: Doc, root: File) -> Iterator[Finding]:
@@ -201,18 +219,25 @@ def _arguments(pod: Pod, at: Path, args: list[str], root: File) -> Iterator[Find
     init = "initContainers" in at
     if init and args != WAIT:
         yield pod.owner.finding((*at, "args"), f"{args}: want {WAIT}")
-    elif not init and pod.name == "migrate" and args != WAIT[:1]:
-        yield pod.owner.finding((*at, "args"), f"{args}: want {WAIT[:1]}")
     elif not init and pod.name in SERVICES and module != f"services.{pod.name}":
         yield pod.owner.finding((*at, "args", 0), f"{module!r}: want 'services.{pod.name}'")
-    elif module == "console.commands":
-        from console.commands import COMMANDS
+    elif not init and pod.name in JOBS:
+        yield from _job(pod, at, args)
 
-        if len(args) < 2 or args[1] not in COMMANDS:
-            named = args[1] if len(args) > 1 else ""
-            yield pod.owner.finding(
-                (*at, "args", 1), f"{named!r} is no command of yumai{near(named, COMMANDS)}"
-            )
+
+def _job(pod: Pod, at: Path, args: list[str]) -> Iterator[Finding]:
+    """A job's arguments are read by the program itself."""
+    if args[:2] != ["services.maintenance", JOBS[pod.name]]:
+        yield pod.owner.finding(
+            (*at, "args"), f"{args}: want services.maintenance {JOBS[pod.name]}"
+        )
+        return
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):
+            maintenance().parse_args([str(arg) for arg in args[1:]])
+    except SystemExit:
+        yield pod.owner.finding((*at, "args"), told.getvalue().strip().splitlines()[-1])
 
 
 def _served(pod: Pod) -> Iterator[Finding]:
@@ -234,7 +259,8 @@ def _served(pod: Pod) -> Iterator[Finding]:
     patience = liveness.get("periodSeconds", 10) * liveness.get("failureThreshold", 3)
     if liveness and patience < 30:
         yield pod.owner.finding(
-            (*at, "livenessProbe", "failureThreshold"), f"killed after {patience} s of silence: want 30 or more"
+            (*at, "livenessProbe", "failureThreshold"),
+            f"killed after {patience} s of silence: want 30 or more",
         )
     want = SERVICES.get(pod.name)
     ports = pod.ports()
@@ -247,15 +273,28 @@ def _served(pod: Pod) -> Iterator[Finding]:
             (*pod.at, "terminationGracePeriodSeconds"),
             f"{grace} s: what is under way takes up to {GRACE[pod.name]} s to end",
         )
+    if pod.name not in WAITING:
+        yield from _ends(pod)
+        return
     waits = [c for c in pod.spec.get("initContainers") or [] if c.get("args") == WAIT]
     if not waits:
-        yield pod.owner.finding((*pod.at, "initContainers"), f"none runs {WAIT}: it may start before its migrations")
+        yield pod.owner.finding(
+            (*pod.at, "initContainers"), f"none runs {WAIT}: it may start before its migrations"
+        )
+    yield from _ends(pod)
+
+
+def _ends(pod: Pod) -> Iterator[Finding]:
+    """How old pods make room for new ones."""
     rolling = pod.owner.get(("spec", "strategy"), {})
     if rolling.get("type", "RollingUpdate") != "RollingUpdate":
-        yield pod.owner.finding(("spec", "strategy", "type"), f"{rolling['type']}: want RollingUpdate")
+        yield pod.owner.finding(
+            ("spec", "strategy", "type"), f"{rolling['type']}: want RollingUpdate"
+        )
     if pod.name == "metrics" and (rolling.get("rollingUpdate") or {}).get("maxSurge") != 0:
         yield pod.owner.finding(
-            ("spec", "strategy", "rollingUpdate", "maxSurge"), "want 0: never more workers than partitions"
+            ("spec", "strategy", "rollingUpdate", "maxSurge"),
+            "want 0: never more workers than partitions",
         )
 
 
@@ -268,7 +307,9 @@ def _images(cluster: Cluster) -> Iterator[Finding]:
     usual = max(images, key=lambda image: images[image], default="")
     for pod, at, image in where:
         if image != usual:
-            yield pod.owner.finding((*at, "image"), f"{image!r}: the others run {usual!r}{near(image, [usual])}")
+            yield pod.owner.finding(
+                (*at, "image"), f"{image!r}: the others run {usual!r}{near(image, [usual])}"
+            )
     name, _, tag = usual.rpartition(":")
     config = "deploy/k8s/base/kustomization.yaml"
     if not name or "/" in tag or tag == "latest":
@@ -281,5 +322,6 @@ def _images(cluster: Cluster) -> Iterator[Finding]:
         want = f"migrate-{tag.replace('.', '-')}"
         if job.name != want:
             yield job.finding(
-                ("metadata", "name"), f"want {want!r}, after the image's version {tag}: a Job can't be changed"
+                ("metadata", "name"),
+                f"want {want!r}, after the image's version {tag}: a Job can't be changed",
             )

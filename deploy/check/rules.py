@@ -18,7 +18,11 @@ def check(root: File, promtool: str) -> Iterator[Finding]:
             yield Finding(name, "(whole)", "is missing")
             continue
         done = subprocess.run(
-            [promtool, *command, File(name).name], cwd=root / "deploy", capture_output=True, text=True, timeout=240
+            [promtool, *command, File(name).name],
+            cwd=root / "deploy",
+            capture_output=True,
+            text=True,
+            timeout=240,
         )
         if done.returncode:
             text = " ".join((done.stderr + done.stdout).split())

@@ -60,7 +60,9 @@ def definitions(folder: File) -> dict[tuple[str, str], dict[str, Any]]:
             for version in spec["versions"]:
                 schema = _strict(version["schema"]["openAPIV3Schema"])
                 schema.setdefault("properties", {}).update(
-                    apiVersion={"type": "string"}, kind={"type": "string"}, metadata={"type": "object"}
+                    apiVersion={"type": "string"},
+                    kind={"type": "string"},
+                    metadata={"type": "object"},
                 )
                 key = (f"{spec['group']}/{version['name']}", spec["names"]["kind"])
                 found[key] = schema
@@ -86,7 +88,9 @@ def _strict(schema: Any) -> Any:
     return done
 
 
-def check(tree: Tree, crds: dict[tuple[str, str], dict[str, Any]]) -> tuple[list[Finding], set[str]]:
+def check(
+    tree: Tree, crds: dict[tuple[str, str], dict[str, Any]]
+) -> tuple[list[Finding], set[str]]:
     """Findings, and the kinds whose definition is not in the cache."""
     found: list[Finding] = []
     unknown: set[str] = set()
@@ -100,7 +104,9 @@ def check(tree: Tree, crds: dict[tuple[str, str], dict[str, Any]]) -> tuple[list
             if _group(api_version) in {_group(api) for api, _ in crds} or _is_core(api_version):
                 known = [f"{a} {k}" for a, k in crds if k == obj.kind or a == api_version]
                 found.append(
-                    obj.finding(("apiVersion",), f"{api_version} {obj.kind}: no such kind; {listed(known)}")
+                    obj.finding(
+                        ("apiVersion",), f"{api_version} {obj.kind}: no such kind; {listed(known)}"
+                    )
                 )
             else:
                 unknown.add(f"{api_version} {obj.kind}")
@@ -117,7 +123,7 @@ def _group(api_version: str) -> str:
 
 def _is_core(api_version: str) -> bool:
     group = _group(api_version)
-    return group in ("", *_CORE) or group.endswith(".k8s.io") and "gateway" not in group
+    return group in ("", *_CORE) or (group.endswith(".k8s.io") and "gateway" not in group)
 
 
 def _told(obj: Object, error: jsonschema.ValidationError) -> list[Finding]:
@@ -125,7 +131,9 @@ def _told(obj: Object, error: jsonschema.ValidationError) -> list[Finding]:
     if error.validator == "additionalProperties" and isinstance(error.schema, dict):
         known = error.schema.get("properties", {})
         return [
-            obj.finding((*path, name), f"unknown field{near(name, known)}; known: {listed(known)}"[:400])
+            obj.finding(
+                (*path, name), f"unknown field{near(name, known)}; known: {listed(known)}"[:400]
+            )
             for name in error.instance
             if name not in known
         ]

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path as File
 
-from deploy.check import clickhouse, environment, kafka, networks, pods, references, schemas, telemetry, tree
+from deploy.check import (
+    clickhouse,
+    environment,
+    kafka,
+    names,
+    networks,
+    pods,
+    references,
+    schemas,
+    telemetry,
+    tree,
+)
 from deploy.check.cluster import Cluster
 from deploy.check.findings import Finding
 
@@ -26,13 +37,21 @@ def check(root: File, kubectl: str, crds: File) -> tuple[list[Finding], set[str]
         unknown |= missing
         found += wrong
         cluster = Cluster(built, root)
-        for part in (pods.check(cluster, root), *(m.check(cluster) for m in (environment, references, kafka, networks, clickhouse, telemetry))):
+        for part in (
+            pods.check(cluster, root),
+            *(
+                m.check(cluster)
+                for m in (environment, references, names, kafka, networks, clickhouse, telemetry)
+            ),
+        ):
             try:
                 found += part
             except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
                 # A field of a wrong type may break a check that comes after its schema: the schema's finding is told.
                 if not wrong:
                     raise
-                found.append(Finding("deploy/k8s", f"overlay {overlay}", f"a check could not go on: {error}"))
+                found.append(
+                    Finding("deploy/k8s", f"overlay {overlay}", f"a check could not go on: {error}")
+                )
     found += telemetry.check_files(root)
     return sorted(set(found)), unknown

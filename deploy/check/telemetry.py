@@ -35,26 +35,39 @@ def check(cluster: Cluster) -> Iterator[Finding]:
     known = set(series())
     rules = list(cluster.tree.of("PrometheusRule"))
     for rule in rules:
-        known |= {str(r.get("record")) for g in rule.spec.get("groups") or [] for r in g.get("rules") or [] if "record" in r}
+        known |= {
+            str(r.get("record"))
+            for g in rule.spec.get("groups") or []
+            for r in g.get("rules") or []
+            if "record" in r
+        }
     for obj in (*rules, *cluster.tree.of("ScaledObject")):
         for path, text in _texts(obj.spec, ("spec",)):
             if path[-1] in ("expr", "query"):
                 for name in _NAME.findall(text):
                     if name not in known:
-                        yield obj.finding(path, f"no metric {name}{near(name, known)}; yumai/telemetry.py lists them")
+                        yield obj.finding(
+                            path,
+                            f"no metric {name}{near(name, known)}; yumai/telemetry.py lists them",
+                        )
     for rule in rules:
         for number, group in enumerate(rule.spec.get("groups") or []):
             for at, one in enumerate(group.get("rules") or []):
                 path = ("spec", "groups", number, "rules", at)
                 if "alert" in one and not (one.get("labels") or {}).get("severity"):
-                    yield rule.finding((*path, "labels", "severity"), f"is missing: nobody knows whom {one['alert']} wakes")
+                    yield rule.finding(
+                        (*path, "labels", "severity"),
+                        f"is missing: nobody knows whom {one['alert']} wakes",
+                    )
 
 
 def check_files(root: File) -> Iterator[Finding]:
     """The files that Prometheus and Grafana read: rules and dashboards."""
     known = set(series())
     folder = root / "deploy"
-    files = [f for f in sorted(folder.rglob("*.yaml")) if "k8s" not in f.parts and "rules" in f.stem]
+    files = [
+        f for f in sorted(folder.rglob("*.yaml")) if "k8s" not in f.parts and "rules" in f.stem
+    ]
     for file in files:
         known |= set(_RECORDED.findall(file.read_text()))
     for file in files:
@@ -80,12 +93,18 @@ def check_files(root: File) -> Iterator[Finding]:
                 yield from _unknown(name, path, text, known)
 
 
-def _unknown(file: str, path: tuple[str | int, ...], text: str, known: set[str]) -> Iterator[Finding]:
+def _unknown(
+    file: str, path: tuple[str | int, ...], text: str, known: set[str]
+) -> Iterator[Finding]:
     from deploy.check.findings import dotted
 
     for name in _NAME.findall(text):
         if name not in known:
-            yield Finding(file, dotted(path), f"no metric {name}{near(name, known)}; yumai/telemetry.py lists them")
+            yield Finding(
+                file,
+                dotted(path),
+                f"no metric {name}{near(name, known)}; yumai/telemetry.py lists them",
+            )
 
 
 def _texts(here: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -35,8 +35,10 @@ class _Strict(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                continue
             name = self.construct_object(key)
-            if name in seen and name != "<<":
+            if name in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key {name!r} stands twice", key.start_mark
                 )
@@ -196,7 +198,10 @@ def build(root: File, overlay: str, kubectl: str) -> Tree:
         for target, source in sources:
             if _is_for(target, source, obj):
                 obj.sources.append(source)
-        obj.doc["metadata"].get("annotations", {}).pop("config.kubernetes.io/origin", None)
+        notes = obj.doc["metadata"].get("annotations", {})
+        notes.pop("config.kubernetes.io/origin", None)
+        if not notes:
+            obj.doc["metadata"].pop("annotations", None)
     return Tree(overlay, objects)
 
 
@@ -225,7 +230,10 @@ def _sources(root: File, folder: File, into: list[tuple[Doc | None, Source]]) ->
         for doc in load_all(target.read_text()):
             if isinstance(doc, list):  # a JSON patch
                 for operation in doc:
-                    steps = [p.replace("~1", "/").replace("~0", "~") for p in operation["path"].split("/")[1:]]
+                    steps = [
+                        p.replace("~1", "/").replace("~0", "~")
+                        for p in operation["path"].split("/")[1:]
+                    ]
                     at = tuple(int(p) if p.isdigit() else p for p in steps)
                     if operation["op"] != "test":
                         into.append((entry["target"], Source(name, operation.get("value"), at)))

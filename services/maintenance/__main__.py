@@ -1,4 +1,4 @@
-"""`python -m services.maintenance migrate | audit | backup | restore NAME`: jobs beside the services.
+"""`python -m services.maintenance migrate | migrated | audit | backup | restore NAME`: jobs beside the services.
 
 Settings come from the environment, as everywhere. Exit codes: 0 done and right; 1 done, and
 something is wrong (audit differs, backup not verified); 2 not done: the store or the broker is
@@ -25,7 +25,7 @@ from yumai.store import backup, runs
 from yumai.store.audit import audit
 from yumai.store.client import STORE_ERRORS, connect
 from yumai.store.layout import UnevenPartitions
-from yumai.store.migrate import ChangedMigration, Locked, wait_for_store
+from yumai.store.migrate import ChangedMigration, Locked, missing, wait_for_store
 
 log = logging.getLogger("yumai.maintenance")
 
@@ -46,6 +46,26 @@ def _migrate(settings: Settings, args: argparse.Namespace) -> Outcome:
                 raise
             log.warning("waiting: %s", error)
             time.sleep(2.0)
+
+
+def _migrated(settings: Settings, _: argparse.Namespace) -> Outcome:
+    """For as long as it takes: a pod of a new version goes on when its migrations are there."""
+    told = ""
+    while True:
+        try:
+            client = connect(settings.clickhouse_dsn)
+            try:
+                why = ", ".join(migration.name for migration in missing(client))
+            finally:
+                client.close()
+        except STORE_ERRORS as error:
+            why = str(error).partition("\n")[0][:200]
+        if not why:
+            return True, {}
+        if why != told:
+            log.warning("waiting: %s", why)
+        told = why
+        time.sleep(2.0)
 
 
 def _audit(settings: Settings, args: argparse.Namespace) -> Outcome:
@@ -81,6 +101,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--wait", type=float, default=120.0, metavar="SECONDS")
     command.add_argument("--topics", action="store_true", help="create topics that are missing")
     command.set_defaults(run=_migrate)
+
+    command = commands.add_parser("migrated", help="wait until the schema is there")
+    command.set_defaults(run=_migrated)
 
     command = commands.add_parser("audit", help="recount the ledger against the cells")
     command.add_argument("--from", dest="first", type=date.fromisoformat, metavar="DATE")
