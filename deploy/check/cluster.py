@@ -11,11 +11,16 @@ import yaml
 
 from deploy.check.findings import Path
 from deploy.check.tree import MANIFESTS, Doc, Object, Tree
+from yumai.broker.principals import PLATFORM_PREFIX
+from yumai.canary import PLATFORM
 
-SERVICES = {"gateway": 8700, "ingest": 8701, "metrics": 8711, "alerts": 8741}
+SERVICES = {"gateway": 8700, "ingest": 8701, "metrics": 8711, "alerts": 8741, "canary": 8751}
 """Service -> its port in the cluster."""
-KAFKA_USER = {"migrate": "operator", "audit": "operator", "backup": "operator"}
-"""Whose Kafka user a job is; a service is its own."""
+KAFKA_USER = {
+    **{service: f"yumai-{service}" for service in ("ingest", "metrics", "alerts", "gateway")},
+    **dict.fromkeys(("migrate", "audit", "backup"), "yumai-operator"),
+    "canary": f"{PLATFORM_PREFIX}{PLATFORM}",
+}
 _POD = {
     "Deployment": ("spec", "template"),
     "StatefulSet": ("spec", "template"),

@@ -105,7 +105,8 @@ def _doc(root: File, doc: dict[str, Any]) -> Iterator[Finding]:
         if name in SERVICES or name == "migrate":
             yield from _ours(root, path, name, service, services)
     grafana = (services.get("grafana") or {}).get("volumes") or []
-    if not any(str(v).startswith("./dashboards:") for v in grafana):
+    has_boards = (root / "deploy/dashboards").is_dir()
+    if has_boards and not any(str(v).startswith("./dashboards:") for v in grafana):
         yield _at(
             ("services", "grafana", "volumes"), "our dashboards (./dashboards) are not provisioned"
         )

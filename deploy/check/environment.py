@@ -12,6 +12,10 @@ from deploy.check.tree import Doc, Object
 from yumai import settings
 
 OWN = {variable for variable, _ in settings._VARIABLES.values()}
+KAFKA_ONLY = ("canary",)
+"""Who never asks the store."""
+ASKED = {"ingest", "metrics", "alerts"}
+"""Whose readiness the gateway's includes."""
 BESIDE = {"CLICKHOUSE_PASSWORD", "CLICKHOUSE_CAFILE", "KAFKA_SASL_PASSWORD"}
 FILES = {"CLICKHOUSE_PASSWORD_FILE", "KAFKA_SASL_PASSWORD_FILE"}
 OTEL = {
@@ -59,6 +63,10 @@ NEEDED = {
         *("ALERTS_ESCALATE_AFTER", "ALERTS_REPEAT_AFTER", "DELIVERY_GIVE_UP_AFTER"),
     ),
     "backup": (*ALL, "YUMAI_BACKUP_TO"),
+    "canary": (
+        *(name for name in (*ALL, *SERVED) if not name.startswith("CLICKHOUSE")),
+        "YUMAI_CANARY_KEY",
+    ),
 }
 CLICKHOUSE_USER = {"metrics": "writer", "audit": "writer", "migrate": "admin", "backup": "admin"}
 
@@ -103,7 +111,7 @@ class _Env:
     def finding(self, name: str, message: str) -> Finding:
         _, path = self._found.get(name, ("", (*self._at, "env")))
         if path is None and self._config is not None:
-            return self._config.finding(("data", name), f"{message} (container {self._pod.name})")
+            return self._config.finding(("data", name), message)
         field = "value" if path and name in self._found else None
         return self._pod.owner.finding(
             (*path, field) if field and path else path or self._at, message
@@ -198,7 +206,7 @@ def _kafka(cluster: Cluster, pod: Pod, env: _Env, at: Path, container: Doc) -> I
         yield env.finding(
             "KAFKA_SECURITY_PROTOCOL", f"{env.value('KAFKA_SECURITY_PROTOCOL')}: want SASL_SSL"
         )
-    want = f"yumai-{KAFKA_USER.get(pod.name, pod.name)}"
+    want = KAFKA_USER.get(pod.name, "")
     user, (secret, _) = (
         env.value("KAFKA_SASL_USERNAME"),
         _secret_of(container, "KAFKA_SASL_PASSWORD"),
@@ -293,8 +301,8 @@ def _urls(cluster: Cluster, env: _Env) -> Iterator[Finding]:
         elif name and name != service.name:
             yield env.finding(variable, f"{name}={url}: not that service")
     listed_services = {name for variable, name, _ in urls if variable == "YUMAI_SERVICE_URLS"}
-    if listed_services and listed_services != set(SERVICES) - {"gateway"}:
-        want = listed(set(SERVICES) - {"gateway"})
+    if listed_services and listed_services != ASKED:
+        want = listed(ASKED)
         yield env.finding("YUMAI_SERVICE_URLS", f"{listed(listed_services)}: want {want}")
 
 
@@ -306,6 +314,8 @@ def _files(pod: Pod, env: _Env, container: Doc) -> Iterator[Finding]:
         for m in container.get("volumeMounts") or []
     }
     for variable in ("KAFKA_SSL_CAFILE", "CLICKHOUSE_CAFILE"):
+        if variable.startswith("CLICKHOUSE") and pod.name in KAFKA_ONLY:
+            continue
         file = env.value(variable)
         folder, _, name = file.rpartition("/")
         if file and folder not in mounts:

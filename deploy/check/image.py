@@ -17,6 +17,7 @@ COMMANDS = {
     "services.metrics": "kafka_bootstrap = ",
     "services.alerts": "kafka_bootstrap = ",
     "services.gateway": "kafka_bootstrap = ",
+    "services.canary": "kafka_bootstrap = ",
     "services.maintenance": "kafka_bootstrap = ",
 }
 """Module -> what its `--check` prints: it has imported all that it runs on, and read its settings."""

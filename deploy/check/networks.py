@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy.check.cluster import SERVICES, Cluster, Peer, selects
+from deploy.check.environment import ASKED
 from deploy.check.findings import Finding, Path
 from deploy.check.tree import Doc, Object
 
@@ -38,15 +39,18 @@ def needed(cluster: Cluster) -> set[Edge]:
     store = next((p.ports[0] for p in cluster.peers if p.name == "ClickHouse"), 0)
     for pod in cluster.pods:
         edges |= {Edge(pod.name, "DNS", 53), Edge(pod.name, "Kafka", int(listener.get("port", 0)))}
-        edges |= {
-            Edge(pod.name, "ClickHouse", store),
-            Edge(pod.name, "the OpenTelemetry collector", 4318),
-        }
+        edges.add(Edge(pod.name, "the OpenTelemetry collector", 4318))
+        if pod.name != "canary":
+            edges.add(Edge(pod.name, "ClickHouse", store))
     for name, port in SERVICES.items():
         edges.add(Edge("Prometheus", name, port))
-        if name != "gateway":
+        if name in ASKED:
             edges.add(Edge("gateway", name, port))
-    edges |= {Edge("the entrance", name, SERVICES[name]) for name in ("ingest", "gateway")}
+    edges |= {
+        Edge(source, name, SERVICES[name])
+        for name in ("ingest", "gateway")
+        for source in ("the entrance", "canary")
+    }
     for own in ("Kafka", "Kafka's controllers", "Kafka's operators"):
         edges |= {Edge(own, "Kafka", 9091), Edge(own, "DNS", 53)}
     edges |= {
@@ -147,13 +151,15 @@ def _edges(cluster: Cluster, policies: list[Object]) -> Iterator[Finding]:
             continue
         for way, own, other in (("Egress", source, target), ("Ingress", target, source)):
             if own.namespace is None and not _open(cluster, policies, way, own, other, edge.port):
-                near = _nearest(policies, way, own)
-                message = f"{edge.source} can't reach {edge.target} on {edge.port}: its {way.lower()} is not open"
-                yield (
-                    near.finding(("spec", way.lower()), message)
-                    if near
-                    else Finding(FILE, f"{way.lower()} of {own.name}", message)
+                message = (
+                    f"{edge.source} can't reach {edge.target} on {edge.port}:"
+                    f" its {way.lower()} is not open"
                 )
+                near = _nearest(policies, way, own, other)
+                if near is None:
+                    yield Finding(FILE, f"{way.lower()} of {own.name}", message)
+                else:
+                    yield near[0].finding(near[1], message)
     for name in named:
         peer = peers.get(name)
         if peer is not None and peer.namespace is None:
@@ -254,11 +260,19 @@ def _has_port(cluster: Cluster, rule: Doc, taker: Peer, port: int) -> bool:
     return False
 
 
-def _nearest(policies: list[Object], way: str, own: Peer) -> Object | None:
-    """The policy that most likely meant it: the most particular one that selects these pods."""
+def _nearest(
+    policies: list[Object], way: str, own: Peer, other: Peer
+) -> tuple[Object, Path] | None:
+    """What most likely meant it: a rule on these two, else the most particular policy of these pods."""
+    key = "to" if way == "Egress" else "from"
     fitting = [
         p
         for p in policies
         if p.spec.get(way.lower()) and selects(p.spec.get("podSelector"), own.labels)
     ]
-    return max(fitting, key=lambda p: len(str(p.spec.get("podSelector"))), default=None)
+    for policy in fitting:
+        for number, rule in enumerate(policy.spec[way.lower()]):
+            if any("ipBlock" not in p and _is_peer(p, other) for p in rule.get(key) or []):
+                return policy, ("spec", way.lower(), number, "ports")
+    found = max(fitting, key=lambda p: len(str(p.spec.get("podSelector"))), default=None)
+    return (found, ("spec", way.lower())) if found else None

@@ -16,7 +16,7 @@ LIVE, READY = "/health/live", "/health/ready"
 PROBES = {"startupProbe": LIVE, "livenessProbe": LIVE, "readinessProbe": READY}
 JOBS = {"migrate": "migrate", "audit": "audit", "backup": "backup"}
 """Job -> its command of services.maintenance."""
-GRACE = {"ingest": 20, "gateway": 10, "metrics": 90, "alerts": 30}
+GRACE = {"ingest": 20, "gateway": 10, "metrics": 90, "alerts": 30, "canary": 5}
 """Seconds that the end takes at worst: open requests, a flush under way (insert_quorum_timeout), a round."""
 WAIT = ["services.maintenance", "migrated"]
 WAITING = ("metrics", "alerts")

@@ -49,6 +49,7 @@ def _core_schema(api_version: str, kind: str) -> dict[str, Any] | None:
     return schema
 
 
+@functools.cache
 def definitions(folder: File) -> dict[tuple[str, str], dict[str, Any]]:
     """(apiVersion, kind) -> schema, of the operators' definitions in the cache."""
     found = {}

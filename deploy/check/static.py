@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path as File
 
+import yaml
+
 from deploy.check import (
     clickhouse,
     environment,
@@ -24,14 +26,15 @@ def check(root: File, kubectl: str, crds: File) -> tuple[list[Finding], set[str]
     """Findings of both overlays, each once; and the kinds whose definition is not there."""
     found: list[Finding] = list(tree.parse_problems(root))
     unknown: set[str] = set()
-    if found:
-        return found, unknown
     definitions = schemas.definitions(crds)
     for overlay in tree.OVERLAYS:
         try:
             built = tree.build(root, overlay, kubectl)
         except tree.NotBuilt as error:
-            found.append(error.finding)
+            if not found:  # else that is why
+                found.append(error.finding)
+            continue
+        except yaml.YAMLError:  # told by parse_problems
             continue
         wrong, missing = schemas.check(built, definitions)
         unknown |= missing

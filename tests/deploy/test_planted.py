@@ -1,0 +1,159 @@
+"""Every kind of check finds the error that is its own, and says in which file and field it stands."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from tests.deploy.conftest import Edit, needs_definitions, needs_kubectl
+
+pytestmark = [needs_kubectl, needs_definitions]
+
+BASE, OVERLAYS = "deploy/k8s/base/", "deploy/k8s/overlays/"
+
+
+class Plant(NamedTuple):
+    file: str
+    old: str
+    new: str
+    field: str
+    """What the line must have after its file."""
+    says: str
+    where: str = ""
+    """Another file that the finding belongs to."""
+
+
+PLANTS = [
+    # Schemas: Kubernetes' own, and the operators'.
+    Plant(BASE + "ingest.yaml", "terminationGracePeriodSeconds:", "terminationGraceSeconds:", "terminationGraceSeconds", "unknown field"),
+    Plant(BASE + "kafka.yaml", "deleteClaim: false", "deleteClam: false", "storage.volumes[0].deleteClam", "deleteClaim"),
+    Plant(BASE + "topics.yaml", "  partitions: 12", "  partition: 12", "spec.partition:", "unknown field"),
+    Plant(BASE + "scaling.yaml", "maxReplicas: 12", 'maxReplicas: "twelve"', "spec.maxReplicas", "twelve"),
+    Plant(BASE + "users.yaml", "type: scram-sha-512", "type: scram-sha-51", "spec.authentication.type", "scram-sha-51"),
+    Plant(BASE + "clickhouse.yaml", "layout:", "layuot:", "layuot", "unknown field"),
+    Plant(BASE + "monitors.yaml", "scrapeTimeout", "scrapeTimout", "scrapeTimout", "unknown field"),
+    Plant(BASE + "routes.yaml", "sectionName: pages", "sectionNam: pages", "parentRefs[0].sectionNam", "unknown field"),
+    Plant(OVERLAYS + "production/secrets.yaml", "refreshInterval: 1h", "refreshIntervall: 1h", "spec.refreshIntervall", "unknown field"),
+    Plant(BASE + "alerts.yaml", "apiVersion: policy/v1\n", "apiVersion: policy/v1beta1\n", "apiVersion", "no such kind"),
+    Plant(BASE + "metrics.yaml", "periodSeconds: 3\n", "periodSeconds: 3\n            periodSeconds: 4\n", "line", "stands twice"),
+    # KEDA, HPA.
+    Plant(BASE + "scaling.yaml", 'activationThreshold: "1"', 'activationTreshold: "1"', "triggers[0].metadata.activationTreshold", "activationThreshold"),
+    Plant(BASE + "scaling.yaml", "type: prometheus", "type: promtheus", "triggers[0].type", "prometheus"),
+    Plant(BASE + "scaling.yaml", "maxReplicaCount: 12", "maxReplicaCount: 13", "spec.maxReplicaCount", "12 partitions"),
+    Plant(BASE + "scaling.yaml", "    name: ingest\n  minReplicas", "    name: metrics\n  minReplicas", "spec.scaleTargetRef.name", "fight"),
+    Plant(BASE + "scaling.yaml", "    name: gateway\n  minReplicas", "    name: gatway\n  minReplicas", "spec.scaleTargetRef.name", "'gateway'"),
+    Plant(BASE + "scaling.yaml", "yumai_metrics_lag_records", "yumai_metrics_lag_record", "metadata.query", "yumai_metrics_lag_records"),
+    Plant(OVERLAYS + "trial/scaling.yaml", "maxReplicaCount: 4", "maxReplicaCount: 5", "spec.maxReplicaCount", "4 partitions"),
+    # Ports and probes.
+    Plant(BASE + "ingest.yaml", "path: /health/ready\n              port: http", "path: /health/ready\n              port: htp", "containers[0].readinessProbe.httpGet.port", "'htp' is no port of container ingest"),
+    Plant(BASE + "gateway.yaml", "targetPort: http", "targetPort: web", "spec.ports[0].targetPort", "'web' is no port"),
+    Plant(BASE + "metrics.yaml", "path: /health/ready", "path: /health/live", "readinessProbe.httpGet.path", "alive is not ready"),
+    Plant(BASE + "alerts.yaml", "path: /health/ready", "path: /healthz", "readinessProbe.httpGet.path", "/healthz"),
+    Plant(BASE + "metrics.yaml", "containerPort: 8711", "containerPort: 8712", "containers[0].ports[0].containerPort", "8711"),
+    Plant(BASE + "monitors.yaml", "port: http", "port: metrics", "spec.endpoints[0].port", "'metrics' is no port"),
+    Plant(BASE + "routes.yaml", "port: 8701", "port: 8702", "backendRefs[0].port", "no port 8702"),
+    Plant(BASE + "routes.yaml", "- name: ingest\n          port", "- name: ingress\n          port", "backendRefs[0].name", "'ingress'"),
+    # Selectors.
+    Plant(BASE + "gateway.yaml", "  selector:\n    app.kubernetes.io/name: gateway", "  selector:\n    app.kubernetes.io/name: gatewy", "spec.selector", "selects nothing"),
+    Plant(BASE + "ingest.yaml", "  unhealthyPodEvictionPolicy: AlwaysAllow\n  selector:\n    matchLabels:\n      app.kubernetes.io/name: ingest", "  unhealthyPodEvictionPolicy: AlwaysAllow\n  selector:\n    matchLabels:\n      app.kubernetes.io/name: ingst", "PodDisruptionBudget ingest: spec.selector", "selects nothing"),
+    Plant(BASE + "network.yaml", "yumai/kafka: client", "yumai/kafka: clients", "NetworkPolicy to-kafka: spec.podSelector", "selects nothing"),
+    Plant(BASE + "network.yaml", "k8s-app: kube-dns", "k8s-app: dns", "spec.egress[0].to[0]", "selects nothing"),
+    Plant(BASE + "metrics.yaml", "labelSelector:\n            matchLabels:\n              app.kubernetes.io/name: metrics", "labelSelector:\n            matchLabels:\n              app.kubernetes.io/name: metric", "topologySpreadConstraints[0].labelSelector", "selects nothing"),
+    Plant(BASE + "ingest.yaml", "matchLabels:\n      app.kubernetes.io/name: ingest\n  strategy", "matchLabels:\n      app.kubernetes.io/name: ingests\n  strategy", "spec.selector.matchLabels", "does not select its own pods"),
+    Plant(BASE + "monitors.yaml", "app.kubernetes.io/part-of: yumai", "app.kubernetes.io/part-of: yumia", "spec.selector", "selects no Service"),
+    # Secrets, settings, environment.
+    Plant(BASE + "gateway.yaml", "secretName: identity", "secretName: identities", "volumes[2].secret.secretName", "'identity'"),
+    Plant(BASE + "metrics.yaml", "key: writer", "key: writter", "secretKeyRef.key", "writer"),
+    Plant(BASE + "ingest.yaml", "name: KAFKA_SASL_USERNAME", "name: KAFKA_SASL_USER", "containers[0].env[3].name", "KAFKA_SASL_USERNAME"),
+    Plant(BASE + "settings.yaml", "YUMAI_SESSION_TIMEOUT", "YUMAI_SESION_TIMEOUT", "data.YUMAI_SESION_TIMEOUT", "YUMAI_SESSION_TIMEOUT"),
+    Plant(BASE + "settings.yaml", "ALERTS_REPEAT_AFTER: P14D", "ALERTS_REPEAT_AFTER: 14d", "data.ALERTS_REPEAT_AFTER", "ISO 8601"),
+    Plant(BASE + "settings.yaml", "yumai-kafka-bootstrap:9093", "yumai-kafka-bootstrap:9092", "data.KAFKA_BOOTSTRAP", "no listener"),
+    Plant(BASE + "settings.yaml", "metrics=http://metrics:8711", "metrics=http://metrics:8710", "data.YUMAI_SERVICE_URLS", "no port 8710"),
+    Plant(BASE + "alerts.yaml", "configMapRef:\n                name: settings", "configMapRef:\n                name: setings", "envFrom[0].configMapRef.name", "'settings'"),
+    Plant(BASE + "gateway.yaml", "@clickhouse-yumai:8443", "@clickhouse:8443", "containers[0].env[5].value", "'clickhouse' is no ClickHouse here"),
+    Plant(OVERLAYS + "production/cluster.yaml", "CLICKHOUSE_CLUSTER: yumai", "CLICKHOUSE_CLUSTER: yumay", "data.CLICKHOUSE_CLUSTER", "'yumay' is no cluster"),
+    Plant(OVERLAYS + "production/secrets.yaml", "{secretKey: keys.json,", "{secretKey: key.json,", "spec.data", "'keys.json' is missing"),
+    # Topics, users, rights.
+    Plant(BASE + "platforms.yaml", "name: feed.unipay.v1\n  labels", "name: feed.unipai.v1\n  labels", "KafkaTopic feed.unipai.v1: metadata.name", "without its user"),
+    Plant(BASE + "topics.yaml", "message.timestamp.type: LogAppendTime", "message.timestamp.type: CreateTime", "spec.config['message.timestamp.type']", "LogAppendTime"),
+    Plant(BASE + "topics.yaml", "name: receipts.v1", "name: receipt.v1", "KafkaTopic receipt.v1: metadata.name", "receipts.v1"),
+    Plant(BASE + "users.yaml", "patternType: literal\n        operations: [Write]", "patternType: prefix\n        operations: [Write]", "acls[1].resource", "too wide"),
+    Plant(BASE + "platforms.yaml", "operations: [Write]", "operations: [Write, Read]", "acls[0].operations[1]", "too wide"),
+    Plant(BASE + "users.yaml", "operations: [Read, Write]", "operations: [All]", "operations[0]", "too wide"),
+    Plant(BASE + "topics.yaml", "strimzi.io/cluster: yumai", "strimzi.io/cluster: yumei", "labels['strimzi.io/cluster']", "'yumei' is no Kafka here"),
+    Plant(BASE + "kafka.yaml", "min.insync.replicas: 2", "min.insync.replicas: 1", "config['min.insync.replicas']", "want 2"),
+    Plant(BASE + "kafka.yaml", "        tls: true", "        tls: false", "listeners[0].tls", "want true"),
+    # Pods: rights, resources, how they end, what they run.
+    Plant(BASE + "alerts.yaml", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "readOnlyRootFilesystem", "want true"),
+    Plant(BASE + "backup.yaml", "runAsNonRoot: true", "runAsNonRoot: false", "securityContext.runAsNonRoot", "restricted"),
+    Plant(BASE + "audit.yaml", "drop: [ALL]", "drop: [NET_RAW]", "capabilities.drop", "want [ALL]"),
+    Plant(BASE + "metrics.yaml", "terminationGracePeriodSeconds: 120", "terminationGracePeriodSeconds: 10", "terminationGracePeriodSeconds", "takes up to 90 s"),
+    Plant(BASE + "gateway.yaml", "automountServiceAccountToken: false", "automountServiceAccountToken: true", "ServiceAccount gateway: automountServiceAccountToken", "want false"),
+    Plant(BASE + "ingest.yaml", "serviceAccountName: ingest", "serviceAccountName: ingress", "serviceAccountName", "'ingress' is no ServiceAccount"),
+    Plant(BASE + "gateway.yaml", "maxUnavailable: 1\n  unhealthy", "minAvailable: 3\n  unhealthy", "spec.minAvailable", "drained"),
+    Plant(BASE + "audit.yaml", "services.maintenance, audit", "services.maintenance, audits", "containers[0].args", "services.maintenance audit"),
+    Plant(BASE + "alerts.yaml", "args: [services.alerts]", "args: [services.alert]", "containers[0].args[0]", "no module"),
+    Plant(BASE + "backup.yaml", "30 2 * * *", "30 25 * * *", "spec.schedule", "five fields"),
+    Plant(BASE + "metrics.yaml", "- name: tmp\n              mountPath", "- name: temp\n              mountPath", "volumeMounts[2].name", "'temp' is no volume"),
+    Plant(BASE + "kustomization.yaml", "newTag: 0.1.0", "newTag: latest", "images[0].newTag", "fixed version"),
+    Plant(BASE + "alerts.yaml", "image: yumai\n          args: [services.alerts]", "image: yumay\n          args: [services.alerts]", "containers[0].image", "yumay"),
+    # Networks.
+    Plant(BASE + "network.yaml", "- {port: 8443, protocol: TCP}", "- {port: 8123, protocol: TCP}", "NetworkPolicy to-clickhouse: spec.egress", "can't reach ClickHouse"),
+    Plant(BASE + "network.yaml", "cidr: 0.0.0.0/0\n            except: [10.0.0.0/8,", "cidr: 0.0.0.0/0\n            except: [", "NetworkPolicy alerts-to-the-world: spec.egress", "too wide"),
+    Plant(BASE + "network.yaml", "- podSelector:\n            matchLabels:\n              yumai/clickhouse: client", "- podSelector: {}", "NetworkPolicy clickhouse", "too wide"),
+    # ClickHouse.
+    Plant(BASE + "clickhouse.yaml", "podTemplate: clickhouse", "podTemplate: clickhose", "templates.podTemplate", "'clickhouse'"),
+    Plant(BASE + "clickhouse.yaml", "host: keeper-yumai", "host: keeper-yumei", "zookeeper.nodes[0].host", "no Keeper here"),
+    Plant(BASE + "clickhouse.yaml", "clickhouse-users/reader", "clickhouse-user/reader", "users['reader/k8s_secret_password']", "clickhouse-users"),
+    # Compose, Containerfile, kustomization.
+    Plant("deploy/compose.yaml", "condition: service_healthy}", "condition: service_health}", "services.migrate.depends_on.kafka.condition", "service_healthy"),
+    Plant("deploy/compose.yaml", "YUMAI_PORT: 8711", "YUMAI_PORT: 8710", "services.metrics.environment.YUMAI_PORT", "8711"),
+    Plant("deploy/compose.yaml", "CLICKHOUSE_DSN:", "CLICKHOUSE_DNS:", "environment.CLICKHOUSE_DNS", "CLICKHOUSE_DSN"),
+    Plant("deploy/compose.yaml", "    stop_grace_period: 2m", "    stop_grace_perod: 2m", "services.metrics.stop_grace_perod", "stop_grace_period"),
+    Plant("deploy/Containerfile", "USER 10001:10001", "USER yumai", "USER", "number"),
+    Plant(BASE + "kustomization.yaml", "  - audit.yaml\n", "", "(whole)", "no kustomization.yaml names this file", BASE + "audit.yaml"),
+    Plant(OVERLAYS + "trial/kustomization.yaml", "  - path: entries.yaml", "  - path: entrys.yaml", "patches[4]", "no such file"),
+]  # fmt: skip
+ALONE = ("stands twice", "names this file", "no such file", "no such kind")
+"""What stops the other checks: planted by themselves."""
+
+
+def _alone(plant: Plant) -> bool:
+    return any(words in plant.says for words in ALONE)
+
+
+def batches() -> list[tuple[Edit, ...]]:
+    """As many as there may be together: one a file, since two might meet in one field."""
+    made: list[dict[str, Plant]] = []
+    found: list[tuple[Edit, ...]] = [(p[:3],) for p in PLANTS if _alone(p)]
+    for plant in PLANTS:
+        if _alone(plant):
+            continue
+        place = next((batch for batch in made if plant.file not in batch), None)
+        if place is None:
+            made.append(place := {})
+        place[plant.file] = plant
+    return found + [tuple(plant[:3] for plant in batch.values()) for batch in made]
+
+
+BATCHES = batches()
+
+
+def test_there_are_more_than_forty_kinds():
+    assert len({(plant.field, plant.says) for plant in PLANTS}) > 60
+
+
+def test_the_clean_tree_is_clean(found_in: Callable[[tuple[Edit, ...]], list[str]]):
+    assert found_in(()) == []
+
+
+@pytest.mark.parametrize(
+    "plant", PLANTS, ids=lambda p: f"{p.file.rpartition('/')[2]}:{p.new.strip()[:40]!r}"
+)
+def test_a_planted_error_is_found(plant: Plant, found_in: Callable[[tuple[Edit, ...]], list[str]]):
+    batch = next(batch for batch in BATCHES if plant[:3] in batch)
+    lines = found_in(batch)
+    file = plant.where or plant.file
+    assert [
+        x for x in lines if x.startswith(f"{file}: ") and plant.field in x and plant.says in x
+    ], lines
