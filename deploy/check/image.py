@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import signal
 import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path as File
 
+import httpx
+
 from deploy.check.containerfile import FILE
+from deploy.check.control_plane import free_ports
 from deploy.check.findings import Finding
 
-BASE, TAG = "localhost/yumai-base:bookworm", "localhost/yumai:check"
-COMMANDS = {
-    "services.ingest": "kafka_bootstrap = ",
-    "services.metrics": "kafka_bootstrap = ",
-    "services.alerts": "kafka_bootstrap = ",
-    "services.gateway": "kafka_bootstrap = ",
-    "services.canary": "kafka_bootstrap = ",
-    "services.maintenance": "kafka_bootstrap = ",
-}
-"""Module -> what its `--check` prints: it has imported all that it runs on, and read its settings."""
+BASE = "localhost/yumai-base:bookworm"
+CERTIFICATES = "/etc/ssl/certs"
+_NOISE = ("subprocess exited", "Error: exit status")
+SERVICES = ("services.ingest", "services.metrics", "services.alerts", "services.gateway")
+"""Started with nobody to talk to: alive, not ready, and ended by TERM."""
+COMMANDS = (*SERVICES, "services.canary", "services.maintenance")
+"""Asked for their settings (`--check`)."""
+ALIVE_SECONDS, END_SECONDS = 120, 40
 # Everything that each service runs on, the compiled loops included, on a root that can't be written.
 _INSIDE = """
 import importlib, os, pathlib, shutil, sys
@@ -50,54 +55,105 @@ print("inside: right")
 def check(root: File, cache: File) -> Iterator[Finding]:
     env = {**os.environ, "STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
 
-    def run(*command: str, seconds: int = 600) -> subprocess.CompletedProcess[str]:
+    def run(*command: str, seconds: int = 900) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command, env=env, capture_output=True, text=True, timeout=seconds, cwd=root
         )
 
-    _base(run, cache)
-    mounts = ["-v", "/etc/ssl/certs:/etc/ssl/certs:ro"] if File("/etc/ssl/certs").is_dir() else []
-    built = run(
-        *(
-            "buildah",
-            "bud",
-            "--layers=false",
-            "--force-rm",
-            "--pull-never",
-            "--network",
-            "host",
-            *mounts,
-        ),
-        *("--build-arg", f"BASE={BASE}", "-f", FILE, "-t", TAG, "."),
-    )
-    if built.returncode:
-        steps = re.findall(r"STEP \d+/\d+: (.*)", built.stdout + built.stderr)
-        yield Finding(FILE, steps[-1][:120] if steps else "(whole)", built.stderr.strip()[-600:])
-        return
-    container = run("buildah", "from", "--pull-never", TAG).stdout.strip()
+    tag = f"localhost/yumai:check-{_digest(root)}"
+    if not run("buildah", "images", "-q", tag).stdout.strip():
+        _base(run, cache)
+        old = run("buildah", "images", "--format", "{{.Name}}:{{.Tag}}").stdout.split()
+        for name in old:
+            if name.startswith("localhost/yumai:check"):
+                run("buildah", "rmi", "--force", name)
+        mounts = ["-v", f"{CERTIFICATES}:{CERTIFICATES}:ro"] if File(CERTIFICATES).is_dir() else []
+        built = run(
+            *("buildah", "bud", "--layers=false", "--force-rm", "--pull-never"),
+            *("--network", "host", *mounts),
+            *("--build-arg", f"BASE={BASE}", "-f", FILE, "-t", tag, "."),
+        )
+        if built.returncode:
+            steps = re.findall(r"STEP \d+/\d+: (.*)", built.stdout + built.stderr)
+            where = steps[-1][:120] if steps else "(whole)"
+            yield Finding(FILE, where, built.stderr.strip()[-600:])
+            return
+    container = run("buildah", "from", "--pull-never", tag).stdout.strip()
     try:
-        yield from _config(run)
+        yield from _config(run, tag)
         inside = run("buildah", "run", container, "--", "python", "-c", _INSIDE)
         if "inside: right" not in inside.stdout:
-            yield Finding(
-                FILE,
-                "(inside)",
-                inside.stderr.strip().splitlines()[-1]
-                if inside.stderr.strip()
-                else inside.stdout[-300:],
-            )
-        for module, told in COMMANDS.items():
+            said = [x for x in inside.stderr.splitlines() if not x.startswith(_NOISE)]
+            yield Finding(FILE, "(inside)", (said or [inside.stdout[-300:]])[-1])
+        for module in COMMANDS:
             done = run("buildah", "run", container, "--", "python", "-m", module, "--check")
-            if done.returncode or told not in done.stdout:
-                yield Finding(
-                    FILE, f"python -m {module} --check", (done.stderr or done.stdout).strip()[-500:]
-                )
+            if done.returncode or "kafka_bootstrap = " not in done.stdout:
+                said = [x for x in done.stderr.splitlines() if not x.startswith(_NOISE)]
+                yield Finding(FILE, f"python -m {module} --check", " ".join(said[-3:]))
+        for module in SERVICES:
+            yield from _serves(env, container, module)
     finally:
         run("buildah", "rm", container)
-        run("buildah", "rmi", "--force", TAG)
 
 
-def _config(run) -> Iterator[Finding]:  # type: ignore[no-untyped-def]
+def _digest(root: File) -> str:
+    """Of all that goes into the image."""
+    files = [root / FILE, root / "requirements/image.txt"]
+    for folder in ("contracts", "yumai", "services", "console", "deploy/image"):
+        files += [
+            f for f in (root / folder).rglob("*") if f.is_file() and "__pycache__" not in f.parts
+        ]
+    found = hashlib.sha256()
+    for file in sorted(files):
+        found.update(
+            f"{file.relative_to(root)}\0".encode() + hashlib.sha256(file.read_bytes()).digest()
+        )
+    return found.hexdigest()[:16]
+
+
+def _serves(env: dict[str, str], container: str, module: str) -> Iterator[Finding]:
+    """Kafka and store are away: it must be alive and not ready, and end when it is told to."""
+    (port,) = free_ports(1)
+    told = {
+        "YUMAI_PORT": str(port),
+        "YUMAI_HOST": "127.0.0.1",
+        "YUMAI_IDENTITY_DIR": "/tmp/identity",
+        "KAFKA_BOOTSTRAP": "127.0.0.1:1",
+        "CLICKHOUSE_DSN": "http://127.0.0.1:1/yumai",
+    }
+    given = [f"--env={name}={value}" for name, value in told.items()]
+    command = ["buildah", "run", *given, container, "--", "python", "-m", module]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
+        try:
+            end, live, ready = time.monotonic() + ALIVE_SECONDS, 0, 0
+            while time.monotonic() < end and live != 200 and process.poll() is None:
+                time.sleep(0.5)
+                live, ready = _status(port, "/health/live"), _status(port, "/health/ready")
+            if live != 200 or ready != 503:
+                log.seek(0)
+                why = f"/health/live {live}, /health/ready {ready}: want 200 and 503"
+                yield Finding(FILE, f"python -m {module}", f"{why}; {log.read()[-300:]}")
+                return
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                yield Finding(FILE, f"python -m {module}", f"runs on {END_SECONDS} s after TERM")
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _status(port: int, path: str) -> int:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=5, trust_env=False).status_code
+    except httpx.HTTPError:
+        return 0
+
+
+def _config(run, tag: str) -> Iterator[Finding]:  # type: ignore[no-untyped-def]
     text = run(
         "buildah",
         "inspect",
@@ -105,7 +161,7 @@ def _config(run) -> Iterator[Finding]:  # type: ignore[no-untyped-def]
         "image",
         "--format",
         "{{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}}",
-        TAG,
+        tag,
     ).stdout
     if text.strip() != "10001:10001 [python -m]":
         yield Finding(FILE, "USER, ENTRYPOINT", f"{text.strip()!r}: want '10001:10001 [python -m]'")

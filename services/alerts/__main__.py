@@ -11,10 +11,10 @@ from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
 from services.alerts.journal import FOLLOWED
-from services.alerts.waiting import waiting_health
 from services.alerts.worker import Worker
 from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import COMMITS
+from yumai.broker.waiting import waiting_health
 from yumai.settings import start
 
 log = logging.getLogger("yumai.alerts")

@@ -11,23 +11,29 @@ from kafka.errors import KafkaError
 
 from services.metrics.worker import Worker
 from yumai.broker import epochs
+from yumai.broker.security import Bootstrap
+from yumai.broker.waiting import waiting_health
 from yumai.settings import start
 
 log = logging.getLogger("yumai.metrics")
 
 
-def main() -> int:
-    settings = start("kafka")
+def wait_for_epoch(kafka: Bootstrap) -> epochs.Epoch:
     waited = False
     while True:
         try:
-            epoch = epochs.current(settings.kafka)
-            break
+            return epochs.current(kafka)
         except (KafkaError, epochs.NoEpoch, OSError) as error:
             if not waited:
                 log.warning("waiting for Kafka: %s", error)
             waited = True
             time.sleep(0.5)
+
+
+def main() -> int:
+    settings = start("kafka")
+    with waiting_health(settings.host, settings.port):
+        epoch = wait_for_epoch(settings.kafka)
     worker = Worker(settings, epoch)
     faust.Worker(worker.app, loglevel="INFO", redirect_stdouts=False).execute_from_commandline()
     return 0
