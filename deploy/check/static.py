@@ -42,9 +42,10 @@ def check(root: File, kubectl: str, crds: File) -> tuple[list[Finding], set[str]
         cluster = Cluster(built, root)
         for part in (
             pods.check(cluster, root),
+            telemetry.check(cluster, root),
             *(
                 m.check(cluster)
-                for m in (environment, references, names, kafka, networks, clickhouse, telemetry)
+                for m in (environment, references, names, kafka, networks, clickhouse)
             ),
         ):
             try:

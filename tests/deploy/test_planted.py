@@ -105,6 +105,12 @@ PLANTS = [
     Plant(BASE + "clickhouse.yaml", "podTemplate: clickhouse", "podTemplate: clickhose", "templates.podTemplate", "'clickhouse'"),
     Plant(BASE + "clickhouse.yaml", "host: keeper-yumai", "host: keeper-yumei", "zookeeper.nodes[0].host", "no Keeper here"),
     Plant(BASE + "clickhouse.yaml", "clickhouse-users/reader", "clickhouse-user/reader", "users['reader/k8s_secret_password']", "clickhouse-users"),
+    # What operators see.
+    Plant("deploy/rules.yaml", "yumai_metrics_lag_seconds", "yumai_metrics_lag_second", "groups[0].rules[0].expr", "no metric yumai_metrics_lag_second"),
+    Plant(BASE + "rules.yaml", "yumai_canary_sent_total", "yumai_canary_send_total", "expr", "yumai_canary_sent_total"),
+    Plant("deploy/rules.yaml", 'fault=~"late|wrong"', 'fault=~"latee"', "expr", "fault is never latee"),
+    Plant("deploy/rules.yaml", "alert: YumaiFreshnessBurnsFast", "alert: YumaiFreshnessBurnsQuick", "alert", "no runbook"),
+    Plant("deploy/dashboards/overview.json", "yumai_metrics_lag_seconds", "yumai_metric_lag_seconds", "expr", "yumai_metrics_lag_seconds"),
     # Compose, Containerfile, kustomization.
     Plant("deploy/compose.yaml", "condition: service_healthy}", "condition: service_health}", "services.migrate.depends_on.kafka.condition", "service_healthy"),
     Plant("deploy/compose.yaml", "YUMAI_PORT: 8711", "YUMAI_PORT: 8710", "services.metrics.environment.YUMAI_PORT", "8711"),

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.operations import promql
+from deploy.check import promql
 from yumai import telemetry
 from yumai.instruments import Histogram, Metric, Numbers
 
