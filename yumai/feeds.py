@@ -37,6 +37,8 @@ LAG_MOST = 14
 LATE_DAYS = 2
 """Lateness is seen in three days of deliveries, today's among them."""
 REJECTED_SHARE, REJECTED_LEAST = 0.2, 20
+IMPORTER = "bureau"
+"""Whose rows of an import can't be read stand under this name: no feed."""
 STATES = ("ok", "silent", "broken", "late", "rejecting")
 DOUBTFUL = ("late", "rejecting")
 """What the days of a feed don't show by themselves."""
@@ -82,8 +84,9 @@ def rejected_query(now: datetime) -> Query:
     return Query(
         "SELECT toString(platform) AS name, count() AS refused FROM dead_letters FINAL"
         " WHERE at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')"
-        " AND code NOT IN ('conflict', 'duplicate', 'foreign_record') GROUP BY name",
-        {"since": int((now - timedelta(days=1)).timestamp() * 1000)},
+        " AND code NOT IN ('conflict', 'duplicate', 'foreign_record') AND platform != {importer:String}"
+        " GROUP BY name",
+        {"since": int((now - timedelta(days=1)).timestamp() * 1000), "importer": IMPORTER},
     )
 
 
