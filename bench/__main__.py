@@ -20,6 +20,7 @@ NAMES = (
     "ingest.arrow",
     "ingest.kafka_json",
     "freshness.p99_s",
+    "tracing.off",
 )
 
 

@@ -21,6 +21,7 @@ BARS = {
     "ingest.arrow": (">=", 600_000.0),
     "ingest.kafka_json": (">=", 80_000.0),
     "freshness.p99_s": ("<=", 2.0),
+    "tracing.off": ("<=", 2.0),
 }
 """The bars of the issue, on 2 quiet cores; a small run reaches none of them."""
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+from yumai import logs, otel_variables
 from yumai.broker.security import MECHANISMS, PLAINTEXT, PROTOCOLS, SASL_SSL, Cluster
 from yumai.store.address import Dsn, cluster_name, quorum, with_cluster, with_secrets
 
@@ -67,6 +68,10 @@ class Settings:
     """An alert that nobody answered for so long goes to the bureau."""
     alerts_repeat_after: float = 14 * 86_400.0
     delivery_give_up_after: float = 3 * 86_400.0
+    otlp_endpoint: str = ""
+    """Where traces and metrics go by OTLP (HTTP, protobuf); more of OTEL_* is the SDK's own to read."""
+    log: str = ""
+    """`json` or `pretty`; without it pretty on a terminal."""
     webhook_allow_networks: str = ""
     """CIDRs inside which webhooks may point though they are private; http only there."""
 
@@ -121,6 +126,8 @@ _VARIABLES = {
     "alerts_escalate_after": ("ALERTS_ESCALATE_AFTER", "P7D"),
     "alerts_repeat_after": ("ALERTS_REPEAT_AFTER", "P14D"),
     "delivery_give_up_after": ("DELIVERY_GIVE_UP_AFTER", "P3D"),
+    "otlp_endpoint": ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://otel-collector:4318"),
+    "log": ("YUMAI_LOG", "json"),
     "webhook_allow_networks": ("WEBHOOK_ALLOW_NETWORKS", "10.20.0.0/16,fd00::/8"),
 }
 
@@ -132,6 +139,7 @@ _CHOICES = {
     "kafka_security_protocol": PROTOCOLS,
     "kafka_sasl_mechanism": MECHANISMS,
     "alerts_rules": RULES,
+    "log": logs.FORMS,
 }
 
 DURATIONS = ("alerts_escalate_after", "alerts_repeat_after", "delivery_give_up_after")
@@ -209,6 +217,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         except ValueError as error:
             shown = "" if name in ("clickhouse_dsn", "backup_to") else f"={text!r}"
             problems.append(f"{variable}{shown}: {error}; for example {variable}={example}")
+    problems += otel_variables.problems(environment)
     if not problems:
         settings = Settings(**values)  # type: ignore[arg-type]
         problems = _contradictions(settings)
@@ -269,8 +278,8 @@ def _contradictions(settings: Settings) -> list[str]:
     ]
 
 
-def start(*quiet: str) -> Settings:
-    """What every service does first: settings and logging. Loggers named `quiet` tell errors only.
+def start(service: str, *quiet: str) -> Settings:
+    """What every service does first: settings and logs. Loggers named `quiet` tell errors only.
 
     Ends the process with every problem listed (2), or, with `--check`, with what is in force (0).
     """
@@ -283,7 +292,7 @@ def start(*quiet: str) -> Settings:
         for name, value in settings.masked().items():
             print(f"{name} = {value}")
         sys.exit(0)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
+    logs.begin(service, settings.worker or service, settings.log)
     for name in quiet:
         logging.getLogger(name).setLevel(logging.ERROR)
     return settings

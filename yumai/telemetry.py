@@ -297,6 +297,12 @@ AUDIT_FINDINGS = Gauge(
 AUDIT_BLOCKS = Gauge(
     "yumai_audit_blocks", "{block}", "Blocks that the last audit recounted.", _GATEWAY
 )
+BACKUP_TIMESTAMP = Gauge(
+    "yumai_backup_last_success_timestamp_seconds",
+    "s",
+    "When the last backup that proved readable ended, in seconds since 1970.",
+    _GATEWAY,
+)
 
 # -- alerts -------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.parts import books, doors, freshness, per_event
+from bench.parts import books, doors, freshness, per_event, tracing
 from bench.run import Run
 
 PARTS: dict[str, Callable[[Run], None]] = {
@@ -16,4 +16,5 @@ PARTS: dict[str, Callable[[Run], None]] = {
     "ingest.arrow": doors.arrow,
     "ingest.kafka_json": doors.kafka_json,
     "freshness.p99_s": freshness.freshness,
+    "tracing.off": tracing.cost,
 }

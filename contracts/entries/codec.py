@@ -49,7 +49,6 @@ class Header:
     epoch: int
     entries: int
     recorded_on: str | None = None
-    traceparent: str | None = None
 
     def to_kafka(self) -> list[tuple[str, bytes]]:
         pairs = [
@@ -60,8 +59,6 @@ class Header:
         ]
         if self.recorded_on:
             pairs.append(("recorded-on", self.recorded_on))
-        if self.traceparent:
-            pairs.append(("traceparent", self.traceparent))
         return [(key, value.encode()) for key, value in pairs]
 
     @classmethod
@@ -80,7 +77,6 @@ class Header:
                 int(found["epoch"]),
                 int(found["entries"]),
                 found["recorded-on"].decode() if "recorded-on" in found else None,
-                found["traceparent"].decode() if "traceparent" in found else None,
             )
         except (KeyError, ValueError) as error:
             raise UnreadableRecord(f"header not understood: {error}") from error

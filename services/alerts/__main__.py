@@ -6,12 +6,13 @@ import logging
 import sys
 import time
 
-import faust
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
 from services.alerts.journal import FOLLOWED
 from services.alerts.worker import Worker
+from yumai import exporting
+from yumai.broker.faust_app import run_worker
 from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import COMMITS
 from yumai.broker.waiting import waiting_health
@@ -44,12 +45,16 @@ def wait_for_topics(bootstrap: Bootstrap) -> None:
 
 
 def main() -> int:
-    settings = start("kafka", "httpx", "httpcore")
+    settings = start("alerts", "kafka", "httpx", "httpcore")
     with waiting_health(settings.host, settings.port):
         wait_for_topics(settings.kafka)
     settings.work_dir.mkdir(parents=True, exist_ok=True)
     worker = Worker(settings)
-    faust.Worker(worker.app, loglevel="INFO", redirect_stdouts=False).execute_from_commandline()
+    exporting.begin("alerts", settings.worker or "alerts")
+    try:
+        run_worker(worker.app)
+    finally:
+        exporting.stop()
     return 0
 
 

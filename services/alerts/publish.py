@@ -16,6 +16,7 @@ class Record(NamedTuple):
     topic: Topic
     key: str
     value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class Publisher:
@@ -40,7 +41,13 @@ class Publisher:
                 self._producer = producer
             producer = self._producer
         sent = [
-            await producer.send(record.topic.name, record.value, record.key.encode(), partition=0)
+            await producer.send(
+                record.topic.name,
+                record.value,
+                record.key.encode(),
+                partition=0,
+                headers=list(record.headers),
+            )
             for record in records
         ]
         await asyncio.gather(*sent)

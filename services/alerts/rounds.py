@@ -15,17 +15,20 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from typing import get_args
 
 import msgspec
 from aiokafka.errors import KafkaError
 
 from contracts.alerts import codec
+from contracts.alerts import outbox as outbox_records
 from contracts.alerts.outbox import Delivery, FeedStep, encode
+from contracts.traces import bounded, to_kafka
 from services.alerts import outbox, settle
-from services.alerts.instruments import ROUND_SECONDS, STEPS
 from services.alerts.journal import Journal
 from services.alerts.judge import Evaluation, Judge, as_set_by
 from services.alerts.lifecycle import (
@@ -41,6 +44,7 @@ from services.alerts.lifecycle import (
 )
 from services.alerts.publish import Publisher, Record
 from services.alerts.sending import Sending
+from yumai import telemetry, tracing
 from yumai.broker import topics
 from yumai.methods.guards import is_warming_up
 from yumai.settings import Settings
@@ -98,6 +102,10 @@ class Rounds:
         self._day: date | None = None
         self._judging: asyncio.Task[Found] | None = None
         self._asked: tuple[set[str], bool] = (set(), False)
+        self._parents: list[str] = []
+        self._judged_for: list[str] = []
+        self._judging_in = self._work = tracing.NOTHING
+        """The round of judging that runs, and the one whose steps are told now, in their traces."""
         self._due = 0.0
         self._all_due = 0.0
         self._clock_due = 0.0
@@ -106,9 +114,11 @@ class Rounds:
         self.store_problem = ""
         self.guard = ""
 
-    def commit(self, districts: set[str]) -> None:
-        """These districts' figures have changed."""
+    def commit(self, districts: set[str], parents: Sequence[str] = ()) -> None:
+        """These districts' figures have changed. `parents`: traces that led here."""
         self._changed |= districts
+        if parents:
+            self._parents = bounded([*self._parents, *parents])
 
     async def run(self) -> None:
         """Runs until cancelled; the world's troubles are waited out."""
@@ -151,6 +161,7 @@ class Rounds:
             await self._journal.follow(FOLLOW_MS)
         await self._act()
         await self._clock()
+        self._tell_states()
         await self._judge_round()
         await self._settle()
         await self.sending.look()
@@ -197,6 +208,13 @@ class Rounds:
             await self._catch_up()
             log.info("overdue work items: %s", [event.item for event in late])
 
+    def _tell_states(self) -> None:
+        live = Counter(a.level for a in self._journal.alerts.values() if a.state in codec.LIVE)
+        telemetry.ALERTS_LIVE.set_all({level: live[level] for level in get_args(codec.Level)})
+        feeds = Counter(feed.state for feed in self._journal.feeds.values())
+        states = get_args(outbox_records.FeedState)
+        telemetry.ALERTS_FEEDS.set_all({state: feeds[state] for state in states})
+
     async def _live(self, events: Sequence[tuple[str, Event]]) -> None:
         """All steps that events bring, each to one alert; many alerts at once cost as much as one."""
         for _ in range(TRIES):
@@ -226,9 +244,11 @@ class Rounds:
             return
         self._asked = (self._changed, self._all)
         self._changed, self._all = set(), False
+        self._judged_for, self._parents = self._parents, []
         districts = None if self._asked[1] else set(self._asked[0])
         targets = {key: msgspec.structs.replace(t) for key, t in self._journal.targets.items()}
         await self._catch_up()
+        self._judging_in = tracing.work("judge", self._judged_for, "consumer")
         self._judging = asyncio.create_task(
             asyncio.to_thread(self._evaluate, districts, targets, dict(self._journal.alerts))
         )
@@ -284,6 +304,14 @@ class Rounds:
         return worst(rows, alert.year, alert.district, 0, "").level == "green"
 
     async def _judged(self, task: asyncio.Task[Found]) -> None:
+        self._work, self._judging_in = self._judging_in, tracing.NOTHING
+        try:
+            with self._work:
+                await self._after_judging(task)
+        finally:
+            self._work = tracing.NOTHING
+
+    async def _after_judging(self, task: asyncio.Task[Found]) -> None:
         changed, everyone = self._asked
         try:
             found = task.result()
@@ -296,13 +324,18 @@ class Rounds:
             elif text != self.store_problem:
                 log.error("judging failed", exc_info=error)
             self.store_problem = text
+            telemetry.ALERTS_ROUNDS.inc(result="failed")
+            self._work.fail(type(error).__name__)
             self._changed |= changed
             self._all |= everyone
+            self._parents = bounded([*self._judged_for, *self._parents])
             self._due = time.monotonic() + LEAST_SECONDS
             return
         self.store_problem = ""
         self.guard = found.guard
-        ROUND_SECONDS.observe(found.took)
+        telemetry.ALERTS_ROUND_SECONDS.observe(found.took)
+        telemetry.ALERTS_ROUNDS.inc(result="guarded" if found.guard else "judged")
+        self._work.note("yumai.guard", found.guard)
         wait = min(max(found.took * SHARE_OF_TIME, LEAST_SECONDS), MOST_SECONDS)
         self._due = time.monotonic() + max(wait - found.took, 0.0)
         if not found.judged:
@@ -346,10 +379,15 @@ class Rounds:
         for step in steps:
             self._figures_of_now(step)
             step.tell = outbox.told(step, self._journal.offices)
-        await self._put([Record(topics.ALERTS, step.id, codec.encode(step)) for step in steps])
+        attributes = {"messaging.system": "kafka", "messaging.destination.name": topics.ALERTS.name}
+        with self._work.step(f"send {topics.ALERTS.name}", "producer", attributes) as sent:
+            headers = tuple(to_kafka(sent.parents))
+            await self._put(
+                [Record(topics.ALERTS, step.id, codec.encode(step), headers) for step in steps]
+            )
         await self._catch_up()
         for step in steps:
-            STEPS.labels(step.kind).inc()
+            telemetry.ALERTS_STEPS.inc(kind=step.kind)
             log.info(
                 "alert %s seq=%d %s level=%s pace=%s by=%s",
                 step.id,
@@ -401,6 +439,11 @@ class Rounds:
             with contextlib.suppress(*AWAY, asyncio.CancelledError):
                 await asyncio.wait({task}, timeout=AWAY_SECONDS)
             self._all = True
+            self._judging_in.end("cancelled")
+        telemetry.ALERTS_LIVE.set_all({})
+        telemetry.ALERTS_FEEDS.set_all({})
+        telemetry.ALERTS_WAITING.set(None)
+        telemetry.ALERTS_OUTBOX_AGE.set(None)
         with contextlib.suppress(*AWAY):
             await self.sending.close()
         for part in (self._journal, self._publisher):

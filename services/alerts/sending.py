@@ -21,8 +21,8 @@ from contracts.work_items.codec import Event
 from services.alerts import outbox, wording
 from services.alerts.channels import chat
 from services.alerts.channels.webhook import Failed, Sender
-from services.alerts.instruments import ATTEMPTS, GIVEN_UP, WAITING
 from services.alerts.journal import Journal
+from yumai import telemetry
 from yumai.settings import Settings, networks
 
 log = logging.getLogger("yumai.alerts")
@@ -60,7 +60,7 @@ class Sending:
                 del self._busy[id_]
                 task.result()
         now = _now()
-        WAITING.set(len(self._journal.deliveries))
+        self._tell_states(now)
         changed: list[Delivery] = []
         for delivery in outbox.heads(self._journal.deliveries.values()):
             if delivery.id in self._busy:
@@ -85,6 +85,12 @@ class Sending:
         if changed:
             await self._write(changed)
 
+    def _tell_states(self, now: int) -> None:
+        waiting = self._journal.deliveries.values()
+        telemetry.ALERTS_WAITING.set(len(waiting))
+        oldest = min((d.created_at for d in waiting if d.state != "held"), default=now)
+        telemetry.ALERTS_OUTBOX_AGE.set(max(now - oldest, 0) / 1000)
+
     def _subscription(self, delivery: Delivery) -> Subscription | None:
         for subscription in self._journal.offices.get(delivery.office, ()):
             if subscription.id == delivery.subscription:
@@ -106,10 +112,10 @@ class Sending:
             after = outbox.failed(delivery, reason, _now(), self._give_up_after)
         else:
             after = outbox.delivered(delivery, _now())
-        ATTEMPTS.labels(subscription.channel, after.state).inc()
+        telemetry.ALERTS_ATTEMPTS.inc(channel=subscription.channel, state=after.state)
         if after.state == "given_up":
             self.given_up += 1
-            GIVEN_UP.inc()
+            telemetry.ALERTS_GIVEN_UP.inc()
             log.error(
                 "delivery %s to %s/%s given up after %d attempts: %s",
                 after.id,

@@ -14,9 +14,11 @@ import faust
 import msgspec
 from faust.types import TP
 
+from contracts import traces
 from contracts.commits import codec
 from services.alerts.by_evaluation import ByEvaluation
 from services.alerts.rounds import Rounds
+from yumai import tracing
 from yumai.broker.faust_app import faust_app, health_pages
 from yumai.broker.principals import ALERTS_GROUP
 from yumai.broker.topics import COMMITS
@@ -69,7 +71,8 @@ class Worker:
         async def commits(stream: faust.Stream) -> None:
             async for events in stream.noack_take(256, within=0.2):
                 for event in events:
-                    self.rounds.commit(districts_of(event.value))
+                    parents = traces.of_kafka(event.message.headers) if tracing.on() else ()
+                    self.rounds.commit(districts_of(event.value), parents)
                     await stream.ack(event)
 
         @app.task

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from services.canary import round as rounds
-from yumai import canary, telemetry
+from yumai import canary, exporting, telemetry
 from yumai.access import Identity
 from yumai.broker import topics
 from yumai.instruments import exposition
@@ -104,8 +104,8 @@ async def metrics(request: Request) -> Response:
 
 
 def main() -> int:
-    settings = start("httpx", "kafka")
-    telemetry.begin("canary")
+    settings = start("canary", "httpx", "kafka")
+    exporting.begin("canary", settings.worker or "canary")
     mine = Canary(settings)
     routes = [
         Route("/health/live", alive),
@@ -119,12 +119,14 @@ def main() -> int:
             Starlette(routes=routes),
             host=settings.host,
             port=settings.port,
+            log_config=None,
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=2,
         )
     finally:
         mine.stop()
+        exporting.stop()
     return 0
 
 

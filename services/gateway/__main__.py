@@ -9,6 +9,7 @@ import uvicorn
 
 from services.gateway.app import build
 from services.gateway.live import Hub
+from yumai import exporting
 from yumai.settings import start
 
 
@@ -25,21 +26,26 @@ class _Server(uvicorn.Server):
 
 
 def main() -> int:
-    settings = start("httpx", "aiokafka")
+    settings = start("gateway", "httpx", "aiokafka")
     if settings.map_file is not None and not settings.map_file.is_file():
         print(f"YUMAI_MAP_FILE={str(settings.map_file)!r}: no such file", file=sys.stderr)
         return 2
+    exporting.begin("gateway", settings.worker or "gateway")
     app = build(settings)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
+        log_config=None,
         log_level="warning",
         # The stream's address may carry a token: addresses are not logged.
         access_log=False,
         timeout_graceful_shutdown=2,
     )
-    _Server(config, app.state.hub).run()
+    try:
+        _Server(config, app.state.hub).run()
+    finally:
+        exporting.stop()
     return 0
 
 

@@ -38,7 +38,10 @@ from services.gateway.follow import Follower
 from services.gateway.login import STREAM_PATH, DefaultDeny
 from services.gateway.register import Register
 from services.gateway.store import Store
+from services.gateway.whole import Whole
+from yumai import telemetry
 from yumai.access import Identity
+from yumai.http_requests import Observed
 from yumai.settings import Settings
 
 PAGES = Path(__file__).parent / "pages"
@@ -87,6 +90,7 @@ def build(settings: Settings) -> FastAPI:
     hub = live.Hub(store)
     follower = Follower(settings.kafka, hub.commit, hub.learn, hub.alert, hub.whole)
     register = Register(settings.kafka)
+    whole = Whole(settings.kafka, settings.clickhouse_dsn)
     readiness = health.Readiness(
         settings.service_urls, store, lambda: follower.problem or register.problem
     )
@@ -101,7 +105,9 @@ def build(settings: Settings) -> FastAPI:
         ]
         for task in work:
             task.add_done_callback(_ended)
+        whole.start()
         yield
+        whole.stop()
         hub.close()
         for task in work:
             task.cancel()
@@ -115,7 +121,14 @@ def build(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="Yumai",
         lifespan=lifespan,
-        middleware=[Middleware(DefaultDeny, identity=identity)],
+        middleware=[
+            Middleware(
+                Observed,
+                requests=telemetry.GATEWAY_REQUESTS,
+                seconds=telemetry.GATEWAY_REQUEST_SECONDS,
+            ),
+            Middleware(DefaultDeny, identity=identity),
+        ],
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
@@ -134,9 +147,9 @@ def build(settings: Settings) -> FastAPI:
     app.state.standing = standing.Standing(app.state.evaluations)
     app.state.overviews = overview.Overviews(store, app.state.evaluations, app.state.feeds)
     for path, handler in PATHS.items():
-        app.add_route(path, health.measured(path, handler))
+        app.add_route(path, handler)
     for method, path, handler in WRITES:
-        app.add_route(path, health.measured(f"{method} {path}", handler), methods=[method])
+        app.add_route(path, handler, methods=[method])
     app.add_route("/health/live", health.live)
     app.add_route("/health/ready", health.ready)
     app.add_route("/metrics", health.metrics)

@@ -10,6 +10,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from contracts import traces
 from contracts.alerts import codec as alerts_codec
 from contracts.commits import codec as commits_codec
 from yumai.broker.consumers import let_go
@@ -31,12 +32,12 @@ class Follower:
     def __init__(
         self,
         bootstrap: Bootstrap,
-        committed: Callable[[commits_codec.Commit], None],
+        committed: Callable[[commits_codec.Commit, tuple[str, ...]], None],
         learned: Callable[[commits_codec.Commit], object],
-        alerted: Callable[[alerts_codec.Step], None],
+        alerted: Callable[[alerts_codec.Step, tuple[str, ...]], None],
         whole: Callable[[], None],
     ) -> None:
-        """`whole` is called when the commits are read from the first on."""
+        """What is new comes with its traces. `whole`: the commits are read from the first on."""
         self._bootstrap = bootstrap
         self._committed = committed
         self._learned = learned
@@ -104,9 +105,11 @@ class Follower:
             return
         try:
             if tp.topic == ALERTS.name:
-                self._alerted(alerts_codec.decode(record.value))
+                step = alerts_codec.decode(record.value)
+                self._alerted(step, traces.of_kafka(record.headers))
             elif record.offset >= self._new_from[tp]:
-                self._committed(commits_codec.decode(record.value))
+                commit = commits_codec.decode(record.value)
+                self._committed(commit, traces.of_kafka(record.headers))
             else:
                 self._learned(commits_codec.decode(record.value))
         except (msgspec.DecodeError, ValueError) as error:

@@ -11,13 +11,13 @@ from typing import Any
 
 import httpx
 import orjson
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway import instruments
 from services.gateway.errors import Unavailable
 from services.gateway.store import Store
+from yumai import telemetry
+from yumai.instruments import exposition
 
 SERVICES = ("ingest", "metrics", "alerts")
 ASK_SECONDS = 2.0
@@ -116,8 +116,9 @@ async def ready(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     with contextlib.suppress(Unavailable):
         lag = (await request.app.state.store.freshness()).lag_seconds(datetime.now(UTC))
-        instruments.FRESHNESS_LAG.set(float("nan") if lag is None else lag)
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        telemetry.GATEWAY_FRESHNESS_LAG.set(lag)
+    body, media_type = exposition(request.headers.get("accept", ""))
+    return Response(body, media_type=media_type)
 
 
 def _json(body: dict[str, Any], status: int) -> Response:
@@ -125,23 +126,3 @@ def _json(body: dict[str, Any], status: int) -> Response:
 
 
 Handler = Callable[[Request], Awaitable[Response]]
-
-
-def measured(name: str, handler: Handler) -> Handler:
-    """The handler, counted and timed under its path's name."""
-
-    async def wrapped(request: Request) -> Response:
-        begun = time.perf_counter()
-        status = "error"
-        try:
-            answer = await handler(request)
-            status = str(answer.status_code)
-            return answer
-        except Exception as error:
-            status = str(getattr(error, "status", 503 if isinstance(error, Unavailable) else 500))
-            raise
-        finally:
-            instruments.REQUESTS.labels(name, status).inc()
-            instruments.SECONDS.labels(name).observe(time.perf_counter() - begun)
-
-    return wrapped

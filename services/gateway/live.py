@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,10 +23,10 @@ from starlette.responses import Response, StreamingResponse
 
 from contracts.alerts import codec as alerts_codec
 from contracts.commits import codec as commits_codec
-from services.gateway import instruments
 from services.gateway.errors import Unavailable
 from services.gateway.login import principal_of
 from services.gateway.store import Store
+from yumai import telemetry, tracing
 from yumai.access import Identity, Principal
 from yumai.store.figures import ledger_changes
 
@@ -65,7 +66,10 @@ def frame(kind: str, id_: str, body: dict[str, Any]) -> bytes:
 
 
 def cells_events(
-    commit: commits_codec.Commit, changes: Iterable[tuple[str, str, int, int]], platform: str
+    commit: commits_codec.Commit,
+    changes: Iterable[tuple[str, str, int, int]],
+    platform: str,
+    parents: Sequence[str] = (),
 ) -> list[Event]:
     """One event a district. `changes`: district, sector, net_fen, entries."""
     districts: dict[str, dict[str, Any]] = {}
@@ -84,14 +88,23 @@ def cells_events(
     }
     if platform:
         about["platform"] = platform
+    about |= traced(parents)
     return [
         Event(code, platform, frame("cells", id_, {"district": code, **of, **about}))
         for code, of in sorted(districts.items())
     ]
 
 
-def alert_event(step: alerts_codec.Step) -> Event:
-    body = {"district": step.district, **msgspec.to_builtins(step)}
+def traced(parents: Sequence[str]) -> dict[str, Any]:
+    """Which traces led to an event: the first, and all where they are several."""
+    if not parents:
+        return {}
+    more = {"traceparents": list(parents)} if len(parents) > 1 else {}
+    return {"traceparent": parents[0], **more}
+
+
+def alert_event(step: alerts_codec.Step, parents: Sequence[str] = ()) -> Event:
+    body = {"district": step.district, **msgspec.to_builtins(step), **traced(parents)}
     return Event(step.district, "", frame("alert", f"{step.id}-{step.seq}", body))
 
 
@@ -102,7 +115,9 @@ class Hub:
         self._store = store
         self._subscribers: set[Subscriber] = set()
         self._offsets: dict[tuple[int, int], int] = {}
-        self._platform_work: asyncio.Queue[tuple[commits_codec.Commit, int]] = asyncio.Queue(1_000)
+        self._platform_work: asyncio.Queue[tuple[commits_codec.Commit, int, tuple[str, ...]]] = (
+            asyncio.Queue(1_000)
+        )
         self.closed = False
         self.read_whole = False
         """The commits are known from the first on: a partition not seen yet has told nothing."""
@@ -110,14 +125,14 @@ class Hub:
     def subscribe(self, principal: Principal) -> Subscriber:
         subscriber = Subscriber(principal)
         self._subscribers.add(subscriber)
-        instruments.SUBSCRIBERS.set(len(self._subscribers))
+        telemetry.GATEWAY_SUBSCRIBERS.set(len(self._subscribers))
         if self.closed:
             subscriber.queue.put_nowait(None)
         return subscriber
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         self._subscribers.discard(subscriber)
-        instruments.SUBSCRIBERS.set(len(self._subscribers))
+        telemetry.GATEWAY_SUBSCRIBERS.set(len(self._subscribers))
 
     def close(self) -> None:
         """Ends every stream, so that a stopping server waits for none."""
@@ -135,23 +150,34 @@ class Hub:
     def whole(self) -> None:
         self.read_whole = True
 
-    def commit(self, commit: commits_codec.Commit) -> None:
+    def commit(self, commit: commits_codec.Commit, parents: Sequence[str] = ()) -> None:
         before = self.learn(commit)
-        instruments.COMMITS.inc()
+        telemetry.GATEWAY_COMMITS.inc()
         if before is not None and commit.last_offset <= before:
             return
         changes = [(c.district, c.sector, c.net_fen, c.entries) for c in commit.changes]
-        self.publish(cells_events(commit, changes, ""))
+        with self._telling("cells", parents) as work:
+            parents = work.parents or parents
+            self.publish(cells_events(commit, changes, "", parents))
+        age = time.time() - commit.recorded_from / 1000
+        telemetry.GATEWAY_STREAM_SECONDS.observe(max(age, 0.0))
         if self._platforms() and changes:
             if before is None:
                 before = -1 if self.read_whole else commit.block * BLOCK_OFFSETS - 1
             try:
-                self._platform_work.put_nowait((commit, before))
+                # Traces of several requests may be those of several platforms.
+                only = tuple(parents) if len(parents) == 1 else ()
+                self._platform_work.put_nowait((commit, before, only))
             except asyncio.QueueFull:
                 log.warning("stream: the store is too slow for platform events")
 
-    def alert(self, step: alerts_codec.Step) -> None:
-        self.publish([alert_event(step)])
+    def alert(self, step: alerts_codec.Step, parents: Sequence[str] = ()) -> None:
+        with self._telling("alert", parents) as work:
+            self.publish([alert_event(step, work.parents or parents)])
+
+    def _telling(self, kind: str, parents: Sequence[str]) -> tracing.Work:
+        attributes: dict[str, str | int] = {"yumai.streams": len(self._subscribers)}
+        return tracing.work(f"event {kind}", parents, "producer", attributes)
 
     def publish(self, events: list[Event]) -> None:
         for subscriber in list(self._subscribers):
@@ -161,7 +187,7 @@ class Hub:
                         subscriber.queue.put_nowait(event.text)
                     except asyncio.QueueFull:
                         subscriber.dropped = True
-                        instruments.DROPPED.inc()
+                        telemetry.GATEWAY_DROPPED.inc()
                         self._end(subscriber)
 
     @staticmethod
@@ -178,7 +204,7 @@ class Hub:
     async def serve_platforms(self) -> None:
         """Reads what a commit brought to each platform that listens. Runs until cancelled."""
         while True:
-            commit, before = await self._platform_work.get()
+            commit, before, parents = await self._platform_work.get()
             platforms = self._platforms()
             if not platforms:
                 continue
@@ -200,7 +226,7 @@ class Hub:
                     for of, district, sector, net, entries in rows
                     if of == platform
                 ]
-                self.publish(cells_events(commit, changes, platform))
+                self.publish(cells_events(commit, changes, platform, parents))
 
 
 async def stream(request: Request) -> Response:

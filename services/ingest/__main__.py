@@ -14,7 +14,7 @@ _MALLOC = {"MALLOC_TRIM_THRESHOLD_": "536870912", "MALLOC_MMAP_THRESHOLD_": "536
 def main() -> int:
     from yumai.settings import start
 
-    settings = start()
+    settings = start("ingest")
     if any(name not in os.environ for name in _MALLOC):
         os.environ.update({k: v for k, v in _MALLOC.items() if k not in os.environ})
         os.execv(sys.executable, [sys.executable, "-m", "services.ingest", *sys.argv[1:]])
@@ -22,22 +22,28 @@ def main() -> int:
     import uvicorn
 
     from services.ingest.app import build
+    from yumai import exporting
 
     # They tell of every attempt to reach a broker that is away; we tell of it once.
     for noisy in ("kafka", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    uvicorn.run(
-        build(settings),
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        access_log=False,
-        log_level="warning",
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=10,
-    )
+    exporting.begin("ingest", settings.worker or "ingest")
+    try:
+        uvicorn.run(
+            build(settings),
+            host=settings.host,
+            port=settings.port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            access_log=False,
+            log_config=None,
+            log_level="warning",
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=10,
+        )
+    finally:
+        exporting.stop()
     return 0
 
 

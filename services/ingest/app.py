@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 from fastapi import FastAPI, Request
 from kafka.errors import KafkaError
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -31,9 +30,11 @@ from services.ingest.merchants import Registry
 from services.ingest.publish import Publisher
 from services.ingest.receipts import KEPT, KEPT_MS, Known
 from services.ingest.rounds import Rounds
-from services.ingest.telemetry import REGISTRY
+from yumai import telemetry
 from yumai.access import Identity, Principal
 from yumai.broker.topics import MERCHANTS, RECEIPTS
+from yumai.http_requests import Observed
+from yumai.instruments import exposition
 from yumai.settings import Settings
 
 log = logging.getLogger("yumai.ingest")
@@ -154,6 +155,11 @@ def build(settings: Settings) -> FastAPI:
             yield
 
     app = FastAPI(title="Yumai ingest", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(
+        Observed,
+        requests=telemetry.INGEST_REQUESTS,
+        seconds=telemetry.INGEST_REQUEST_SECONDS,
+    )
 
     @app.exception_handler(Refusal)
     async def refused(_: Request, refusal: Refusal) -> Response:
@@ -220,7 +226,8 @@ def build(settings: Settings) -> FastAPI:
         return answer({"status": "ready", "map_version": ingest.registry.index.map_version})
 
     @app.get("/metrics")
-    async def metrics() -> Response:
-        return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+    async def metrics(request: Request) -> Response:
+        body, media_type = exposition(request.headers.get("accept", ""))
+        return Response(body, media_type=media_type)
 
     return app

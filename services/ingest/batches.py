@@ -44,6 +44,8 @@ class Record:
     partition: int
     entries: int
     value: pa.Buffer
+    requests: tuple[int, ...] = ()
+    """Which requests have rows in it; looked up only where somebody traces them."""
 
 
 def records(
@@ -52,6 +54,7 @@ def records(
     receipts: list[bytes],
     partitions: int,
     metadata: dict[str, str],
+    traced: bool = False,
 ) -> Iterator[Record]:
     """The good rows as records; within a partition in the order in which they came."""
     chosen = np.flatnonzero(judged.good)
@@ -102,7 +105,8 @@ def records(
                 schema=codec.JUDGED,
             )
             value = codec.encode(batch, _compact(sent.slice(a, size)), metadata)
-            yield Record(number, size, value)
+            within = tuple(np.unique(request[a:b]).tolist()) if traced else ()
+            yield Record(number, size, value, within)
         begin += count
 
 

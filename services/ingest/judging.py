@@ -10,6 +10,7 @@ dead = dead_letters.records(…)                  # by platform
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,7 +37,8 @@ class Request:
     columns: Columns
     header: str = ""
     recorded_on: str | None = None
-    traceparent: str | None = None
+    parents: tuple[str, ...] = ()
+    """Traces that it belongs to (`contracts/traces.py`)."""
     row: np.ndarray | None = None
 
     @property
@@ -66,7 +68,8 @@ class Chunk:
     dead: list[tuple[str, pa.Buffer]]
     outcomes: list[Outcome]
     recorded_on: str | None
-    traceparent: str | None
+    refused: dict[str, int]
+    """Code -> rows."""
 
 
 def judge(requests: list[Request], index: MerchantIndex, partitions: int, now_ms: int) -> Chunk:
@@ -103,7 +106,8 @@ def judge(requests: list[Request], index: MerchantIndex, partitions: int, now_ms
     if first.header:
         metadata["header"] = first.header
     receipts = [request.receipt for request in requests]
-    entries = list(batches.records(columns, judged, receipts, partitions, metadata))
+    traced = any(request.parents for request in requests)
+    entries = list(batches.records(columns, judged, receipts, partitions, metadata, traced))
     bad = np.flatnonzero(~good)
     begins = np.cumsum([0, *sizes])
     outcomes = [Outcome(size, size) for size in sizes]
@@ -124,8 +128,8 @@ def judge(requests: list[Request], index: MerchantIndex, partitions: int, now_ms
             Refused(at, request.receipt, int(row[at]), _owner(request, platforms, at), code, name)
         )
     dead = list(dead_letters.records(columns, refused, now_ms))
-    traceparent = next((r.traceparent for r in requests if r.traceparent), None)
-    return Chunk(entries, dead, outcomes, first.recorded_on, traceparent)
+    codes = Counter(one.code for one in refused)
+    return Chunk(entries, dead, outcomes, first.recorded_on, dict(codes))
 
 
 def _owner(request: Request, platforms, at: int) -> str:

@@ -11,8 +11,8 @@ import msgspec
 
 from contracts.merchants import codec
 from contracts.merchants.codec import Merchant, Span
-from services.ingest import telemetry
 from services.ingest.classify import MerchantIndex
+from yumai import telemetry
 from yumai.access import PLATFORM_ID
 from yumai.districts import districts
 from yumai.entry import TEXT_MAX
@@ -120,8 +120,8 @@ class Registry:
         self.index.map_version = end
 
     def tell(self) -> None:
-        telemetry.MERCHANTS.set(len(self._values))
-        telemetry.MAP_VERSION.set(self.index.map_version)
+        telemetry.INGEST_MERCHANTS.set(len(self._values))
+        telemetry.INGEST_MAP_VERSION.set(self.index.map_version)
 
     def history(self, platform_id: str, merchant_id: str) -> tuple[Span, ...]:
         value = self._values.get(codec.key(platform_id, merchant_id))

@@ -12,7 +12,8 @@ import pyarrow as pa
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from services.ingest import telemetry
+from contracts import traces
+from yumai import telemetry, tracing
 from yumai.broker import epochs
 from yumai.broker.epochs import Epoch, NoEpoch
 from yumai.broker.security import Bootstrap, client_options
@@ -37,6 +38,8 @@ class Message:
     key: bytes | None = None
     partition: int | None = None
     headers: Sequence[tuple[str, bytes]] = ()
+    parents: Sequence[str] = ()
+    """Traces that go on in its headers."""
 
 
 class Publisher:
@@ -68,7 +71,7 @@ class Publisher:
                 self.problem = ""
                 self._opened.set()
                 await self._broken.wait()
-                telemetry.PRODUCER_LOST.inc()
+                telemetry.INGEST_PRODUCER_LOST.inc()
                 asyncio.get_running_loop().create_task(_stop(producer))
         finally:
             if self._producer is not None:
@@ -121,20 +124,22 @@ class Publisher:
         """Raises Unavailable unless Kafka has acknowledged every message in time."""
         if not messages:
             return
-        async with self._using(seconds) as producer:
-            acks = [
-                await producer.send(
-                    m.topic,
-                    m.value if isinstance(m.value, bytes) else m.value.to_pybytes(),
-                    key=m.key,
-                    partition=m.partition,
-                    headers=list(m.headers),
-                )
-                for m in messages
-            ]
-            await asyncio.gather(*acks)
+        with contextlib.ExitStack() as sending:
+            works = [sending.enter_context(_sending(message)) for message in messages]
+            async with self._using(seconds) as producer:
+                acks = [
+                    await producer.send(
+                        m.topic,
+                        m.value if isinstance(m.value, bytes) else m.value.to_pybytes(),
+                        key=m.key,
+                        partition=m.partition,
+                        headers=[*m.headers, *traces.to_kafka(work.parents or m.parents)],
+                    )
+                    for m, work in zip(messages, works, strict=True)
+                ]
+                await asyncio.gather(*acks)
         for message in messages:
-            telemetry.RECORDS.labels(message.topic).inc()
+            telemetry.INGEST_RECORDS.inc(topic=message.topic)
 
     async def send_many(
         self, topic: str, pairs: Sequence[tuple[bytes, bytes]], seconds: float
@@ -155,7 +160,7 @@ class Publisher:
             acks.append((count, await producer.send_batch(batch, topic, partition=0)))
             for size, ack in acks:
                 end = max(end, (await ack).offset + size)
-        telemetry.RECORDS.labels(topic).inc(len(pairs))
+        telemetry.INGEST_RECORDS.inc(len(pairs), topic=topic)
         return end
 
     @contextlib.asynccontextmanager
@@ -175,6 +180,23 @@ class Publisher:
             if producer is not None:
                 self._lost(producer, error)
             raise Unavailable(f"Kafka: {str(error) or type(error).__name__}") from error
+
+
+def _sending(message: Message) -> tracing.Work:
+    """The step of each trace in which the record is handed to Kafka."""
+    if not message.parents:
+        return tracing.NOTHING
+    return tracing.work(
+        f"send {message.topic}",
+        message.parents,
+        "producer",
+        {
+            "messaging.system": "kafka",
+            "messaging.operation.type": "send",
+            "messaging.destination.name": message.topic,
+            "messaging.destination.partition.id": str(message.partition),
+        },
+    )
 
 
 async def _stop(producer: AIOKafkaProducer) -> None:

@@ -8,17 +8,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from contracts import traces
 from contracts.entries.codec import Header
 from contracts.receipts import codec as receipt_codec
 from contracts.receipts.codec import Receipt
-from services.ingest import telemetry
+from services.ingest import batches
 from services.ingest.classify import MerchantIndex
 from services.ingest.judging import Chunk, Outcome, Request, judge
 from services.ingest.publish import ACK_SECONDS, Message, Publisher, Unavailable
+from yumai import telemetry, tracing
 from yumai.broker.topics import DEAD_LETTERS, ENTRIES, RECEIPTS
 
 log = logging.getLogger("yumai.ingest")
@@ -125,15 +127,18 @@ class Rounds:
         epoch = self._publisher.epoch
         assert epoch is not None
         outcomes: Iterable[Outcome] = ()
+        refused: dict[str, int] = {}
         if requests:
             now_ms = time.time_ns() // 1_000_000
-            chunk = await loop.run_in_executor(
-                self._pool, judge, requests, self._index, epoch.partitions, now_ms
-            )
-            if self._publisher.epoch != epoch:
-                raise Unavailable("the log was made anew meanwhile")
-            await self._publisher.send(messages(chunk, epoch.epoch))
-            outcomes = chunk.outcomes
+            parents = (parent for request in requests for parent in request.parents)
+            with tracing.work("group commit", parents) as work:
+                chunk = await loop.run_in_executor(
+                    self._pool, judge, requests, self._index, epoch.partitions, now_ms
+                )
+                if self._publisher.epoch != epoch:
+                    raise Unavailable("the log was made anew meanwhile")
+                await self._publisher.send(messages(chunk, epoch.epoch, requests, work))
+            outcomes, refused = chunk.outcomes, chunk.refused
         judged = iter(outcomes)
         results = [
             (one, next(judged) if one.request is not None else Outcome(0, 0)) for one in waiting
@@ -149,20 +154,42 @@ class Rounds:
                 if receipt is not None
             ]
         )
-        telemetry.ROUNDS.inc()
-        telemetry.ROUND_SECONDS.observe(time.monotonic() - begun)
+        telemetry.INGEST_ROUNDS.inc()
+        telemetry.INGEST_ROUND_SECONDS.observe(time.monotonic() - begun)
+        count_refused("http", refused)
         for one, outcome, receipt in receipts:
             if not one.done.done():
                 one.done.set_result((outcome, receipt))
 
 
-def messages(chunk: Chunk, epoch: int) -> list[Message]:
+def count_entries(door: str, format: str, outcome: Outcome) -> None:
+    telemetry.INGEST_ENTRIES.inc(outcome.accepted, door=door, format=format, result="accepted")
+    telemetry.INGEST_ENTRIES.inc(outcome.rejected, door=door, format=format, result="rejected")
+
+
+def count_refused(door: str, refused: dict[str, int]) -> None:
+    for code, rows in refused.items():
+        telemetry.INGEST_REJECTS.inc(rows, door=door, code=code)
+
+
+def messages(
+    chunk: Chunk, epoch: int, requests: Sequence[Request], work: tracing.Work
+) -> list[Message]:
+    """`work`: what the requests' traces have come to, if they are recorded here."""
+
+    def parents(record: batches.Record) -> Sequence[str]:
+        given = [parent for number in record.requests for parent in requests[number].parents]
+        if not tracing.on():
+            return given[: traces.TRACES_MOST]
+        return work.parents_of({traces.trace_id(parent) for parent in given})
+
     entries = [
         Message(
             ENTRIES.name,
             record.value,
             partition=record.partition,
-            headers=Header(epoch, record.entries, chunk.recorded_on, chunk.traceparent).to_kafka(),
+            headers=Header(epoch, record.entries, chunk.recorded_on).to_kafka(),
+            parents=parents(record) if record.requests else (),
         )
         for record in chunk.entries
     ]

@@ -124,7 +124,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     if "--check" not in sys.argv:
         args = parser().parse_args()
-    settings = start("kafka", "clickhouse_connect")
+    settings = start("maintenance", "kafka", "clickhouse_connect")
     run: Callable[[Settings, argparse.Namespace], Outcome] = args.run
     begun_at, begun = datetime.now(UTC), time.monotonic()
     try:
@@ -145,15 +145,10 @@ def main() -> int:
         name = report.get("name") or begun_at.isoformat()
         with suppress(*STORE_ERRORS):
             client = connect(settings.clickhouse_dsn)
-            runs.record(client, args.kind, str(name), ok, seconds, _short(report))
+            runs.record(client, args.kind, str(name), ok, seconds, runs.short(report))
             client.close()
     print(json.dumps({"ok": ok, "seconds": seconds, **report}, ensure_ascii=False))
     return 0 if ok else 1
-
-
-def _short(report: dict[str, Any]) -> dict[str, Any]:
-    """Without the lists of what differs: they may be long, and stand in the log."""
-    return {name: value for name, value in report.items() if not isinstance(value, list)}
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ import logging
 import sys
 import time
 
-import faust
 from kafka.errors import KafkaError
 
 from services.metrics.worker import Worker
+from yumai import exporting
 from yumai.broker import epochs
+from yumai.broker.faust_app import run_worker
 from yumai.broker.security import Bootstrap
 from yumai.broker.waiting import waiting_health
 from yumai.settings import start
@@ -31,11 +32,15 @@ def wait_for_epoch(kafka: Bootstrap) -> epochs.Epoch:
 
 
 def main() -> int:
-    settings = start("kafka")
+    settings = start("metrics", "kafka")
     with waiting_health(settings.host, settings.port):
         epoch = wait_for_epoch(settings.kafka)
     worker = Worker(settings, epoch)
-    faust.Worker(worker.app, loglevel="INFO", redirect_stdouts=False).execute_from_commandline()
+    exporting.begin("metrics", settings.worker or "metrics")
+    try:
+        run_worker(worker.app)
+    finally:
+        exporting.stop()
     return 0
 
 

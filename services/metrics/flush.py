@@ -6,13 +6,13 @@ of the log, under a key of its own. Infrastructure errors are retried here for e
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import random
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from clickhouse_connect.driver.client import Client
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
+from contracts import traces
 from contracts.commits import codec as commits
 from contracts.dead_letters import codec as dead_letters
 from contracts.reasons import REASONS
@@ -28,6 +29,7 @@ from services.metrics.blocks import FUNCTION_VERSION, block_of
 from services.metrics.cells import DISTRICT_CODES
 from services.metrics.ledger import milliseconds, named, stream_bytes
 from services.metrics.processor import PartRound, Round
+from yumai import telemetry, tracing
 from yumai.broker import topics
 from yumai.broker.security import Bootstrap, client_options
 from yumai.entry import BLOCK_OFFSETS
@@ -50,14 +52,6 @@ class StoreReplaced(Exception):
     """The store came back without what this worker wrote: start again from what it holds."""
 
 
-@dataclass
-class Written:
-    """How long the steps of a flush took, in seconds."""
-
-    ledger: float
-    rest: float
-
-
 class Flush:
     """Writes rounds. `on_wait` hears why it waits ('' when it goes on)."""
 
@@ -70,46 +64,77 @@ class Flush:
         self._on_wait = on_wait
         self._client: Client | None = None
         self._producer: KafkaProducer | None = None
+        self._work = tracing.NOTHING
         self.stop = threading.Event()
         self.held: list[tuple[int, int, int]] = []
         """(epoch, part, last offset) of what is written and must be there after an outage."""
 
-    def write(self, round_: Round) -> Written:
-        """Raises Stopping, or StoreReplaced."""
+    def write(self, round_: Round, work: tracing.Work = tracing.NOTHING) -> None:
+        """`work`: the round in the traces of its records. Raises Stopping, or StoreReplaced."""
         begun = time.monotonic()
+        self._work = work
         # 1 ledger: after a crash here the block is read again and gives the same rows
         if round_.ledger.rows:
-            body = stream_bytes(round_.ledger.batch(round_.platforms))
-            self._insert("entries", body)
-        ledger = time.monotonic() - begun
+            with self._step("ledger"):
+                body = stream_bytes(round_.ledger.batch(round_.platforms))
+                self._insert("entries", body)
         # 2 cells, as totals of their block: the same
-        for body in cells_bodies(round_):
-            self._insert("cells", body)
+        with self._step("cells"):
+            for body in cells_bodies(round_):
+                self._insert("cells", body)
         # 3 what of each receipt is booked; duplicates and conflicts, a row each
-        if round_.bookings:
-            self._insert("receipt_bookings", stream_bytes(bookings_batch(round_)))
-        if round_.verdicts:
-            self._insert("verdicts", stream_bytes(verdicts_batch(round_)))
+        with self._step("receipts"):
+            if round_.bookings:
+                self._insert("receipt_bookings", stream_bytes(bookings_batch(round_)))
+            if round_.verdicts:
+                self._insert("verdicts", stream_bytes(verdicts_batch(round_)))
         # 4 dead letters: durable before anything says that the block is
         letters = letters_batch(round_)
         if letters.num_rows:
-            self._announce(topics.DEAD_LETTERS.name, b"conflict", dead_letters.encode(letters))
+            with self._step("dead_letters"):
+                self._announce(topics.DEAD_LETTERS.name, b"conflict", dead_letters.encode(letters))
         # 5 how far: from here the store knows
         now = int(time.time() * 1000)
-        if round_.written:
-            self._insert("blocks", stream_bytes(blocks_batch(round_, now)))
-        if round_.parts:
-            self.progress(list(round_.parts.values()), now)
+        with self._step("blocks"):
+            if round_.written:
+                self._insert("blocks", stream_bytes(blocks_batch(round_, now)))
+            if round_.parts:
+                self.progress(list(round_.parts.values()), now)
         # 6 tell everybody what can be queried; twice is harmless
-        for part, share in round_.parts.items():
-            if share.last_offset >= 0:
-                self._announce(
-                    topics.COMMITS.name,
-                    f"{share.state.epoch}/{part}".encode(),
-                    commits.encode(commit_of(share, self._worker, now)),
-                )
+        with self._step("announce"):
+            for part, share in round_.parts.items():
+                if share.last_offset >= 0:
+                    with self._announcing(share) as told:
+                        self._announce(
+                            topics.COMMITS.name,
+                            f"{share.state.epoch}/{part}".encode(),
+                            commits.encode(commit_of(share, self._worker, now)),
+                            traces.to_kafka(told.parents),
+                        )
         # 7 the caller acknowledges the complete blocks
-        return Written(ledger, time.monotonic() - begun - ledger)
+        self._work = tracing.NOTHING
+        count(round_, now)
+        telemetry.METRICS_FLUSH_SECONDS.observe(time.monotonic() - begun)
+
+    @contextlib.contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        telemetry.METRICS_FLUSH_STEP_SECONDS.observe(time.monotonic() - begun, step=name)
+
+    def _announcing(self, share: PartRound) -> tracing.Work:
+        """In the traces of this partition's records only."""
+        if not self._work:
+            return tracing.NOTHING
+        attributes: dict[str, str | int] = {
+            "messaging.system": "kafka",
+            "messaging.operation.type": "send",
+            "messaging.destination.name": topics.COMMITS.name,
+            "yumai.partition": share.state.part,
+            "yumai.last_offset": share.last_offset,
+        }
+        name = f"send {topics.COMMITS.name}"
+        return self._work.step(name, "producer", attributes, only=share.traces)
 
     def progress(self, shares: list[PartRound], now: int) -> None:
         """Tells the store up to when each partition's log is booked."""
@@ -140,14 +165,32 @@ class Flush:
     def _insert(self, table: str, body: pa.Buffer) -> None:
         # Sent as it is, by the buffer protocol: no copy into bytes, whatever the annotation says.
         view: Any = memoryview(body)
-        self._retry(
-            "the store",
-            lambda: self._store().raw_insert(
-                table, insert_block=view, fmt="ArrowStream", settings=_INSERT
-            ),
-        )
+        with self._inserting(table, len(view)):
+            self._retry(
+                "the store",
+                lambda: self._store().raw_insert(
+                    table, insert_block=view, fmt="ArrowStream", settings=_INSERT
+                ),
+            )
 
-    def _announce(self, topic: str, key: bytes, value: bytes | pa.Buffer) -> None:
+    def _inserting(self, table: str, size: int) -> tracing.Work:
+        if not self._work:
+            return tracing.NOTHING
+        attributes: dict[str, str | int] = {
+            "db.system.name": "clickhouse",
+            "db.operation.name": "INSERT",
+            "db.collection.name": table,
+            "yumai.bytes": size,
+        }
+        return self._work.step(f"INSERT {table}", "client", attributes)
+
+    def _announce(
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes | pa.Buffer,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:
         body = value if isinstance(value, bytes) else value.to_pybytes()
 
         def send() -> None:
@@ -160,7 +203,8 @@ class Flush:
                     reconnect_backoff_max_ms=1_000,
                 )
             try:
-                self._producer.send(topic, key=key, value=body).get(timeout=10)
+                sent = self._producer.send(topic, key=key, value=body, headers=list(headers))
+                sent.get(timeout=10)
             except KafkaError:
                 self._producer.close(timeout=0)
                 self._producer = None
@@ -190,6 +234,8 @@ class Flush:
                 self._on_wait(f"{whom} is away: {str(error)[:200]}")
                 if isinstance(error, STORE_ERRORS):
                     self._client = None
+                away = "kafka" if isinstance(error, KafkaError) else "store"
+                telemetry.METRICS_RETRIES.inc(whom=away)
                 self.stop.wait(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
                 attempt += 1
                 continue
@@ -220,6 +266,20 @@ class Flush:
             self._producer.close(timeout=1)
         if self._client is not None:
             self._client.close()
+
+
+def count(round_: Round, now: int) -> None:
+    """A round that is written and announced. `now`: epoch ms of the announcement."""
+    telemetry.METRICS_RECORDS.inc(round_.records)
+    for share in round_.parts.values():
+        if share.last_offset < 0:
+            continue
+        telemetry.METRICS_ENTRIES.inc(share.entries, verdict="booked")
+        telemetry.METRICS_ENTRIES.inc(share.duplicates, verdict="duplicate")
+        telemetry.METRICS_ENTRIES.inc(share.conflicts, verdict="conflict")
+        telemetry.METRICS_FRESHNESS_SECONDS.observe(max(now - share.first_timestamp, 0) / 1000)
+    telemetry.METRICS_DEAD_LETTERS.inc(len(round_.letters), code="conflict")
+    telemetry.METRICS_DEAD_LETTERS.inc(len(round_.foreign), code="foreign_record")
 
 
 # -- what is written, as columns; pure ------------------------------------------------------------

@@ -132,6 +132,8 @@ class PartRound:
     duplicates: int = 0
     conflicts: int = 0
     net_fen: int = 0
+    traces: frozenset[str] = frozenset()
+    """Ids of the traces of its records; no row depends on them."""
     changes: np.ndarray = field(
         default_factory=lambda: np.zeros((len(DISTRICT_CODES), 128, 2), dtype=np.int64)
     )

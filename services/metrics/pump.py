@@ -17,11 +17,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from contracts import traces
 from contracts.entries import codec
 from services.metrics.flush import Flush, Stopping, StoreReplaced
 from services.metrics.ledger import LedgerBuffer
 from services.metrics.processor import Processor, Record, Round
 from services.metrics.seen import Filter
+from yumai import telemetry, tracing
+from yumai.broker.topics import ENTRIES
 
 log = logging.getLogger("yumai.metrics")
 
@@ -153,10 +156,14 @@ class Pump:
             begun = time.monotonic()
             taken = self._take()
             self.rounds += 1
+            work, of_part = _work(taken) if tracing.on() else (tracing.NOTHING, {})
             try:
-                round_ = await self._sort(
-                    self.processor.process, taken, self._buffers[self.rounds % 2]
-                )
+                with work.step("book"):
+                    sorting = time.monotonic()
+                    round_ = await self._sort(
+                        self.processor.process, taken, self._buffers[self.rounds % 2]
+                    )
+                    telemetry.METRICS_SORT_SECONDS.observe(time.monotonic() - sorting)
             except Stopping:
                 return
             except Exception:
@@ -167,13 +174,16 @@ class Pump:
                     record.value = None
             if self._writing is not None:
                 await self._writing
-            self._writing = asyncio.ensure_future(self._write(round_, begun))
+            for part, share in round_.parts.items():
+                share.traces = of_part.get(part, share.traces)
+            self._writing = asyncio.ensure_future(self._write(round_, begun, work))
             self.busy = False
 
-    async def _write(self, round_: Round, begun: float) -> None:
+    async def _write(self, round_: Round, begun: float, work: tracing.Work) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._writer, self.flush.write, round_)
+            with work:
+                await loop.run_in_executor(self._writer, self.flush.write, round_, work)
         except Stopping:
             return
         except StoreReplaced as error:
@@ -181,6 +191,9 @@ class Pump:
         except Exception:
             die("a round could not be written")
         self.last_round_seconds = time.monotonic() - begun
+        telemetry.METRICS_SEEN_BYTES.set(
+            sum(state.seen.nbytes for state in list(self.processor.states.values()))
+        )
         held = {(epoch, part): last for epoch, part, last in self.flush.held}
         for part, share in round_.parts.items():
             if share.last_offset >= 0:
@@ -215,6 +228,23 @@ class Pump:
         self.flush.stop.set()
         self._sorter.shutdown(wait=False)
         self._writer.shutdown(wait=False)
+
+
+def _work(taken: dict[int, list[Record]]) -> tuple[tracing.Work, dict[int, frozenset[str]]]:
+    """The round in the traces of its records, and which traces each partition has."""
+    parents = {
+        part: [p for record in records for p in traces.of_kafka(record.headers)]
+        for part, records in taken.items()
+    }
+    work = tracing.work(
+        f"process {ENTRIES.name}",
+        (p for of_part in parents.values() for p in of_part),
+        "consumer",
+        {"messaging.system": "kafka", "messaging.destination.name": ENTRIES.name},
+    )
+    return work, {
+        part: frozenset(traces.trace_id(p) for p in of_part) for part, of_part in parents.items()
+    }
 
 
 def _rows(record: Record) -> int:

@@ -24,6 +24,7 @@ from services.metrics.flush import Flush, Stopping
 from services.metrics.processor import Known, PartitionState, PartRound, Processor, Record
 from services.metrics.projections import Projections
 from services.metrics.pump import Pump, die
+from yumai import telemetry
 from yumai.broker import epochs
 from yumai.broker.faust_app import faust_app, health_pages
 from yumai.broker.principals import METRICS_GROUP
@@ -143,6 +144,16 @@ class Worker:
             "seen_bytes": sum(s.seen.nbytes for s in states.values()),
             "rounds": self.pump.rounds if self.pump else 0,
         }
+
+    def _tell_states(self) -> None:
+        states = list(self.processor.states.values())
+        stopped = sum(bool(state.stopped) for state in states)
+        numbers = {
+            "placed": len(self._pump().expected),
+            "placing": len(self._unplaced()),
+            "stopped": stopped,
+        }
+        telemetry.METRICS_PARTITIONS.set_all(numbers)
 
     def _unplaced(self) -> list[int]:
         """Assigned partitions that take no records yet."""
@@ -273,6 +284,7 @@ class Worker:
         consumer: KafkaConsumer | None = None
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
+            self._tell_states()
             if not self.app.rebalancing and any(
                 part not in self.placing or self.placing[part].done() for part in self._unplaced()
             ):

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import faust
-from faust.sensors.prometheus import setup_prometheus_sensors
 
 from yumai.broker.security import Cluster, tls
+from yumai.instruments import exposition
 from yumai.settings import Settings
 
 
@@ -50,6 +50,12 @@ def _credentials(cluster: Cluster) -> faust.SASLCredentials | None:
     )
 
 
+def run_worker(app: faust.App) -> None:
+    """Until it is told to stop; then it raises SystemExit. Logs stay as they are set."""
+    worker = faust.Worker(app, loglevel="INFO", redirect_stdouts=False, override_logging=False)
+    worker.execute_from_commandline()
+
+
 def health_pages(app: faust.App, state: Callable[[], dict[str, object]]) -> None:
     """`/health/live`, `/health/ready` (200 or 503 by `state()["ready"]`) and `/metrics`."""
 
@@ -62,4 +68,7 @@ def health_pages(app: faust.App, state: Callable[[], dict[str, object]]) -> None
         found = state()
         return view.json(found, status=200 if found["ready"] else 503)
 
-    setup_prometheus_sensors(app, pattern="/metrics")
+    @app.page("/metrics")
+    async def metrics(view, request):  # type: ignore[no-untyped-def]
+        body, media_type = exposition(request.headers.get("accept", ""))
+        return view.bytes(body, headers={"Content-Type": media_type})

@@ -34,6 +34,8 @@ class Lag:
     feeds: dict[str, int | None] = field(default_factory=dict)
     seconds: float | None = None
     """Age of the oldest of them; 0 when there is none."""
+    ages: dict[int, float] = field(default_factory=dict)
+    """The same by partition of `entries.v1`; those that there was no time to ask are left out."""
 
     @property
     def records(self) -> int | None:
@@ -96,8 +98,12 @@ def read(
         lag.partitions[part.partition] = max(end - start, 0)
         if start < end:
             waiting[part] = start
-    if known is not None and taken is not None:
-        lag.seconds = _oldest_age(bootstrap, waiting, deadline) if waiting else 0.0
+    if known is not None:
+        found = _ages(bootstrap, waiting, deadline) if waiting else {}
+        lag.ages = {p: 0.0 for p, records in lag.partitions.items() if records == 0}
+        lag.ages |= {part.partition: s for part, s in found.items() if part.topic == ENTRIES.name}
+        if taken is not None and (found or not waiting):
+            lag.seconds = max(found.values(), default=0.0)
     return lag
 
 
@@ -159,12 +165,12 @@ def _taken_over(
             time.sleep(0.1)
 
 
-def _oldest_age(
+def _ages(
     bootstrap: Bootstrap, positions: dict[TopicPartition, int], deadline: float
-) -> float | None:
-    """Seconds since the oldest of the records at these positions was appended."""
+) -> dict[TopicPartition, float]:
+    """Seconds since the records at these positions were appended, as far as there was time."""
     consumer = _consumer(bootstrap, 1)  # of each partition one batch, however large it is
-    oldest = None
+    ages: dict[TopicPartition, float] = {}
     missing = dict(positions)
     try:
         consumer.assign(list(missing))
@@ -174,14 +180,14 @@ def _oldest_age(
             polled = consumer.poll(timeout_ms=int(left * 1000) + 1, max_records=1)
             for part, records in polled.items():
                 if records and missing.pop(part, None) is not None:
-                    stamp = records[0].timestamp / 1000
-                    oldest = stamp if oldest is None else min(oldest, stamp)
+                    age = time.time() - records[0].timestamp / 1000
+                    ages[part] = round(max(age, 0.0), 3)
                     consumer.pause(part)
     except KafkaError:
-        return None
+        return {}
     finally:
         consumer.close()
-    return None if oldest is None else round(max(time.time() - oldest, 0.0), 3)
+    return ages
 
 
 def _consumer(bootstrap: Bootstrap, fetch_bytes: int) -> KafkaConsumer:

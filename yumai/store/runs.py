@@ -56,6 +56,11 @@ def record(
     client.insert("maintenance_runs", [row], column_names=names)
 
 
+def short(report: dict[str, Any]) -> dict[str, Any]:
+    """Without the lists of what differs: they may be long, and stand in the log."""
+    return {name: value for name, value in report.items() if not isinstance(value, list)}
+
+
 def backed_up(rows: Iterable[Sequence[Any]]) -> tuple[str, dict[tuple[int, int], int]] | None:
     """Row of LAST_GOOD_BACKUP as (name, {(epoch, part): offset}); below it the backup has all."""
     for name, report in rows:

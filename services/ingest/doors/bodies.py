@@ -7,9 +7,9 @@ import time
 
 from starlette.requests import ClientDisconnect, Request
 
-from services.ingest import telemetry
 from services.ingest.doors.answers import Refusal
 from services.ingest.formats.compression import BODY_MAX_BYTES
+from yumai import telemetry
 
 IDLE_SECONDS = 30.0
 """A sender that says nothing for so long has gone."""
@@ -27,7 +27,7 @@ class Bodies:
 
     def hold(self, size: int) -> None:
         self._held += size
-        telemetry.BYTES_HELD.set(self._held)
+        telemetry.INGEST_HELD_BYTES.set(self._held)
 
     def release(self, size: int) -> None:
         self.hold(-size)

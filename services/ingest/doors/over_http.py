@@ -15,8 +15,8 @@ from datetime import date, datetime
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from contracts import traces
 from contracts.receipts.codec import Receipt
-from services.ingest import telemetry
 from services.ingest.doors.answers import Refusal, answer
 from services.ingest.doors.bodies import Bodies
 from services.ingest.formats import MEDIA_TYPES, Read, compression, read
@@ -24,7 +24,8 @@ from services.ingest.formats.refused import BodyRefused
 from services.ingest.judging import BUREAU, ERRORS_SHOWN, Outcome, Request
 from services.ingest.publish import Unavailable
 from services.ingest.receipts import Identity, Known, identify
-from services.ingest.rounds import Rounds
+from services.ingest.rounds import Rounds, count_entries
+from yumai import tracing
 from yumai.access import Principal
 from yumai.entry import SHANGHAI
 
@@ -40,7 +41,7 @@ class Envelope:
     encoding: str
     key: str | None
     recorded_on: str | None
-    traceparent: str | None
+    parents: tuple[str, ...]
 
     @property
     def sender(self) -> str:
@@ -78,8 +79,16 @@ def envelope(request: HttpRequest, principal: Principal, today: date) -> Envelop
         "gzip" if encoding == "x-gzip" else encoding,
         key,
         recorded_on,
-        headers.get("traceparent"),
+        parents_of(request),
     )
+
+
+def parents_of(request: HttpRequest) -> tuple[str, ...]:
+    """The request's own span; where nothing is traced here, what its sender gave is passed on."""
+    if tracing.on():
+        return request.state.work.parents
+    given = traces.parent(request.headers.get("traceparent"))
+    return (given,) if given else ()
 
 
 class EntriesDoor:
@@ -94,16 +103,7 @@ class EntriesDoor:
 
     async def post(self, request: HttpRequest, principal: Principal) -> Response:
         said = envelope(request, principal, datetime.now(SHANGHAI).date())
-        status = 500
-        try:
-            receipt = await self._take(request, said)
-            status = 200
-            return answer(receipt_answer(receipt))
-        except Refusal as refusal:
-            status = refusal.status
-            raise
-        finally:
-            telemetry.REQUESTS.labels(said.format, str(status)).inc()
+        return answer(receipt_answer(await self._take(request, said)))
 
     async def _take(self, request: HttpRequest, said: Envelope) -> Receipt:
         body = await self._bodies.read(request)
@@ -188,7 +188,7 @@ class EntriesDoor:
                 columns=rows.columns,
                 header=rows.header,
                 recorded_on=said.recorded_on,
-                traceparent=said.traceparent,
+                parents=said.parents,
             )
 
         def receipt_of(outcome: Outcome) -> Receipt:
@@ -210,8 +210,7 @@ class EntriesDoor:
         assert receipt is not None
         self._known.add(receipt)
         self.unacknowledged.pop(receipt.receipt_id, None)
-        telemetry.ENTRIES.labels("http", said.format, "accepted").inc(outcome.accepted)
-        telemetry.ENTRIES.labels("http", said.format, "rejected").inc(outcome.rejected)
+        count_entries("http", said.format, outcome)
         return receipt
 
     def _note(self, receipt_id: str, sender: str) -> None:

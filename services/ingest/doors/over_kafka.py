@@ -18,6 +18,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from kafka import KafkaConsumer, TopicPartition
@@ -25,13 +26,14 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
-from services.ingest import telemetry
+from contracts import traces
 from services.ingest.classify import MerchantIndex
 from services.ingest.formats import json_rows
 from services.ingest.judging import Chunk, Request, judge
 from services.ingest.publish import Publisher, Unavailable
 from services.ingest.receipts import feed_receipt
-from services.ingest.rounds import messages
+from services.ingest.rounds import count_entries, count_refused, messages
+from yumai import tracing
 from yumai.broker.principals import FEED_GROUP
 from yumai.broker.security import client_options
 from yumai.broker.topics import feed_platform
@@ -43,7 +45,6 @@ _DISCOVER_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
 _POLL_RECORDS = 20_000
 _SEGMENT = 1 << 20
-_TRACE = "traceparent"
 
 
 class KafkaDoor(threading.Thread):
@@ -121,13 +122,13 @@ class KafkaDoor(threading.Thread):
                     self._ending.wait(_DISCOVER_SECONDS / 4)
                     continue
                 found = consumer.poll(timeout_ms=0 if under_way else 500)
-                chunk = self._judge(found) if found else None
+                lot = self._judge(found) if found else None
                 # One lot is on its way to Kafka while the next is judged; never more, in order.
                 if under_way is not None:
                     self._settle(consumer, under_way)
                     under_way = None
-                if chunk is not None:
-                    under_way = self._publish(chunk, found)
+                if lot is not None:
+                    under_way = self._publish(lot, found)
         finally:
             consumer.close(autocommit=False)
 
@@ -141,15 +142,21 @@ class KafkaDoor(threading.Thread):
                 receipt = feed_receipt(partition.topic, topic_id, partition.partition, offset)
                 self._receipts[receipt.hex()] = feed_platform(partition.topic) or ""
 
-    def _judge(self, found) -> tuple[Chunk, int]:
+    def _judge(self, found) -> _Lot:
         """All records of a poll as one chunk."""
         epoch = self._publisher.epoch
         assert epoch is not None
         requests = [
             r for partition, records in found.items() for r in self._requests(partition, records)
         ]
+        work = tracing.NOTHING
+        if tracing.on():
+            parents = [parent for request in requests for parent in request.parents]
+            work = tracing.work("process feeds", parents, "consumer", root=True)
+            for request in requests:
+                request.parents = request.parents or work.parents
         chunk = judge(requests, self._index, epoch.partitions, time.time_ns() // 1_000_000)
-        return chunk, epoch.epoch
+        return _Lot(chunk, epoch.epoch, requests, work)
 
     def _requests(self, partition: TopicPartition, records) -> Iterator[Request]:
         platform = feed_platform(partition.topic)
@@ -177,7 +184,7 @@ class KafkaDoor(threading.Thread):
                 format="kafka",
                 columns=json_rows.read(data, starts, ends),
                 row=(offsets % _SEGMENT).astype(np.uint32),
-                traceparent=_trace(part[0]),
+                parents=_parents(part),
             )
             begin = stop
 
@@ -193,18 +200,16 @@ class KafkaDoor(threading.Thread):
                 admin.close()
         return self._topic_ids[topic]
 
-    def _publish(self, judged: tuple[Chunk, int], found) -> _UnderWay:
-        chunk, epoch = judged
+    def _publish(self, lot: _Lot, found) -> _UnderWay:
         ends = {
             partition: OffsetAndMetadata(records[-1].offset + 1, "", -1)
             for partition, records in found.items()
         }
-        return _UnderWay(chunk, epoch, ends, self._send(chunk, epoch))
+        return _UnderWay(lot, ends, self._send(lot))
 
-    def _send(self, chunk: Chunk, epoch: int):
-        return asyncio.run_coroutine_threadsafe(
-            self._publisher.send(messages(chunk, epoch)), self._loop
-        )
+    def _send(self, lot: _Lot):
+        records = messages(lot.chunk, lot.epoch, lot.requests, lot.work)
+        return asyncio.run_coroutine_threadsafe(self._publisher.send(records), self._loop)
 
     def _settle(self, consumer: KafkaConsumer, under_way: _UnderWay) -> None:
         """Returns when Kafka has it all; what is unavailable is tried again, for ever."""
@@ -218,18 +223,29 @@ class KafkaDoor(threading.Thread):
                 if self._ending.wait(_RETRY_SECONDS):
                     return
                 epoch = self._publisher.epoch
-                if epoch is None or epoch.epoch != under_way.epoch:
+                if epoch is None or epoch.epoch != under_way.lot.epoch:
                     raise ValueError("the log was made anew meanwhile") from error
-                sent = self._send(under_way.chunk, under_way.epoch)
-        for outcome in under_way.chunk.outcomes:
-            telemetry.ENTRIES.labels("kafka", "kafka", "accepted").inc(outcome.accepted)
-            telemetry.ENTRIES.labels("kafka", "kafka", "rejected").inc(outcome.rejected)
+                sent = self._send(under_way.lot)
+        under_way.lot.work.end()
+        for outcome in under_way.lot.chunk.outcomes:
+            count_entries("kafka", "kafka", outcome)
+        count_refused("kafka", under_way.lot.chunk.refused)
         consumer.commit(under_way.ends, timeout_ms=10_000)
 
 
+@dataclass(frozen=True)
+class _Lot:
+    """What one poll has become."""
+
+    chunk: Chunk
+    epoch: int
+    requests: list[Request]
+    work: tracing.Work
+
+
 class _UnderWay:
-    def __init__(self, chunk: Chunk, epoch: int, ends, sent) -> None:
-        self.chunk, self.epoch, self.ends, self.sent = chunk, epoch, ends, sent
+    def __init__(self, lot: _Lot, ends, sent) -> None:
+        self.lot, self.ends, self.sent = lot, ends, sent
 
 
 def _feeds(consumer: KafkaConsumer) -> set[TopicPartition]:
@@ -242,8 +258,12 @@ def _feeds(consumer: KafkaConsumer) -> set[TopicPartition]:
     }
 
 
-def _trace(record) -> str | None:
-    for key, value in record.headers or ():
-        if key == _TRACE and value:
-            return value.decode("latin-1")
-    return None
+def _parents(records) -> tuple[str, ...]:
+    """The first traces that the platform's own records name."""
+    found: dict[str, None] = {}
+    for record in records:
+        if record.headers:
+            found |= dict.fromkeys(traces.of_kafka(record.headers)[:1])
+            if len(found) >= traces.TRACES_MOST:
+                break
+    return tuple(found)

@@ -2,6 +2,7 @@
 
 import math
 import re
+from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
@@ -90,3 +91,18 @@ def test_series_of_a_gauge_go_when_what_they_tell_of_has_gone() -> None:
     gauge.set_all({"1": 5})
     assert REGISTRY.get_sample_value("test_lag", {"partition": "0"}) is None
     assert REGISTRY.get_sample_value("test_lag", {"partition": "1"}) == 5
+
+
+def test_every_route_is_a_value_of_its_services_path_label(tmp_path: Path) -> None:
+    from services.gateway import app as gateway
+    from services.ingest import app as ingest
+    from yumai.settings import Settings
+
+    settings = Settings(identity_dir=tmp_path)
+    for build, paths in (
+        (ingest.build, telemetry.INGEST_PATHS),
+        (gateway.build, telemetry.GATEWAY_PATHS),
+    ):
+        routes = {getattr(route, "path", "") for route in build(settings).routes}
+        assert routes - {"/openapi.json"} <= set(paths)
+        assert set(paths) - routes <= {telemetry.OUTSIDE, OTHER}
