@@ -15,7 +15,7 @@ from tests.e2e.harness import Feed, Yumai, running, until
 from tests.seams.alerts_place import Receiver
 from yumai.broker.principals import SERVICES
 from yumai.entry import SHANGHAI_OFFSET
-from yumai.methods.pace import is_warming_up
+from yumai.methods.guards import is_warming_up
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
