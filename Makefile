@@ -36,7 +36,7 @@ unexport VIRTUAL_ENV
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+		/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@printf '\n  variables: STATE=%s  PORT_BASE=%s  UP="more options of yumai up"\n' '$(STATE)' '$(PORT_BASE)'
 
 install: $(STAMP)/ready ## everything into .venv: packages, Apache Kafka, Java where there is none
