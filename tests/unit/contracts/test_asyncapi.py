@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
+from contracts import traces
 from contracts.entries import codec as entries
 from tests.contracts_now import ALL_TOPICS, ARROW, RECORDS, of_codec, resolved
 from yumai.broker import topics
 
 ROOT = Path(__file__).parents[3]
+TRACED = traces.to_kafka([f"00-{n:032x}-{n:016x}-01" for n in (1, 2)])
 DOCUMENT = yaml.safe_load((ROOT / "contracts/asyncapi.yaml").read_text())
 CHANNELS = {channel["address"]: channel for channel in DOCUMENT["channels"].values()}
 MESSAGES, SCHEMAS = DOCUMENT["components"]["messages"], DOCUMENT["components"]["schemas"]
@@ -70,11 +72,17 @@ def test_headers_of_a_batch_are_those_that_the_codec_writes() -> None:
     (message,) = messages_of("entries.v1")
     headers = message["headers"]
     least = dict(entries.Header(1, 1).to_kafka())
-    most = dict(entries.Header(1, 1, "2026-01-01", "00-1").to_kafka())
+    most = dict([*entries.Header(1, 1, "2026-01-01").to_kafka(), *TRACED])
     assert set(headers["required"]) == set(least)
     assert set(headers["properties"]) == set(most)
     assert headers["properties"]["v"]["const"] == entries.VERSION
     assert headers["properties"]["slots"]["const"] == entries.SLOT_FUNCTION
+
+
+@pytest.mark.parametrize("address", ["commits.v1", "alerts.v1"])
+def test_what_is_told_on_may_carry_its_traces(address: str) -> None:
+    (message,) = messages_of(address)
+    assert set(message["headers"]["properties"]) == {name for name, _ in TRACED}
 
 
 def test_a_feeds_payload_is_the_entry() -> None:
