@@ -104,6 +104,7 @@ def _doc(root: File, doc: dict[str, Any]) -> Iterator[Finding]:
         yield from _volumes(root, path, service, doc.get("volumes") or {})
         if name in SERVICES or name == "migrate":
             yield from _ours(root, path, name, service, services)
+    yield from _beside(root)
     grafana = (services.get("grafana") or {}).get("volumes") or []
     has_boards = (root / "deploy/dashboards").is_dir()
     if has_boards and not any(str(v).startswith("./dashboards:") for v in grafana):
@@ -238,3 +239,45 @@ def _addresses(at: Path, env: dict[str, str], services: dict[str, Any]) -> Itera
             yield _at((*at, key), f"{url}: no service {to.hostname!r}{near(to.hostname, services)}")
         elif to.port != ports.get(to.hostname):
             yield _at((*at, key), f"{url}: {to.hostname} listens on {ports.get(to.hostname)}")
+
+
+def _beside(root: File) -> Iterator[Finding]:
+    """Files that Prometheus, the collector and Grafana are given."""
+    ports = {f"{name}:{port}" for name, port in SERVICES.items()}
+    name = "deploy/compose/prometheus.yaml"
+    seen = set()
+    for number, job in enumerate(_read(root, name).get("scrape_configs") or []):
+        for at, static in enumerate(job.get("static_configs") or []):
+            for n, target in enumerate(static.get("targets") or []):
+                seen.add(target)
+                if target not in ports:
+                    field = ("scrape_configs", number, "static_configs", at, "targets", n)
+                    yield Finding(
+                        name, dotted(field), f"no service is at {target}{near(target, ports)}"
+                    )
+    for target in sorted(ports - seen):
+        yield Finding(name, "scrape_configs", f"nobody reads {target}{near(target, seen)}")
+    name = "deploy/compose/otel-collector.yaml"
+    config = _read(root, name)
+    for kind, pipeline in ((config.get("service") or {}).get("pipelines") or {}).items():
+        for part in ("receivers", "processors", "exporters"):
+            for n, used in enumerate(pipeline.get(part) or []):
+                known = config.get(part) or {}
+                if used not in known:
+                    where = ("service", "pipelines", kind, part, n)
+                    yield Finding(
+                        name, dotted(where), f"{used!r} is not in {part}{near(used, known)}"
+                    )
+    name = "deploy/compose/grafana/datasources/prometheus.yaml"
+    for number, source in enumerate(_read(root, name).get("datasources") or []):
+        if source.get("url") != "http://prometheus:9090":
+            yield Finding(
+                name,
+                f"datasources[{number}].url",
+                f"{source.get('url')}: want http://prometheus:9090",
+            )
+
+
+def _read(root: File, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((root / name).read_text()) or {}
+    return found

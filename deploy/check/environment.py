@@ -18,6 +18,8 @@ ASKED = {"ingest", "metrics", "alerts"}
 """Whose readiness the gateway's includes."""
 BESIDE = {"CLICKHOUSE_PASSWORD", "CLICKHOUSE_CAFILE", "KAFKA_SASL_PASSWORD"}
 FILES = {"CLICKHOUSE_PASSWORD_FILE", "KAFKA_SASL_PASSWORD_FILE"}
+COLLECTOR = "http://otel-collector.observability:4318"
+FIELDS = {"metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "status.podIP"}
 OTEL = {
     "OTEL_SERVICE_NAME",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -125,6 +127,12 @@ def _container(cluster: Cluster, pod: Pod, at: Path, container: Doc) -> Iterator
         if name in seen:
             yield pod.owner.finding((*at, "env", number, "name"), f"{name} stands twice")
         seen.add(name)
+        field = ((entry.get("valueFrom") or {}).get("fieldRef") or {}).get("fieldPath")
+        if field is not None and field not in FIELDS:
+            yield pod.owner.finding(
+                (*at, "env", number, "valueFrom", "fieldRef", "fieldPath"),
+                f"{field!r}: no such field{near(field, FIELDS)}",
+            )
         if name not in KNOWN:
             yield pod.owner.finding((*at, "env", number, "name"), _unknown(name))
     for number, source in enumerate(container.get("envFrom") or []):
@@ -154,6 +162,11 @@ def _container(cluster: Cluster, pod: Pod, at: Path, container: Doc) -> Iterator
     yield from _kafka(cluster, pod, env, at, container)
     yield from _clickhouse(cluster, pod, env, at, container)
     yield from _urls(cluster, env)
+    collector = env.value("OTEL_EXPORTER_OTLP_ENDPOINT")
+    if collector and collector != COLLECTOR:
+        yield env.finding(
+            "OTEL_EXPORTER_OTLP_ENDPOINT", f"{collector}: want {COLLECTOR}, where the policies lead"
+        )
     if "initContainers" not in at:
         yield from _own(pod, env, container)
         yield from _files(pod, env, container)

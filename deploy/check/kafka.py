@@ -12,6 +12,8 @@ from yumai.broker import principals, topics
 
 MORE_PARTITIONS = {topics.ENTRIES.name}
 """Topics whose partitions an installation chooses; the others' order depends on there being one, or is fixed."""
+PROMETHEUS = "http://prometheus-operated.observability:9090"
+"""The Service that the Prometheus operator makes."""
 TRIGGERS = {
     "prometheus": {
         "serverAddress",
@@ -322,6 +324,11 @@ def _triggers(cluster: Cluster) -> Iterator[Finding]:
                     yield scaled.finding(
                         (*path, "metadata", key), f"{metadata[key]!r}: want a number"
                     )
+            address = metadata.get("serverAddress")
+            if address and address != PROMETHEUS:
+                yield scaled.finding(
+                    (*path, "metadata", "serverAddress"), f"{address!r}: want {PROMETHEUS!r}"
+                )
             if gauge not in str(metadata.get("query", "")):
                 yield scaled.finding(
                     (*path, "metadata", "query"),

@@ -9,6 +9,9 @@ from deploy.check.cluster import Cluster
 from deploy.check.findings import Finding, Path, listed, near
 from deploy.check.tree import Object
 
+STORE = {"kind": "ClusterSecretStore", "name": "yumai"}
+"""The vault that is assumed of the cluster."""
+
 
 def check(cluster: Cluster) -> Iterator[Finding]:
     yield from _secrets(cluster)
@@ -48,6 +51,9 @@ def _secrets(cluster: Cluster) -> Iterator[Finding]:
         file = outside[0].sources[0].file if outside[0].sources else ""
         yield Finding(file, f"ExternalSecret {name}", "nobody brings this secret")
     for name, obj in brought.items():
+        store = obj.spec.get("secretStoreRef") or {}
+        if store != STORE:
+            yield obj.finding(("spec", "secretStoreRef"), f"{store}: want {STORE}")
         if name not in wanted:
             yield obj.finding(
                 ("spec", "target", "name"),

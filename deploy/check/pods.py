@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path as File
 
@@ -12,6 +13,7 @@ from deploy.check.findings import Finding, Path, listed, near
 from deploy.check.tree import Doc
 from services.maintenance.__main__ import parser as maintenance
 
+_QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 LIVE, READY = "/health/live", "/health/ready"
 PROBES = {"startupProbe": LIVE, "livenessProbe": LIVE, "readinessProbe": READY}
 JOBS = {"migrate": "migrate", "audit": "audit", "backup": "backup"}
@@ -72,6 +74,9 @@ def _shape(pod: Pod, cluster: Cluster) -> Iterator[Finding]:
         yield found(("automountServiceAccountToken",), "want false: no process asks the API server")
     if account and account != pod.name:
         yield found(("serviceAccountName",), f"want {pod.name!r}: every workload has its own")
+    policy = pod.spec.get("restartPolicy", "Always")
+    if not pod.serves and policy not in ("OnFailure", "Never"):
+        yield found(("restartPolicy",), f"{policy}: a job's pod wants OnFailure or Never")
     if pod.spec.get("enableServiceLinks") is not False:
         yield found(("enableServiceLinks",), "want false: its variables would look like settings")
 
@@ -174,6 +179,12 @@ def _container(pod: Pod, at: Path, container: Doc, root: File) -> Iterator[Findi
         yield found(("command",), "want args only: the image's entry point is python -m")
     args = container.get("args") or []
     yield from _arguments(pod, at, args, root)
+    for way in ("requests", "limits"):
+        for name, amount in (container.get("resources", {}).get(way) or {}).items():
+            if not _QUANTITY.fullmatch(str(amount)):
+                yield found(
+                    ("resources", way, name), f"{amount!r} is no quantity: want 500m, 2, 512Mi, 3Gi"
+                )
     for name in ("cpu", "memory"):
         if name not in (container.get("resources", {}).get("requests") or {}):
             yield found(("resources", "requests", name), "is missing")

@@ -6,6 +6,7 @@ object is kept, in the order of application, and a field belongs to the last one
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -209,6 +210,12 @@ def _refused(root: File, folder: File, text: str) -> Finding:
     last = text.strip().splitlines()[-1] if text.strip() else "kustomize said nothing"
     files = sorted((root / MANIFESTS).rglob("*.yaml"), key=lambda f: -len(str(f)))
     named = [f for f in files if f"'{f.name}'" in last or f" {f.name}" in last or str(f) in last]
+    missing = re.search(r"missing path: ([^:\s]+)", last)
+    patch = re.search(r'merge patch "(\w+)\.[^/"]*/([^."]+)', last)
+    words = [missing.group(1)] if missing else list(patch.groups()) if patch else []
+    if words:
+        inside = [f for f in files if f.name != "kustomization.yaml" and f.is_relative_to(folder)]
+        named = [f for f in inside if all(word in f.read_text() for word in words)] or named
     file = named[0] if named else folder / "kustomization.yaml"
     return Finding(str(file.relative_to(root)), "(whole)", last[-600:])
 

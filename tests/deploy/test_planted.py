@@ -73,6 +73,13 @@ PLANTS = [
     Plant(BASE + "gateway.yaml", "@clickhouse-yumai:8443", "@clickhouse:8443", "containers[0].env[5].value", "'clickhouse' is no ClickHouse here"),
     Plant(OVERLAYS + "production/cluster.yaml", "CLICKHOUSE_CLUSTER: yumai", "CLICKHOUSE_CLUSTER: yumay", "data.CLICKHOUSE_CLUSTER", "'yumay' is no cluster"),
     Plant(OVERLAYS + "production/secrets.yaml", "{secretKey: keys.json,", "{secretKey: key.json,", "spec.data", "'keys.json' is missing"),
+    Plant(BASE + "metrics.yaml", "fieldPath: metadata.name", "fieldPath: metadata.nam", "valueFrom.fieldRef.fieldPath", "'metadata.name'"),
+    Plant(BASE + "migrate.yaml", "restartPolicy: OnFailure", "restartPolicy: Always", "restartPolicy", "OnFailure or Never"),
+    Plant(BASE + "ingest.yaml", "limits: {memory: 3Gi}", "limits: {memory: 3Gb}", "resources.limits.memory", "no quantity"),
+    Plant(BASE + "scaling.yaml", "prometheus-operated.observability", "prometheus-operated.observabilty", "metadata.serverAddress", "want"),
+    Plant(OVERLAYS + "production/secrets.yaml", "name: yumai}", "name: yumia}", "spec.secretStoreRef", "want"),
+    Plant("deploy/compose/prometheus.yaml", "ingest:8701", "ingest:8702", "targets[0]", "ingest:8701"),
+    Plant("deploy/compose/otel-collector.yaml", "exporters: [debug]", "exporters: [debg]", "exporters[0]", "'debug'"),
     # Topics, users, rights.
     Plant(BASE + "platforms.yaml", "name: feed.unipay.v1\n  labels", "name: feed.unipai.v1\n  labels", "KafkaTopic feed.unipai.v1: metadata.name", "without its user"),
     Plant(BASE + "topics.yaml", "message.timestamp.type: LogAppendTime", "message.timestamp.type: CreateTime", "spec.config['message.timestamp.type']", "LogAppendTime"),
