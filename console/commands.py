@@ -36,6 +36,8 @@ COMMANDS = {
     "audit": "console.books",
     "receipts": "console.books",
     "dead-letters": "console.books",
+    "backup": "console.backup",
+    "restore": "console.backup",
     "housekeeping": "console.housekeeping",
     "targets": "console.targets",
     "progress": "console.progress",

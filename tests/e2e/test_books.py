@@ -273,6 +273,41 @@ def test_as_of_a_closed_day_stays_what_it_was(day: Day) -> None:
     harness.compare_cells(day.yumai, day.books)
 
 
+def test_a_backup_taken_while_workers_write_and_the_log_come_to_equal_books(day: Day) -> None:
+    """Identities are kept beside it; a restore touches nothing while a worker writes."""
+    together = Together()
+    flow = replace(day.flow, salt="meanwhile", platform="unipay", since=RECENT[0])
+    client = day.client("unipay")
+    meanwhile = list(harness.pieces(flow.day(RECENT[1], 4_000), 200))
+    together.go(_push_small, client, "arrow", meanwhile)
+    told = day.yumai.json("backup", "--name", "yesterday")
+    together.wait(100)
+    day.take(client)
+    assert told["ok"], told
+    assert told["rows"]["entries"] > 0
+    kept = day.yumai.state / "backups" / "yesterday.identity" / "signing.key"
+    assert kept.read_bytes() == (day.yumai.state / "identity" / "signing.key").read_bytes()
+
+    for batch in chunks(replace(day.flow, salt="since"), RECENT, 1_000, 500):
+        day.push_by_platform(batch)
+    day.yumai.settle()
+    counts = day.yumai.status()["counts"]
+    assert "workers" in day.yumai.yumai("restore", "yesterday", "--replace", code=2).stderr.decode()
+
+    day.yumai.scale("metrics", 0)
+    harness.until(
+        lambda: not day.yumai.yumai("restore", "yesterday", "--replace", code=None).returncode,
+        60,
+        "restored",
+        2.0,
+    )
+    assert day.yumai.status()["counts"]["booked"] < counts["booked"]
+    day.yumai.scale("metrics", 1)
+    day.yumai.settle()
+    assert day.yumai.status()["counts"] == counts
+    day.check()
+
+
 def test_a_lost_store_is_made_anew_from_the_log(day: Day) -> None:
     """Books, receipts, dead letters, keys and registry are as before."""
     day.yumai.settle()

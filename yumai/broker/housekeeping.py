@@ -16,6 +16,7 @@ from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import ENTRIES
 from yumai.entry import BLOCK_OFFSETS
 from yumai.store.client import connect
+from yumai.store.runs import LAST_GOOD_BACKUP, backed_up
 
 
 def open_block_starts(dsn: str, epoch: Epoch) -> dict[int, int]:
@@ -34,6 +35,15 @@ def open_block_starts(dsn: str, epoch: Epoch) -> dict[int, int]:
         if int(block) == starts[int(part)] // BLOCK_OFFSETS:
             starts[int(part)] = (int(block) + 1) * BLOCK_OFFSETS
     return starts
+
+
+def last_backup(dsn: str) -> tuple[str, dict[tuple[int, int], int]] | None:
+    """The last verified backup: its name, and (epoch, part) -> offset below which it holds all."""
+    client = connect(dsn, sequential=True)
+    try:
+        return backed_up(client.query(LAST_GOOD_BACKUP.sql).result_rows)
+    finally:
+        client.close()
 
 
 def deletable(

@@ -24,7 +24,6 @@ POSITIONS = ("blocks", "progress", "projections")
 GROWING = ("entries", "receipts", "merchants", "targets", "alerts", "actions", "work_item_events")
 """Tables whose rows, by key, are never fewer than before."""
 WORKERS_WRITE_SECONDS = 15
-_PARTS = ("positions", "books")
 _TIMEOUT = 6 * 3_600.0
 
 
@@ -86,6 +85,17 @@ class Statements:
         return [
             f"RESTORE DATABASE {self.database} AS {into}{on} FROM {self._at(name, 'books')}",
             f"RESTORE {tables}{on} FROM {self._at(name, 'positions')}",
+        ]
+
+    def peek(self, name: str, into: str) -> list[str]:
+        """Restores little of both halves: only where they are there and can be read."""
+        on = self.layout.on_cluster
+        small = "progress_local" if self.layout.cluster else "progress"
+        return [
+            f"CREATE DATABASE {into}{on}",
+            f"RESTORE TABLE {self.database}.epochs AS {into}.epochs{on} FROM {self._at(name, 'books')}",
+            f"RESTORE TABLE {self.database}.{small} AS {into}.{small}{on}"
+            f" FROM {self._at(name, 'positions')}",
         ]
 
     def drop(self, database: str) -> str:
@@ -198,6 +208,14 @@ def restore(dsn: str, to: str, name: str, *, replace: bool = False) -> dict[str,
     client = connect(dsn, timeout=_TIMEOUT, database="default", sequential=True)
     try:
         _check_free(client, at.database, replace)
+        # A name that was mistyped, or a place that can't be read, must cost nothing.
+        beside = f"{at.database}_verify"
+        client.command(statements.drop(beside))
+        try:
+            for statement in statements.peek(name, beside):
+                client.command(statement)
+        finally:
+            client.command(statements.drop(beside))
         client.command(statements.drop(at.database))
         for statement in wanted:
             client.command(statement)

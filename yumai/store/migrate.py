@@ -9,6 +9,7 @@ import functools
 import hashlib
 import os
 import re
+import secrets
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,6 +31,7 @@ LOCK = "migration_lock"
 LOCK_SECONDS = 900.0
 """A lock older than this belongs to somebody who died; no migration takes so long."""
 _POLL_SECONDS = 0.5
+_PROCESS = secrets.token_hex(4)
 
 
 class ChangedMigration(Exception):
@@ -171,7 +173,7 @@ def _apply(client: Client, layout: Layout) -> list[str]:
 def _locked(client: Client, layout: Layout, seconds: float) -> Iterator[None]:
     """One at a time: who can create the lock's table has it (CREATE is atomic; ON CLUSTER it goes
     through the Keeper's queue, in one order for all)."""
-    holder = f"{socket.gethostname()} {os.getpid()}"
+    holder = f"{socket.gethostname()} {os.getpid()} {_PROCESS}"
     made = f"CREATE TABLE {LOCK}{layout.on_cluster} (x UInt8) ENGINE = Memory COMMENT '{holder}'"
     dropped = f"DROP TABLE IF EXISTS {LOCK}{layout.on_cluster} SYNC"
     deadline = time.monotonic() + seconds
@@ -203,11 +205,12 @@ def _locked(client: Client, layout: Layout, seconds: float) -> Iterator[None]:
 
 def _is_dead(holder: str) -> bool:
     """Whether it ran on this host and does no more. Of another host only time can tell."""
-    host, _, pid = holder.partition(" ")
+    host, pid, process = (*holder.split(" "), "", "")[:3]
     if host != socket.gethostname() or not pid.isdigit():
         return False
     if int(pid) == os.getpid():
-        return True  # a container that was started again: the same name, the same number
+        # A container that was started again has the same name and number, and is another process.
+        return process != _PROCESS
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
