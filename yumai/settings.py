@@ -64,6 +64,8 @@ class Settings:
 
     alerts_rules: str = RULES[0]
     """Which rules make levels: ours, or those of 天津 2022."""
+    drain_seconds: float = 0.0
+    """After SIGTERM the doors are not ready, and take requests for so long: until nobody sends any."""
     alerts_escalate_after: float = 7 * 86_400.0
     """An alert that nobody answered for so long goes to the bureau."""
     alerts_repeat_after: float = 14 * 86_400.0
@@ -123,6 +125,7 @@ _VARIABLES = {
     "map_file": ("YUMAI_MAP_FILE", "/etc/yumai/map.geojson"),
     "session_timeout": ("YUMAI_SESSION_TIMEOUT", "6"),
     "alerts_rules": ("ALERTS_RULES", RULES[1]),
+    "drain_seconds": ("YUMAI_DRAIN_SECONDS", "8"),
     "alerts_escalate_after": ("ALERTS_ESCALATE_AFTER", "P7D"),
     "alerts_repeat_after": ("ALERTS_REPEAT_AFTER", "P14D"),
     "delivery_give_up_after": ("DELIVERY_GIVE_UP_AFTER", "P3D"),
@@ -206,7 +209,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
                 if not 0 < port < 65_536:
                     raise ValueError("not a port")
                 values[name] = port
-            elif name == "session_timeout":
+            elif name in ("session_timeout", "drain_seconds"):
                 values[name] = float(text)
             elif name in DURATIONS:
                 values[name] = duration(text)

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import sys
-from types import FrameType
 
 import uvicorn
 
 from services.gateway.app import build
-from services.gateway.live import Hub
 from yumai import exporting
+from yumai.serving import Draining, Server
 from yumai.settings import start
-
-
-class _Server(uvicorn.Server):
-    """Ends the streams when it is told to stop: otherwise it would wait for their readers."""
-
-    def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
-        super().__init__(config)
-        self._hub = hub
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._hub.close()
-        super().handle_exit(sig, frame)
 
 
 def main() -> int:
@@ -31,9 +18,10 @@ def main() -> int:
         print(f"YUMAI_MAP_FILE={str(settings.map_file)!r}: no such file", file=sys.stderr)
         return 2
     exporting.begin("gateway", settings.worker or "gateway")
-    app = build(settings)
+    draining = Draining()
+    app = build(settings, draining)
     config = uvicorn.Config(
-        app,
+        draining.middleware(app),
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -42,8 +30,9 @@ def main() -> int:
         access_log=False,
         timeout_graceful_shutdown=2,
     )
+    # The streams end when it stops: otherwise it would wait for their readers.
     try:
-        _Server(config, app.state.hub).run()
+        Server(config, draining, settings.drain_seconds, app.state.hub.close).run()
     finally:
         exporting.stop()
     return 0

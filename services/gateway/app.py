@@ -42,6 +42,7 @@ from services.gateway.whole import Whole
 from yumai import telemetry
 from yumai.access import Identity
 from yumai.http_requests import Observed
+from yumai.serving import Draining
 from yumai.settings import Settings
 
 PAGES = Path(__file__).parent / "pages"
@@ -83,7 +84,7 @@ WRITES: tuple[tuple[str, str, health.Handler], ...] = (
 """Method, path, handler; reads of the same path stay in PATHS."""
 
 
-def build(settings: Settings) -> FastAPI:
+def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     """The application; nothing is connected before the first request or the lifespan."""
     identity = Identity(settings.identity_dir)
     store = Store(settings.clickhouse_dsn)
@@ -138,6 +139,7 @@ def build(settings: Settings) -> FastAPI:
     app.state.store = store
     app.state.hub = hub
     app.state.readiness = readiness
+    app.state.draining = draining or Draining()
     app.state.register = register
     app.state.targets = targets.TargetLog(settings.kafka)
     app.state.feeds = feeds.Health(store)

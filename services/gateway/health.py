@@ -109,6 +109,8 @@ async def live(_: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
+    if request.app.state.draining.begun:
+        return _json({"ready": False, "waiting_for": {"gateway": "told to stop"}}, 503)
     state = await request.app.state.readiness.state()
     return _json(state, 200 if state["ready"] else 503)
 

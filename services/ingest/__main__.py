@@ -23,25 +23,28 @@ def main() -> int:
 
     from services.ingest.app import build
     from yumai import exporting
+    from yumai.serving import Draining, Server
 
     # They tell of every attempt to reach a broker that is away; we tell of it once.
     for noisy in ("kafka", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     exporting.begin("ingest", settings.worker or "ingest")
+    draining = Draining()
+    config = uvicorn.Config(
+        draining.middleware(build(settings, draining)),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=10,
+    )
     try:
-        uvicorn.run(
-            build(settings),
-            host=settings.host,
-            port=settings.port,
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            access_log=False,
-            log_config=None,
-            log_level="warning",
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=10,
-        )
+        Server(config, draining, settings.drain_seconds).run()
     finally:
         exporting.stop()
     return 0

@@ -35,6 +35,7 @@ from yumai.access import Identity, Principal
 from yumai.broker.topics import MERCHANTS, RECEIPTS
 from yumai.http_requests import Observed
 from yumai.instruments import exposition
+from yumai.serving import Draining
 from yumai.settings import Settings
 
 log = logging.getLogger("yumai.ingest")
@@ -146,7 +147,7 @@ def warm_up() -> None:
         judge([made], MerchantIndex(), 1, int(csv.occurred_ms[0]))
 
 
-def build(settings: Settings) -> FastAPI:
+def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     ingest = Ingest(settings)
 
     @contextlib.asynccontextmanager
@@ -221,6 +222,8 @@ def build(settings: Settings) -> FastAPI:
     @app.get("/health/ready")
     async def ready() -> Response:
         problems = ingest.problems()
+        if draining is not None and draining.begun:
+            problems["stopping"] = "told to stop: no more requests, please"
         if problems:
             return answer({"status": "not ready", "problems": problems}, 503)
         return answer({"status": "ready", "map_version": ingest.registry.index.map_version})

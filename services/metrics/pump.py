@@ -217,17 +217,21 @@ class Pump:
         quiet = not self.busy and (self._writing is None or self._writing.done())
         return quiet and not self._pending.get(part)
 
+    async def drain(self, seconds: float) -> bool:
+        """Writes what was taken in; False where that takes longer: it is read again then."""
+        deadline = time.monotonic() + seconds
+        while self._pending_rows or not all(map(self.idle, self.expected)):
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.02)
+        return True
+
     async def on_writer(self, action: Callable[..., object], *arguments: object) -> object:
         """Runs `action` in the writing thread, between two flushes."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, action, *arguments)
 
     async def _sort(self, action: Callable[..., object], *arguments: object):  # type: ignore[no-untyped-def]
         return await asyncio.get_running_loop().run_in_executor(self._sorter, action, *arguments)
-
-    def close(self) -> None:
-        self.flush.stop.set()
-        self._sorter.shutdown(wait=False)
-        self._writer.shutdown(wait=False)
 
 
 def _work(taken: dict[int, list[Record]]) -> tuple[tracing.Work, dict[int, frozenset[str]]]:

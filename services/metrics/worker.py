@@ -44,6 +44,9 @@ CLOCK_MARGIN_MS = 1_000
 AHEAD_SECONDS = 5.0
 HINT_SECONDS = 10.0
 
+DRAIN_SECONDS = 8.0
+"""Until what was taken is written, when told to stop."""
+
 RESTART_HINT = "then `yumai scale metrics 0` and `yumai scale metrics 1`"
 
 
@@ -108,6 +111,14 @@ class Worker:
             asyncio.get_running_loop().create_task(self._guard(self._pump().run()))
             asyncio.get_running_loop().create_task(self._guard(self._tell_progress()))
             self.projections.start()
+
+        @app.on_before_shutdown.connect
+        async def flush(_: faust.App, **__: object) -> None:
+            # Nothing would be lost without it: whoever takes over would read the round again.
+            if self.pump is not None:
+                done = await self.pump.drain(DRAIN_SECONDS)
+                log.info("stopping: %s", "all is written" if done else "a round was left unwritten")
+                self.flush.stop.set()
 
         health_pages(app, self.state)
         return app
