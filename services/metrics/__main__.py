@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 
@@ -39,9 +40,20 @@ def main() -> int:
     exporting.begin("metrics", settings.worker or "metrics")
     try:
         run_worker(worker.app)
+        code = 0
+    except SystemExit as end:
+        in_order = worker.stopping and not worker.app.crashed
+        code = 0 if in_order or end.code is None else 1
+    except RuntimeError:
+        # Faust closes its loop while a thread of its consumer still has a word to say.
+        if not worker.stopping:
+            raise
+        code = 0
     finally:
         exporting.stop()
-    return 0
+    # Threads that still wait for a store or a broker that is away must not hold the end up.
+    logging.shutdown()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -295,13 +295,12 @@ def test_a_backup_taken_while_workers_write_and_the_log_come_to_equal_books(day:
     assert "workers" in day.yumai.yumai("restore", "yesterday", "--replace", code=2).stderr.decode()
 
     day.yumai.scale("metrics", 0)
-    harness.until(
-        lambda: not day.yumai.yumai("restore", "yesterday", "--replace", code=None).returncode,
-        60,
-        "restored",
-        2.0,
-    )
-    assert day.yumai.status()["counts"]["booked"] < counts["booked"]
+
+    def restored() -> dict[str, Any] | None:
+        told = day.yumai.json("restore", "yesterday", "--replace", code=None)
+        return told if told["ok"] else None
+
+    assert harness.until(restored, 90, "restored", 2.0)["entries"] < counts["booked"]
     day.yumai.scale("metrics", 1)
     day.yumai.settle()
     assert day.yumai.status()["counts"] == counts

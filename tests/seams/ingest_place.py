@@ -96,7 +96,7 @@ class Place:
             str(self.controller_port),
         ]
         self._start("broker", arguments, {})
-        wait(lambda: probes.broker(self.bootstrap).healthy, 40)
+        wait(lambda: probes.broker(self.bootstrap).healthy, 90)
 
     def start_ingest(self) -> None:
         self._start(
