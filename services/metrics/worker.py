@@ -72,6 +72,8 @@ class Worker:
         self.settings = settings
         self.epoch = epoch
         self.waiting = ""
+        self.stopping = False
+        """Told to stop, and all is written: what fails from here on fails for that reason."""
         self.flush = Flush(settings.clickhouse_dsn, settings.kafka, settings.worker, self._on_wait)
         self.processor = Processor(epoch.epoch, self._look_up)
         self.pump: Pump | None = None
@@ -119,6 +121,7 @@ class Worker:
                 done = await self.pump.drain(DRAIN_SECONDS)
                 log.info("stopping: %s", "all is written" if done else "a round was left unwritten")
                 self.flush.stop.set()
+            self.stopping = True
 
         health_pages(app, self.state)
         return app
@@ -128,14 +131,14 @@ class Worker:
             self.pump = Pump(self.processor, self.flush)
         return self.pump
 
-    @staticmethod
-    async def _guard(work) -> None:  # type: ignore[no-untyped-def]
+    async def _guard(self, work) -> None:  # type: ignore[no-untyped-def]
         try:
             await work
         except (asyncio.CancelledError, Stopping):
             raise
         except Exception:
-            die("the worker's loop failed")
+            if not self.stopping:
+                die("the worker's loop failed")
 
     def state(self) -> dict[str, object]:
         """What `/health/ready` says."""
