@@ -59,7 +59,7 @@ def _keep(identity: Path, folder: Path) -> None:
 
 def _maintain(args: argparse.Namespace, *words: str) -> int:
     at = addresses.of(args.state)
-    environment = {**os.environ, "CLICKHOUSE_DSN": at.dsn, "KAFKA_BOOTSTRAP": at.bootstrap}
+    environment = {**os.environ, "CLICKHOUSE_DSN": at.dsn}
     command = [sys.executable, "-m", "services.maintenance", *words]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode not in (0, 1, 2) or not done.stdout:

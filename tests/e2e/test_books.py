@@ -285,8 +285,8 @@ def test_a_backup_taken_while_workers_write_and_the_log_come_to_equal_books(day:
     day.take(client)
     assert told["ok"], told
     assert told["rows"]["entries"] > 0
-    kept = day.yumai.state / "backups" / "yesterday.identity" / "signing.key"
-    assert kept.read_bytes() == (day.yumai.state / "identity" / "signing.key").read_bytes()
+    kept = day.yumai.state / "backups" / "yesterday.identity" / "keys.json"
+    assert kept.read_bytes() == (day.yumai.state / "identity" / "keys.json").read_bytes()
 
     for batch in chunks(replace(day.flow, salt="since"), RECENT, 1_000, 500):
         day.push_by_platform(batch)
