@@ -169,7 +169,7 @@ def _container(cluster: Cluster, pod: Pod, at: Path, container: Doc) -> Iterator
         )
     if "initContainers" not in at:
         yield from _own(pod, env, container)
-        yield from _files(pod, env, container)
+        yield from _files(pod, env, at, container)
 
 
 def _own(pod: Pod, env: _Env, container: Doc) -> Iterator[Finding]:
@@ -319,7 +319,7 @@ def _urls(cluster: Cluster, env: _Env) -> Iterator[Finding]:
         yield env.finding("YUMAI_SERVICE_URLS", f"{listed(listed_services)}: want {want}")
 
 
-def _files(pod: Pod, env: _Env, container: Doc) -> Iterator[Finding]:
+def _files(pod: Pod, env: _Env, at: Path, container: Doc) -> Iterator[Finding]:
     """A file or folder that a variable names is mounted, with that name."""
     volumes = {v.get("name"): v for v in pod.spec.get("volumes") or []}
     mounts = {
@@ -335,6 +335,7 @@ def _files(pod: Pod, env: _Env, container: Doc) -> Iterator[Finding]:
             yield env.finding(
                 variable, f"{file}: nothing is mounted at {folder} ({listed(mounts)})"
             )
+            yield pod.owner.finding((*at, "volumeMounts"), f"nothing at {folder}, {variable}")
         elif file:
             items = {i.get("path") for i in (mounts[folder].get("secret") or {}).get("items") or []}
             if name not in items:
@@ -347,6 +348,10 @@ def _files(pod: Pod, env: _Env, container: Doc) -> Iterator[Finding]:
         if folder and not {"signing.key", "keys.json"} <= items:
             yield env.finding(
                 "YUMAI_IDENTITY_DIR", f"{folder}: signing.key and keys.json are not mounted there"
+            )
+            # Either may be wrong: the variable, or the mount.
+            yield pod.owner.finding(
+                (*at, "volumeMounts"), f"nothing at {folder}, YUMAI_IDENTITY_DIR"
             )
     folder = env.value("YUMAI_WORK_DIR")
     if (
