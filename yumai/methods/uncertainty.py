@@ -30,8 +30,9 @@ BELIEVED_STEPS = np.array([0.3, 0.6])
 PRIOR_LENT = 30.0
 YEAR_COUNTS_MOST = 30
 """A year's errors share its shocks: however many, they count as no more than this against the prior law."""
-FIRST_LENT = 0.25
-"""Years that σ² of a first year times the wider rule's counts beside the years that errors are known of: these share shocks."""
+FIRST_LENT = 0.2
+"""Years that a wider σ² counts beside the years that errors are known of, for their cells share shocks: with one
+such year, σ of a first year times the rule of thumb; with more, whose law is learnt too, the rule squared."""
 FIRST_KEPT, FIRST_COMMON, FIRST_LEAST = 0.92, 0.015, 0.003
 INSIDE = 0.8
 SIGMA_LEAST = 1e-4
@@ -145,7 +146,8 @@ def sigmas(past: Past, found: Seasons, gone: float) -> Floats:
         return start
     alike = _alike(squares, count, variance, usable)
     years = float(known.any(axis=1).sum())
-    lent = start * rule_of_thumb(variance, gone)
+    rule = rule_of_thumb(variance, gone)
+    lent = rule * (rule if years > 1 else start)
     alike = (years * alike + FIRST_LENT * lent) / (years + FIRST_LENT)
     return np.maximum(np.sqrt((squares + OWN_LENT * alike) / (count + OWN_LENT)), SIGMA_LEAST)
 
