@@ -56,7 +56,7 @@ class Settings:
     canary_key: str = field(default="", repr=False)
     """The canary's platform key; without one it signs a token with what `identity_dir` holds."""
     service_urls: str = ""
-    """`name=url,…` of all services, whose readiness the gateway's includes."""
+    """`name=url,…` of all services, whose readiness the gateway's includes; empty: its own alone."""
     map_file: Path | None = None
     """GeoJSON of the districts; a public map in China needs an approved one (审图号)."""
     session_timeout: float = 6.0

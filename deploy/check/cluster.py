@@ -130,9 +130,10 @@ class Cluster:
         for kafka in self.tree.of("Kafka"):
             ports = [x.get("port", 0) for x in kafka.get(("spec", "kafka", "listeners"), [])]
             labels = {"strimzi.io/cluster": kafka.name, "strimzi.io/kind": "Kafka"}
-            broker = {**labels, "strimzi.io/broker-role": "true"}
+            pooled = {**labels, "strimzi.io/pool-name": ""}
+            broker = {**pooled, "strimzi.io/broker-role": "true"}
             yield Peer("Kafka", broker, None, tuple(ports))
-            yield Peer("Kafka's controllers", {**labels, "strimzi.io/controller-role": "true"})
+            yield Peer("Kafka's controllers", {**pooled, "strimzi.io/controller-role": "true"})
             yield Peer(
                 "Kafka's operators", {**labels, "strimzi.io/name": f"{kafka.name}-entity-operator"}
             )

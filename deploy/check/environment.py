@@ -14,8 +14,6 @@ from yumai import settings
 OWN = {variable for variable, _ in settings._VARIABLES.values()}
 KAFKA_ONLY = ("canary",)
 """Who never asks the store."""
-ASKED = {"ingest", "metrics", "alerts"}
-"""Whose readiness the gateway's includes."""
 BESIDE = {"CLICKHOUSE_PASSWORD", "CLICKHOUSE_CAFILE", "KAFKA_SASL_PASSWORD"}
 FILES = {"CLICKHOUSE_PASSWORD_FILE", "KAFKA_SASL_PASSWORD_FILE"}
 COLLECTOR = "http://otel-collector.observability:4318"
@@ -58,7 +56,7 @@ SERVED = (
 )
 NEEDED = {
     "ingest": (*ALL, *SERVED, "YUMAI_IDENTITY_DIR"),
-    "gateway": (*ALL, *SERVED, "YUMAI_IDENTITY_DIR", "YUMAI_SERVICE_URLS"),
+    "gateway": (*ALL, *SERVED, "YUMAI_IDENTITY_DIR"),
     "metrics": (*ALL, *SERVED),
     "alerts": (
         *(*ALL, *SERVED),
@@ -296,27 +294,22 @@ def _clickhouse(
 def _urls(cluster: Cluster, env: _Env) -> Iterator[Finding]:
     """Every address of a Service of ours names one that is there, and its port."""
     services = {o.name: o for o in cluster.tree.of("Service")}
-    urls = [("YUMAI_INGEST_URL", "", env.value("YUMAI_INGEST_URL"))]
-    for part in filter(None, env.value("YUMAI_SERVICE_URLS").split(",")):
-        name, _, url = part.partition("=")
-        urls.append(("YUMAI_SERVICE_URLS", name, url))
-    for variable, name, url in urls:
-        if not url:
-            continue
-        to = urlsplit(url)
-        service = services.get((to.hostname or "").split(".")[0])
-        if service is None:
-            yield env.finding(
-                variable, f"{url}: no Service {to.hostname!r}{near(to.hostname, services)}"
-            )
-        elif to.port not in {p.get("port") for p in service.spec.get("ports") or []}:
-            yield env.finding(variable, f"{url}: the Service {service.name} has no port {to.port}")
-        elif name and name != service.name:
-            yield env.finding(variable, f"{name}={url}: not that service")
-    listed_services = {name for variable, name, _ in urls if variable == "YUMAI_SERVICE_URLS"}
-    if listed_services and listed_services != ASKED:
-        want = listed(ASKED)
-        yield env.finding("YUMAI_SERVICE_URLS", f"{listed(listed_services)}: want {want}")
+    if env.value("YUMAI_SERVICE_URLS"):
+        yield env.finding(
+            "YUMAI_SERVICE_URLS",
+            "want it left out: one dead service would take every gateway out of its Service",
+        )
+    url = env.value("YUMAI_INGEST_URL")
+    to = urlsplit(url)
+    service = services.get((to.hostname or "").split(".")[0])
+    if url and service is None:
+        yield env.finding(
+            "YUMAI_INGEST_URL", f"{url}: no Service {to.hostname!r}{near(to.hostname, services)}"
+        )
+    elif service and to.port not in {p.get("port") for p in service.spec.get("ports") or []}:
+        yield env.finding(
+            "YUMAI_INGEST_URL", f"{url}: the Service {service.name} has no port {to.port}"
+        )
 
 
 def _files(pod: Pod, env: _Env, at: Path, container: Doc) -> Iterator[Finding]:

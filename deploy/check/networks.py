@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from deploy.check import exporters
 from deploy.check.cluster import SERVICES, Cluster, Peer, selects
-from deploy.check.environment import ASKED
 from deploy.check.findings import Finding, Path
 from deploy.check.tree import Doc, Object
 
@@ -44,8 +44,6 @@ def needed(cluster: Cluster) -> set[Edge]:
             edges.add(Edge(pod.name, "ClickHouse", store))
     for name, port in SERVICES.items():
         edges.add(Edge("Prometheus", name, port))
-        if name in ASKED:
-            edges.add(Edge("gateway", name, port))
     edges |= {
         Edge(source, name, SERVICES[name])
         for name in ("ingest", "gateway")
@@ -53,6 +51,7 @@ def needed(cluster: Cluster) -> set[Edge]:
     }
     for own in ("Kafka", "Kafka's controllers", "Kafka's operators"):
         edges |= {Edge(own, "Kafka", 9091), Edge(own, "DNS", 53)}
+    edges |= {Edge("Prometheus", name, port) for name, port in exporters.ports(cluster).items()}
     edges |= {
         Edge("ClickHouse", "ClickHouse", 9000),
         Edge("ClickHouse", "Keeper", 2181),
@@ -80,6 +79,39 @@ def check(cluster: Cluster) -> Iterator[Finding]:
     for policy in policies:
         yield from _policy(cluster, policy)
     yield from _edges(cluster, policies)
+    yield from _platforms(cluster, policies)
+
+
+def _platforms(cluster: Cluster, policies: list[Object]) -> Iterator[Finding]:
+    """A listener for outside names its addresses, as one policy does: Strimzi makes another from the listener, and they add up."""
+    for kafka in cluster.tree.of("Kafka"):
+        broker = next(p for p in cluster.peers if p.name == "Kafka")
+        for number, listener in enumerate(kafka.get(("spec", "kafka", "listeners"), [])):
+            peers, port = listener.get("networkPolicyPeers") or [], listener.get("port")
+            path: Path = ("spec", "kafka", "listeners", number, "networkPolicyPeers")
+            if not peers:
+                yield kafka.finding(path, f"nobody is named: everybody reaches {port}")
+            if listener.get("type") == "internal":
+                continue
+            blocks = {str(p.get("ipBlock", {}).get("cidr")) for p in peers}
+            for block in blocks & {"0.0.0.0/0", "::/0"}:
+                yield kafka.finding(path, f"too wide: {block} is everybody")
+            open_to = {
+                str(p["ipBlock"].get("cidr")): (policy, at)
+                for policy in policies
+                if selects(policy.spec.get("podSelector"), broker.labels)
+                for at, rule in enumerate(policy.spec.get("ingress") or [])
+                if port in {p.get("port") for p in rule.get("ports") or []}
+                for p in rule.get("from") or []
+                if "ipBlock" in p
+            }
+            for block in sorted(blocks - set(open_to)):
+                yield kafka.finding(path, f"{block}: no NetworkPolicy lets it reach {port}")
+            for block in sorted(set(open_to) - blocks):
+                policy, at = open_to[block]
+                yield policy.finding(
+                    ("spec", "ingress", at), f"too wide: {block} is no peer of listener {port}"
+                )
 
 
 def _policy(cluster: Cluster, policy: Object) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ import yaml
 from deploy.check import (
     clickhouse,
     environment,
+    exporters,
     kafka,
     names,
     networks,
@@ -43,6 +44,7 @@ def check(root: File, kubectl: str, crds: File) -> tuple[list[Finding], set[str]
         for part in (
             pods.check(cluster, root),
             telemetry.check(cluster, root),
+            exporters.check(cluster, root),
             *(
                 m.check(cluster)
                 for m in (environment, references, names, kafka, networks, clickhouse)

@@ -1,4 +1,4 @@
-"""Liveness, readiness of all four services, and the instruments for Prometheus."""
+"""Liveness, readiness (its own, or of all four services), and the instruments for Prometheus."""
 
 from __future__ import annotations
 
@@ -38,11 +38,13 @@ class Readiness:
     """Asks the other services, the store and the broker, at most twice a second.
 
     A service is ready when one of its processes is: others may be starting, or be gone since the
-    list was made.
+    list was made. Without addresses (a cluster) readiness is this process's own: once store and broker
+    were there it stays, since all gateways would leave their Service together; answers say what is away.
     """
 
     def __init__(self, service_urls: str, store: Store, broker: Callable[[], str]) -> None:
-        self._services = services_of(service_urls)
+        self._services = services_of(service_urls) if service_urls.strip() else {}
+        self._was_ready = False
         self._store = store
         self._broker = broker
         self._client: httpx.AsyncClient | None = None
@@ -80,8 +82,9 @@ class Readiness:
                 waiting[service] = "no process of it is wanted"
             elif all(problems[name] for name in processes):
                 waiting |= {name: problems[name] for name in processes}
+        self._was_ready = self._was_ready or not waiting
         return {
-            "ready": not waiting,
+            "ready": not waiting or (self._was_ready and not self._services),
             "waiting_for": waiting,
             "processes": {name: problems[name] or "ready" for name in urls},
         }
