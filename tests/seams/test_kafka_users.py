@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -375,9 +376,17 @@ def test_the_brokers_acls_are_the_table_and_stay_it(secured: Secured) -> None:
                 )
             ]
         )
-        assert len(kafka_users.allowed(ruler)) == len(wanted) + 2
+        # Kafka applies what it has accepted a moment later.
+        assert _in_time(lambda: len(kafka_users.allowed(ruler)) == len(wanted) + 2)
         kafka_users.put(ruler, {principals.platform("unipay"): secured.words["unipay"]})
-        assert sorted(kafka_users.allowed(ruler)) == wanted
+        assert _in_time(lambda: sorted(kafka_users.allowed(ruler)) == wanted)
+
+
+def _in_time(done: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 20
+    while not (found := done()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
 
 
 def test_secrets_are_readable_by_their_owner_only(secured: Secured) -> None:

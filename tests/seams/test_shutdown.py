@@ -154,7 +154,10 @@ def test_what_was_accepted_is_answered_and_booked(
             return int(rows[0][0])
 
         wait(lambda: again.get("/health/ready") == 200, 90)
-        wait(lambda: booked() >= acknowledged, 90)
+        try:
+            wait(lambda: booked() >= acknowledged, 90)
+        except AssertionError:
+            pytest.fail(f"{booked()} of {acknowledged} booked\n{again.log.read_text()[-8000:]}")
         time.sleep(1)
         assert left <= booked() <= acknowledged + len(broken) * ROWS
         assert again.stop() == 0
