@@ -133,7 +133,8 @@ def test_targets_lead_to_progress_and_an_alert_that_is_told_and_acknowledged(
 
 def test_the_operator_has_its_commands(system: Yumai) -> None:
     system.json("audit")  # exit code 0: not a fen of difference
-    system.json("housekeeping", "--keep-days", "0", "--backup-verified")
+    system.json("backup")
+    system.json("housekeeping", "--keep-days", "0", "--delete")
     system.scale("metrics", 2)
     send(system, system.key(PLATFORM), [entry("two-workers", TODAY)])
     system.settle()
