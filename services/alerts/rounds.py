@@ -27,8 +27,9 @@ from aiokafka.errors import KafkaError
 from contracts.alerts import codec
 from contracts.alerts import outbox as outbox_records
 from contracts.alerts.outbox import Delivery, FeedStep, encode
-from contracts.traces import bounded, to_kafka
+from contracts.traces import to_kafka
 from services.alerts import outbox, settle
+from services.alerts.causes import Causes
 from services.alerts.journal import Journal
 from services.alerts.judge import Evaluation, Judge, as_set_by
 from services.alerts.lifecycle import (
@@ -61,6 +62,8 @@ SHARE_OF_TIME = 2
 FOLLOW_MS = 100
 ALL_SECONDS = 60.0
 """Everybody is looked at that often at least."""
+HEARD_SECONDS = 0.5
+"""With tracing on, a step waits so long for the announcement of the commit that led to it."""
 CLOCK_SECONDS = 1.0
 AWAY_SECONDS = 5.0
 """A broker that does not answer for so long is away."""
@@ -102,10 +105,7 @@ class Rounds:
         self._day: date | None = None
         self._judging: asyncio.Task[Found] | None = None
         self._asked: tuple[set[str], bool] = (set(), False)
-        self._parents: list[str] = []
-        self._judged_for: list[str] = []
-        self._judging_in = self._work = tracing.NOTHING
-        """The round of judging that runs, and the one whose steps are told now, in their traces."""
+        self._causes = Causes()
         self._due = 0.0
         self._all_due = 0.0
         self._clock_due = 0.0
@@ -117,8 +117,7 @@ class Rounds:
     def commit(self, districts: set[str], parents: Sequence[str] = ()) -> None:
         """These districts' figures have changed. `parents`: traces that led here."""
         self._changed |= districts
-        if parents:
-            self._parents = bounded([*self._parents, *parents])
+        self._causes.heard(districts, parents)
 
     async def run(self) -> None:
         """Runs until cancelled; the world's troubles are waited out."""
@@ -244,11 +243,10 @@ class Rounds:
             return
         self._asked = (self._changed, self._all)
         self._changed, self._all = set(), False
-        self._judged_for, self._parents = self._parents, []
         districts = None if self._asked[1] else set(self._asked[0])
         targets = {key: msgspec.structs.replace(t) for key, t in self._journal.targets.items()}
         await self._catch_up()
-        self._judging_in = tracing.work("judge", self._judged_for, "consumer")
+        self._causes.begin()
         self._judging = asyncio.create_task(
             asyncio.to_thread(self._evaluate, districts, targets, dict(self._journal.alerts))
         )
@@ -304,14 +302,13 @@ class Rounds:
         return worst(rows, alert.year, alert.district, 0, "").level == "green"
 
     async def _judged(self, task: asyncio.Task[Found]) -> None:
-        self._work, self._judging_in = self._judging_in, tracing.NOTHING
         try:
-            with self._work:
-                await self._after_judging(task)
+            with self._causes.tell() as work:
+                await self._after_judging(task, work)
         finally:
-            self._work = tracing.NOTHING
+            self._causes.end()
 
-    async def _after_judging(self, task: asyncio.Task[Found]) -> None:
+    async def _after_judging(self, task: asyncio.Task[Found], work: tracing.Work) -> None:
         changed, everyone = self._asked
         try:
             found = task.result()
@@ -325,26 +322,32 @@ class Rounds:
                 log.error("judging failed", exc_info=error)
             self.store_problem = text
             telemetry.ALERTS_ROUNDS.inc(result="failed")
-            self._work.fail(type(error).__name__)
+            work.fail(type(error).__name__)
             self._changed |= changed
             self._all |= everyone
-            self._parents = bounded([*self._judged_for, *self._parents])
+            self._causes.again()
             self._due = time.monotonic() + LEAST_SECONDS
             return
         self.store_problem = ""
         self.guard = found.guard
         telemetry.ALERTS_ROUND_SECONDS.observe(found.took)
         telemetry.ALERTS_ROUNDS.inc(result="guarded" if found.guard else "judged")
-        self._work.note("yumai.guard", found.guard)
+        work.note("yumai.guard", found.guard)
         wait = min(max(found.took * SHARE_OF_TIME, LEAST_SECONDS), MOST_SECONDS)
         self._due = time.monotonic() + max(wait - found.took, 0.0)
         if not found.judged:
             # Not judged at all: whoever changed is looked at once that is possible.
             self._changed |= changed
             self._all |= everyone
+            self._causes.again()
+        events = {codec.alert_id(e.year, e.district): e for e in found.events}
+        if tracing.on() and any(
+            next_step(self._journal.alerts.get(i), e) for i, e in events.items()
+        ):
+            await asyncio.sleep(HEARD_SECONDS)
         await self._catch_up()
-        self._stands |= {codec.alert_id(e.year, e.district): e for e in found.events}
-        await self._live([(codec.alert_id(e.year, e.district), e) for e in found.events])
+        self._stands |= events
+        await self._live(list(events.items()))
         await self._feeds(found.feeds)
 
     async def _feeds(self, feeds: list[dict]) -> None:
@@ -380,11 +383,14 @@ class Rounds:
             self._figures_of_now(step)
             step.tell = outbox.told(step, self._journal.offices)
         attributes = {"messaging.system": "kafka", "messaging.destination.name": topics.ALERTS.name}
-        with self._work.step(f"send {topics.ALERTS.name}", "producer", attributes) as sent:
-            headers = tuple(to_kafka(sent.parents))
-            await self._put(
-                [Record(topics.ALERTS, step.id, codec.encode(step), headers) for step in steps]
-            )
+        records = []
+        with contextlib.ExitStack() as sends:
+            for step in steps:
+                parents = self._causes.of(step.district)
+                sent = tracing.work(f"send {topics.ALERTS.name}", parents, "producer", attributes)
+                headers = tuple(to_kafka(sends.enter_context(sent).parents or parents))
+                records.append(Record(topics.ALERTS, step.id, codec.encode(step), headers))
+            await self._put(records)
         await self._catch_up()
         for step in steps:
             telemetry.ALERTS_STEPS.inc(kind=step.kind)
@@ -439,7 +445,7 @@ class Rounds:
             with contextlib.suppress(*AWAY, asyncio.CancelledError):
                 await asyncio.wait({task}, timeout=AWAY_SECONDS)
             self._all = True
-            self._judging_in.end("cancelled")
+            self._causes.end("cancelled")
         telemetry.ALERTS_LIVE.set_all({})
         telemetry.ALERTS_FEEDS.set_all({})
         telemetry.ALERTS_WAITING.set(None)

@@ -1,27 +1,35 @@
-"""One trace from a POST to the event on the stream, seen by a receiver of OTLP; and what metrics go out."""
+"""One trace from a door to the events on the stream, seen by a receiver of OTLP; and what metrics go out."""
 
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from kafka import KafkaProducer
 
+from services.alerts.rounds import years_judged
 from tests import otlp
 from tests.e2e.conftest import port_base
 from tests.e2e.harness import Yumai, running, until
 from yumai import telemetry
+from yumai.entry import SHANGHAI_OFFSET
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 DISTRICT = "500103"
+LAGGING = "500106"
+"""The district of the alert, and of no other test."""
+DAILY_FEN = 1_000_000
 
 
 @dataclass
@@ -31,33 +39,49 @@ class Place:
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     sent: int = 0
 
-    def rows(self, amounts: list[int]) -> bytes:
-        made = []
-        for fen in amounts:
-            self.sent += 1
-            row = {
-                "entry_id": f"t{self.sent}",
-                "platform_id": "p1",
-                "merchant_id": "m",
-                "occurred_at": int((time.time() - 60) * 1000),
-                "kind": "sale",
-                "amount_fen": fen,
-                "district_code": DISTRICT,
-                "mcc": "5812",
-            }
-            made.append(json.dumps(row))
-        return "\n".join(made).encode()
+    def row(self, fen: int, **fields: Any) -> bytes:
+        self.sent += 1
+        row = {
+            "entry_id": f"t{self.sent}",
+            "platform_id": "p1",
+            "merchant_id": "m",
+            "occurred_at": int((time.time() - 60) * 1000),
+            "kind": "sale",
+            "amount_fen": fen,
+            "district_code": DISTRICT,
+            "mcc": "5812",
+        }
+        return json.dumps(row | fields).encode()
 
-    def post(self, body: bytes, parent: str = "") -> httpx.Response:
+    def rows(self, amounts: list[int]) -> bytes:
+        return b"\n".join(self.row(fen) for fen in amounts)
+
+    def days(self, fen: int, kind: str, *days: date) -> bytes:
+        """An entry at each day's midnight in the district that will lag."""
+        about = {"kind": kind, "district_code": LAGGING, "platform_id": "p3"}
+        midnights = (datetime(d.year, d.month, d.day, tzinfo=SHANGHAI_OFFSET) for d in days)
+        return b"\n".join(
+            self.row(fen, occurred_at=int(at.timestamp() * 1000), **about) for at in midnights
+        )
+
+    def post(self, body: bytes, parent: str = "", **more: str) -> httpx.Response:
         headers = {
             "Authorization": f"Bearer {self.yumai.token()}",
             "Content-Type": "application/x-ndjson",
-        } | ({"traceparent": parent} if parent else {})
+            **({"traceparent": parent} if parent else {}),
+            **more,
+        }
         answer = self.yumai.http.post(
             f"{self.yumai.ingest}/v1/entries", content=body, headers=headers
         )
         assert answer.status_code == 200, answer.text
         return answer
+
+    def judged(self) -> int:
+        """Rounds of alerts that judged somebody."""
+        text = self.yumai.http.get(f"http://127.0.0.1:{self.yumai.base + 41}/metrics").text
+        found = re.search(r'^yumai_alerts_rounds_total{result="judged"} (\S+)', text, re.M)
+        return int(float(found[1])) if found else 0
 
     def listen(self) -> None:
         headers = {"Authorization": f"Bearer {self.yumai.token()}"}
@@ -162,6 +186,64 @@ def test_each_of_many_requests_reaches_the_stream_in_its_own_trace(at: Place) ->
         # 8 rows are in several partitions: one flush of several records of this trace.
         links += len(spans["process entries.v1"].links)
     assert links
+
+
+def test_a_record_of_a_feed_goes_on_in_its_senders_trace(at: Place) -> None:
+    at.yumai.key("p2")
+    trace = "ef" * 16
+    headers = [("traceparent", f"00-{trace}-{'34' * 8}-01".encode())]
+    producer = KafkaProducer(**at.yumai.feed_options("p2"), acks="all")
+    try:
+        producer.send("feed.p2.v1", at.row(100, platform_id="p2"), headers=headers).get(30)
+    finally:
+        producer.close(timeout=5)
+    event = at.event(trace)
+    chain = ("process feeds", *(name for name, _ in CHAIN[2:]))
+    spans = at.named(trace, *chain)
+    before = "34" * 8
+    for name in chain:
+        assert spans[name].parent == before, name
+        before = spans[name].id
+    assert event["traceparent"] == f"00-{trace}-{before}-01"
+
+
+def test_the_post_that_makes_a_district_lag_is_one_trace_to_the_alert(at: Place) -> None:
+    today = datetime.now(SHANGHAI_OFFSET).date()
+    year = years_judged(today)[0]
+    begin = date(year - 1, 1, 1)
+    past = [begin + timedelta(n) for n in range((today - begin).days + 1)]
+    yesterday = (today - timedelta(days=1)).isoformat()
+    at.post(at.days(DAILY_FEN, "sale", *past[:-1]), **{"Recorded-On": yesterday})
+    at.post(at.days(DAILY_FEN, "sale", today))
+    at.yumai.settle()
+    headers = {"Authorization": f"Bearer {at.yumai.token()}"}
+    target = {"year": year, "district": LAGGING, "form": "amount", "value": DAILY_FEN * 360}
+    before = at.judged()
+    answer = at.yumai.http.put(f"{at.yumai.gateway}/v1/targets", json=[target], headers=headers)
+    assert answer.status_code == 200, answer.text
+
+    def level() -> str | None:
+        found = at.yumai.get(f"{at.yumai.gateway}/v1/progress", district=LAGGING, year=year)
+        return next((row["level"] for row in found["data"] if row["sector"] is None), None)
+
+    until(lambda: level() == "green", 60, lambda: f"green, not {level()}")
+    until(lambda: at.judged() > before, 60, "a round of judging with the target")
+    assert not [body for kind, body in at.events if kind == "alert"]
+    # Levels are of every day since March, so hysteresis is over as soon as the refund is booked.
+    refund = at.post(at.days(DAILY_FEN * 40, "refund", date(year, 1, 31)))
+    trace = refund.headers["traceresponse"][3:35]
+    event = at.event(trace, "alert", 90)
+    assert (event["district"], event["kind"], event["seq"]) == (LAGGING, "opened", 1)
+    spans = at.named(trace, "send commits.v1", "judge", "send alerts.v1", "event alert")
+    parent = spans["send commits.v1"].id
+    for name, service in (
+        ("judge", "yumai-alerts"),
+        ("send alerts.v1", "yumai-alerts"),
+        ("event alert", "yumai-gateway"),
+    ):
+        assert (spans[name].service, spans[name].parent) == (service, parent), name
+        parent = spans[name].id
+    assert event["traceparent"] == f"00-{trace}-{parent}-01"
 
 
 def test_metrics_go_out_under_their_own_names(at: Place) -> None:
