@@ -1,6 +1,7 @@
 """Traces through the whole pipeline, though batches merge: one piece of work, a span in each of its traces.
 
-    POST ─▶ send entries.v1 ─▶ process entries.v1 ─▶ INSERT …, send commits.v1 ─▶ judge, event
+    POST ─▶ send entries.v1 ─▶ process entries.v1 ─▶ INSERT …, send commits.v1 ─┬▶ event cells
+                                                                              └▶ judge ─▶ send alerts.v1 ─▶ event alert
 
 A record carries many requests, a flush many records, a round of judging many commits. `Work` is such a
 piece: for each trace (of the first TRACES_MOST) it has a span of its own, child of the first span of

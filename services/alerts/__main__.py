@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 
@@ -52,10 +53,12 @@ def main() -> int:
     worker = Worker(settings)
     exporting.begin("alerts", settings.worker or "alerts")
     try:
-        run_worker(worker.app)
+        code = run_worker(worker.app, lambda: worker.stopping)
     finally:
         exporting.stop()
-    return 0
+    # A round of judging that still waits for a store that is away must not hold the end up.
+    logging.shutdown()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ from yumai.settings import Settings
 log = logging.getLogger("yumai.alerts")
 
 OWNED = TP(COMMITS.name, 0)
+STOP_SECONDS = 15.0
+"""Less than the time that a service has to end in."""
 
 
 class Worker:
@@ -36,6 +38,8 @@ class Worker:
         self.settings = settings
         judge = ByEvaluation(settings.clickhouse_dsn, settings.alerts_rules)
         self.rounds = Rounds(settings, self.owns, judge)
+        self.stopping = False
+        self._judging: asyncio.Task[None] | None = None
         self.app = self._faust()
 
     def owns(self) -> bool:
@@ -77,11 +81,29 @@ class Worker:
 
         @app.task
         async def start() -> None:
-            judging = asyncio.get_running_loop().create_task(self.rounds.run())
-            judging.add_done_callback(_ended)
+            self._judging = asyncio.get_running_loop().create_task(self.rounds.run())
+            self._judging.add_done_callback(self._ended)
+
+        @app.on_before_shutdown.connect
+        async def stop(_: faust.App, **__: object) -> None:
+            # What is under way is in the log or will be done again by whoever judges next.
+            self.stopping = True
+            if self._judging is not None:
+                self._judging.cancel()
+                await asyncio.wait({self._judging}, timeout=STOP_SECONDS)
 
         health_pages(app, self.state)
         return app
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if self.stopping:
+            log.warning("judging ended: %r", error)
+            return
+        # A bug: end loudly, nothing half done hangs on this process.
+        log.critical("judging ended", exc_info=error)
+        os._exit(1)
 
 
 def districts_of(value: bytes | None) -> set[str]:
@@ -91,10 +113,3 @@ def districts_of(value: bytes | None) -> set[str]:
     except (msgspec.DecodeError, ValueError) as error:
         log.error("a record of %s can't be read: %s", COMMITS.name, error)
         return set()
-
-
-def _ended(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        # A bug: end loudly, nothing half done hangs on this process.
-        log.critical("judging ended", exc_info=error)
-        os._exit(1)

@@ -39,16 +39,7 @@ def main() -> int:
     worker = Worker(settings, epoch)
     exporting.begin("metrics", settings.worker or "metrics")
     try:
-        run_worker(worker.app)
-        code = 0
-    except SystemExit as end:
-        in_order = worker.stopping and not worker.app.crashed
-        code = 0 if in_order or end.code is None else 1
-    except RuntimeError:
-        # Faust closes its loop while a thread of its consumer still has a word to say.
-        if not worker.stopping:
-            raise
-        code = 0
+        code = run_worker(worker.app, lambda: worker.stopping)
     finally:
         exporting.stop()
     # Threads that still wait for a store or a broker that is away must not hold the end up.

@@ -234,16 +234,14 @@ def test_the_post_that_makes_a_district_lag_is_one_trace_to_the_alert(at: Place)
     trace = refund.headers["traceresponse"][3:35]
     event = at.event(trace, "alert", 90)
     assert (event["district"], event["kind"], event["seq"]) == (LAGGING, "opened", 1)
-    spans = at.named(trace, "send commits.v1", "judge", "send alerts.v1", "event alert")
-    parent = spans["send commits.v1"].id
-    for name, service in (
-        ("judge", "yumai-alerts"),
-        ("send alerts.v1", "yumai-alerts"),
-        ("event alert", "yumai-gateway"),
-    ):
-        assert (spans[name].service, spans[name].parent) == (service, parent), name
-        parent = spans[name].id
-    assert event["traceparent"] == f"00-{trace}-{parent}-01"
+    names = ("send commits.v1", "judge", "send alerts.v1", "event alert")
+    spans = at.named(trace, *names)
+    commit, judge, sent, told = (spans[name] for name in names)
+    assert (judge.service, judge.parent) == ("yumai-alerts", commit.id)
+    # A round may read the refund from the store before it hears of it: then the step is the commit's.
+    assert (sent.service, sent.parent in (judge.id, commit.id)) == ("yumai-alerts", True)
+    assert (told.service, told.parent) == ("yumai-gateway", sent.id)
+    assert event["traceparent"] == f"00-{trace}-{told.id}-01"
 
 
 def test_metrics_go_out_under_their_own_names(at: Place) -> None:

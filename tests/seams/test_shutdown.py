@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
+from kafka import KafkaProducer
 
+from contracts.targets import codec as targets
 from tests.conftest import ROOT, free_port
 from tests.seams.ingest_place import Place, entry, ndjson, wait
 from yumai.broker import epochs, topics
@@ -176,6 +180,27 @@ def test_gateway_and_alerts_end_with_0(services: dict[str, Service]) -> None:
     assert gateway.get("/health/live") == 200
     assert gateway.process.wait(GRACE_SECONDS) == 0, gateway.log.read_text()[-2000:]
     assert alerts.stop() == 0, alerts.log.read_text()[-2000:]
+
+
+def test_alerts_end_with_0_while_a_store_that_never_answers_is_asked(place: Place) -> None:
+    year = datetime.now(UTC).year
+    version = targets.Version(1, "amount", 1, 1, at=1, by="bureau")
+    target = targets.of_versions(year, "500103", None, (version,))
+    producer = KafkaProducer(bootstrap_servers=place.bootstrap, acks="all")
+    producer.send(topics.TARGETS.name, targets.encode(target), target.key.encode()).get(30)
+    producer.close()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(90)
+        dsn = f"http://127.0.0.1:{silent.getsockname()[1]}/yumai"
+        alerts = Service(place, "alerts", CLICKHOUSE_DSN=dsn)
+        try:
+            asked, _ = silent.accept()
+            with asked:
+                wait(lambda: alerts.get("/health/ready") == 200, 90)
+                assert alerts.stop() == 0, alerts.log.read_text()[-2000:]
+        finally:
+            alerts.process.kill()
+            alerts.process.wait()
 
 
 def test_a_store_without_the_newest_migration_is_named_and_nothing_is_written(

@@ -50,10 +50,19 @@ def _credentials(cluster: Cluster) -> faust.SASLCredentials | None:
     )
 
 
-def run_worker(app: faust.App) -> None:
-    """Until it is told to stop; then it raises SystemExit. Logs stay as they are set."""
+def run_worker(app: faust.App, stopping: Callable[[], bool]) -> int:
+    """Until it ends; the exit code, 0 where it was told to stop. Logs stay as they are set."""
     worker = faust.Worker(app, loglevel="INFO", redirect_stdouts=False, override_logging=False)
-    worker.execute_from_commandline()
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as end:
+        in_order = stopping() and not app.crashed
+        return 0 if in_order or end.code is None else 1
+    except RuntimeError:
+        # Faust closes its loop while a thread of its consumer still has a word to say.
+        if not stopping():
+            raise
+    return 0
 
 
 def health_pages(app: faust.App, state: Callable[[], dict[str, object]]) -> None:
