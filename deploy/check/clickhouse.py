@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.check.cluster import Cluster
+from deploy.check.cluster import Cluster, selects
 from deploy.check.findings import Finding, Path, listed, near
 from deploy.check.tree import Object
 
@@ -50,6 +50,7 @@ SERVER_GROUPS = (
     "prometheus/",
 )
 KEEPER_GROUPS = ("keeper_server/", "logger/", "prometheus/", "openSSL/")
+OWN_POD = {"ClickHouseInstallation": "ClickHouse", "ClickHouseKeeperInstallation": "Keeper"}
 NAMED = {"podTemplates", "hostTemplates", "volumeClaimTemplates", "serviceTemplates"}
 
 
@@ -62,7 +63,7 @@ def check(cluster: Cluster) -> Iterator[Finding]:
             yield chk.finding(path, f"{count} Keepers: want an odd number")
         elif count < keepers:
             yield chk.finding(path, f"{count} Keepers: want {keepers}")
-        yield from _common(chk)
+        yield from _common(cluster, chk)
         for key in chk.get(("spec", "configuration", "settings"), {}):
             if not key.startswith(KEEPER_GROUPS):
                 yield chk.finding(
@@ -85,6 +86,12 @@ def check(cluster: Cluster) -> Iterator[Finding]:
                     (*path, "host"),
                     f"{node.get('host')!r} is no Keeper here{near(node.get('host'), keeper_hosts)} ({listed(keeper_hosts)})",
                 )
+            for keeper in cluster.tree.of("ClickHouseKeeperInstallation"):
+                key = ("spec", "configuration", "settings", "keeper_server/tcp_port")
+                if str(keeper.get(key, 2181)) != str(node.get("port", 2181)):
+                    yield keeper.finding(
+                        key, f"{keeper.get(key)}: ClickHouse looks for it on {node.get('port')}"
+                    )
             if node.get("port", 2181) != 2181:
                 yield chi.finding((*path, "port"), f"{node['port']}: Keeper listens on 2181")
         if not chi.get(("spec", "configuration", "zookeeper", "nodes"), []):
@@ -92,13 +99,13 @@ def check(cluster: Cluster) -> Iterator[Finding]:
                 ("spec", "configuration", "zookeeper", "nodes"),
                 "is missing: replicas need a Keeper",
             )
-        yield from _common(chi)
+        yield from _common(cluster, chi)
         yield from _users(chi)
         yield from _settings(chi)
         yield from _service(chi)
 
 
-def _common(obj: Object) -> Iterator[Finding]:
+def _common(cluster: Cluster, obj: Object) -> Iterator[Finding]:
     templates = obj.get(("spec", "templates"), {})
     names = {group: {t.get("name") for t in templates.get(group) or []} for group in NAMED}
     used: set[tuple[str, str]] = set()
@@ -132,6 +139,15 @@ def _common(obj: Object) -> Iterator[Finding]:
                 (*path, "securityContext", "seccompProfile", "type"),
                 "want RuntimeDefault (Pod Security restricted)",
             )
+        own_labels = next(
+            (p.labels for p in cluster.peers if p.name == OWN_POD[obj.kind] and not p.namespace), {}
+        )
+        for at, spread in enumerate(spec.get("topologySpreadConstraints") or []):
+            if not selects(spread.get("labelSelector"), own_labels):
+                yield obj.finding(
+                    (*path, "topologySpreadConstraints", at, "labelSelector"),
+                    "selects nothing: not the pods that it stands in",
+                )
         volumes = {v.get("name") for v in spec.get("volumes") or []} | names["volumeClaimTemplates"]
         for at, container in enumerate(spec.get("containers") or []):
             own = container.get("securityContext") or {}

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from deploy.check import compose_peers
 from deploy.check.cluster import SERVICES
 from deploy.check.environment import KNOWN
 from deploy.check.findings import Finding, Path, dotted, listed, near
@@ -105,6 +106,7 @@ def _doc(root: File, doc: dict[str, Any]) -> Iterator[Finding]:
         if name in SERVICES or name == "migrate":
             yield from _ours(root, path, name, service, services)
     yield from _beside(root)
+    yield from compose_peers.check(root, services)
     grafana = (services.get("grafana") or {}).get("volumes") or []
     has_boards = (root / "deploy/dashboards").is_dir()
     if has_boards and not any(str(v).startswith("./dashboards:") for v in grafana):

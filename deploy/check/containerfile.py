@@ -6,8 +6,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path as File
 
+from deploy.check.environment import KNOWN
 from deploy.check.findings import Finding, near
 
+OURS = ("YUMAI_", "KAFKA_", "CLICKHOUSE_", "ALERTS_", "NUMBA_")
+NUMBA = {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"}
 FILE = "deploy/Containerfile"
 LABELS = ("title", "description", "vendor", "version", "revision", "created")
 WORDS = {
@@ -58,6 +61,11 @@ def check(root: File) -> Iterator[Finding]:
             yield Finding(
                 FILE, f"line {line}: RUN", "the last stage installs nothing: no build tools inside"
             )
+    for line, word, rest in found:
+        for variable in re.findall(r"(?:^|\s)(\w+)=", rest) if word == "ENV" else ():
+            if variable.startswith(OURS) and variable not in KNOWN | NUMBA:
+                message = f"nobody reads this variable{near(variable, KNOWN | NUMBA)}"
+                yield Finding(FILE, f"line {line}: ENV {variable}", message)
     entry = [rest for _, word, rest in final if word == "ENTRYPOINT"]
     if entry[-1:] != ['["python", "-m"]']:
         yield Finding(

@@ -284,6 +284,19 @@ def _clickhouse(
             f"{named!r} is no cluster of {chi.name}{near(named, clusters)} ({listed(clusters)})",
         )
     layout = chi.get(("spec", "configuration", "clusters", 0, "layout"), {})
+    quorum = env.value("CLICKHOUSE_INSERT_QUORUM")
+    if quorum.isdigit() and int(quorum) > layout.get("replicasCount", 1):
+        yield env.finding(
+            "CLICKHOUSE_INSERT_QUORUM", f"{quorum}: a shard has {layout.get('replicasCount', 1)}"
+        )
+    collection = re.match(r"S3\((\w+)\s*,", env.value("YUMAI_BACKUP_TO"))
+    server = chi.get(("spec", "configuration", "settings"), {})
+    known = {key.split("/")[1] for key in server if key.startswith("named_collections/")}
+    if collection and collection[1] not in known:
+        yield env.finding(
+            "YUMAI_BACKUP_TO",
+            f"{collection[1]!r} is no named collection{near(collection[1], known)} ({listed(known)})",
+        )
     many = layout.get("shardsCount", 1) * layout.get("replicasCount", 1) > 1
     if many and not named:
         yield env.finding(

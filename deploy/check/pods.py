@@ -279,10 +279,12 @@ def _served(pod: Pod) -> Iterator[Finding]:
         where = (*at, "ports", 0, "containerPort" if "http" in ports else "name")
         yield pod.owner.finding(where, f"{ports}: want http: {want}")
     grace = pod.spec.get("terminationGracePeriodSeconds", 30)
-    if grace < GRACE.get(pod.name, 0):
+    sleep = ((containers[0].get("lifecycle") or {}).get("preStop") or {}).get("sleep") or {}
+    before = int(sleep.get("seconds", 0))
+    if grace < GRACE.get(pod.name, 0) + before:
         yield pod.owner.finding(
             (*pod.at, "terminationGracePeriodSeconds"),
-            f"{grace} s: what is under way takes up to {GRACE[pod.name]} s to end",
+            f"{grace} s: what is under way takes up to {GRACE[pod.name]} s to end, after {before} s of preStop",
         )
     if pod.name not in WAITING:
         yield from _ends(pod)

@@ -7,6 +7,7 @@ from pathlib import Path as File
 import yaml
 
 from deploy.check import (
+    amounts,
     clickhouse,
     environment,
     exporters,
@@ -47,7 +48,7 @@ def check(root: File, kubectl: str, crds: File) -> tuple[list[Finding], set[str]
             exporters.check(cluster, root),
             *(
                 m.check(cluster)
-                for m in (environment, references, names, kafka, networks, clickhouse)
+                for m in (amounts, environment, references, names, kafka, networks, clickhouse)
             ),
         ):
             try:

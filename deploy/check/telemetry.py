@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from deploy.check import promql
-from deploy.check.cluster import Cluster
+from deploy.check.cluster import SERVICES, Cluster
 from deploy.check.findings import Finding, Path, dotted, near
 from yumai import telemetry
 from yumai.instruments import Histogram, Metric, Numbers
@@ -20,6 +20,14 @@ from yumai.instruments import Histogram, Metric, Numbers
 RULES, OTHERS = "deploy/rules.yaml", "deploy/metrics-of-others.yaml"
 ADDED = {"le", "namespace", "pod", "door"}
 """Labels that Prometheus adds to a scraped series, and our recording rules to theirs."""
+
+VALUES = {
+    "namespace": {"yumai"},
+    "deployment": set(SERVICES),
+    "container": set(SERVICES),
+    "cronjob": {"audit", "backup"},
+}
+"""Labels of a cluster whose values are ours -> those that there are."""
 
 
 @functools.cache
@@ -56,6 +64,10 @@ class Known:
             yield "brackets that don't match"
             return
         for name, matchers in used:
+            for label, values in VALUES.items():
+                wanted = matchers.get(label)
+                if wanted is not None and not any(re.fullmatch(wanted, v) for v in values):
+                    yield f"{name}: {label} is never {wanted}{near(wanted, values)}"
             if name in self.recorded:
                 labels |= ADDED
             elif name in self.others:
@@ -130,6 +142,8 @@ def check_files(root: File) -> Iterator[Finding]:
             yield Finding(name, "(whole)", str(error))
             continue
         for path, text in _texts(board, ()):
+            if path[-2:] == ("datasource", "uid") and text != "prometheus":
+                yield Finding(name, dotted(path), f"{text!r}: want 'prometheus', the one there is")
             if path[-1] == "expr":
                 yield from (Finding(name, dotted(path), p) for p in known.problems(text))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from deploy.check.findings import Finding, Path, dotted
+from deploy.check.findings import Finding, Path, dotted, near
 
 OVERLAYS = ("trial", "production")
 MANIFESTS = "deploy/k8s"
@@ -166,8 +166,16 @@ def parse_problems(root: File) -> list[Finding]:
             found.append(Finding(name, where, str(getattr(error, "problem", error))))
             continue
         if file.name != "kustomization.yaml":
+            for doc in docs:
+                space = (
+                    (doc.get("metadata") or {}).get("namespace") if isinstance(doc, dict) else None
+                )
+                if space not in (None, "yumai"):
+                    text = f"{space!r}: want it left out, or 'yumai'; Kustomize would hide it"
+                    found.append(Finding(name, "metadata.namespace", text))
             continue
         used.add(file)
+        found += _kustomization(name, docs[0] if docs else {}, folder)
         for key in ("resources", "patches"):
             for number, entry in enumerate((docs[0].get(key) or []) if docs else []):
                 path = entry.get("path") if isinstance(entry, dict) else entry
@@ -182,6 +190,35 @@ def parse_problems(root: File) -> list[Finding]:
             name = str(file.relative_to(root))
             found.append(Finding(name, "(whole)", "no kustomization.yaml names this file"))
     return found
+
+
+def _kustomization(name: str, doc: Doc, folder: File) -> Iterator[Finding]:
+    """Its namespace, and what patches and replicas are meant for."""
+    if doc.get("namespace") != "yumai":
+        yield Finding(name, "namespace", f"{doc.get('namespace')!r}: want 'yumai'")
+    base = [d for f in sorted((folder / "base").glob("*.yaml")) for d in _objects(f)]
+    kinds = {str(d.get("kind")) for d in base}
+    for number, patch in enumerate(doc.get("patches") or []):
+        target = patch.get("target") or {}
+        if target and not any(
+            target.get("kind") in (None, d.get("kind"))
+            and target.get("name") in (None, (d.get("metadata") or {}).get("name"))
+            for d in base
+        ):
+            text = f"{target}: no such object{near(target.get('kind'), kinds)}"
+            yield Finding(name, f"patches[{number}].target", text)
+    deployments = {d["metadata"]["name"] for d in base if d.get("kind") == "Deployment"}
+    for number, entry in enumerate(doc.get("replicas") or []):
+        if entry.get("name") not in deployments:
+            text = f"no Deployment {entry.get('name')!r}{near(entry.get('name'), deployments)}"
+            yield Finding(name, f"replicas[{number}].name", text)
+
+
+def _objects(file: File) -> list[Doc]:
+    try:
+        return [d for d in yaml.load_all(file.read_text(), yaml.CSafeLoader) if isinstance(d, dict)]
+    except yaml.YAMLError:  # told by parse_problems
+        return []
 
 
 def build(root: File, overlay: str, kubectl: str) -> Tree:
@@ -213,6 +250,11 @@ def _refused(root: File, folder: File, text: str) -> Finding:
     missing = re.search(r"missing path: ([^:\s]+)", last)
     patch = re.search(r'merge patch "(\w+)\.[^/"]*/([^."]+)', last)
     words = [missing.group(1)] if missing else list(patch.groups()) if patch else []
+    tested = re.search(r"testing value (\S+) failed", last)
+    if tested:
+        patches = [f for f in files if f.is_relative_to(folder) and tested[1] in f.read_text()]
+        if patches:
+            return Finding(str(patches[0].relative_to(root)), f"op test {tested[1]}", last[-600:])
     if words:
         inside = [f for f in files if f.name != "kustomization.yaml" and f.is_relative_to(folder)]
         named = [f for f in inside if all(word in f.read_text() for word in words)] or named

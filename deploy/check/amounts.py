@@ -1,0 +1,147 @@
+"""Values that schemas leave open: quantities that fit each other, words of a fixed list, labels that somebody asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from zoneinfo import available_timezones
+
+from deploy.check.cluster import Cluster, Pod, selects
+from deploy.check.findings import Finding, Path, listed, near
+from deploy.check.tree import Object
+
+_UNITS = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
+    f"{letter}i": 1024.0**power for power, letter in enumerate("KMGT", 1)
+}
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|[kMGT]|[KMGT]i)?")
+EVICTION = {"AlwaysAllow", "IfHealthyBudget"}
+METRIC_TYPES = {"AverageValue", "Value"}
+ZONE = "topology.kubernetes.io/zone"
+
+
+def amount(text: object) -> float | None:
+    """`500m`, `3Gi`; None: no quantity."""
+    found = _QUANTITY.fullmatch(str(text))
+    return float(found[1]) * _UNITS[found[2] or ""] if found else None
+
+
+def check(cluster: Cluster) -> Iterator[Finding]:
+    for pod in cluster.pods:
+        yield from _pod(cluster, pod)
+    for job in cluster.tree.of("CronJob"):
+        zone = job.spec.get("timeZone")
+        if zone not in available_timezones():
+            message = f"{zone!r} is no time zone{near(zone, available_timezones())}"
+            yield job.finding(("spec", "timeZone"), message)
+    for budget in cluster.tree.of("PodDisruptionBudget"):
+        policy = budget.spec.get("unhealthyPodEvictionPolicy", "AlwaysAllow")
+        if policy not in EVICTION:
+            yield budget.finding(
+                ("spec", "unhealthyPodEvictionPolicy"),
+                f"{policy!r}: want one of {listed(EVICTION)}",
+            )
+    yield from _scalers(cluster)
+    for kafka in cluster.tree.of("Kafka"):
+        yield from _kafka(cluster, kafka)
+    for chi in cluster.tree.of("ClickHouseInstallation"):
+        at: Path = ("spec", "configuration", "clusters", 0, "pdbMaxUnavailable")
+        if int(chi.get(at, 1)) < 1:
+            yield chi.finding(at, f"{chi.get(at)}: no node could ever be drained")
+    for route in cluster.tree.of("HTTPRoute"):
+        for number, rule in enumerate(route.spec.get("rules") or []):
+            for n, match in enumerate(rule.get("matches") or []):
+                value = (match.get("path") or {}).get("value")
+                if value != "/" and not str(value).startswith("/v1/"):
+                    yield route.finding(
+                        ("spec", "rules", number, "matches", n, "path", "value"),
+                        f"{value!r}: nothing answers there: want / or /v1/…",
+                    )
+
+
+def _pod(cluster: Cluster, pod: Pod) -> Iterator[Finding]:
+    for at, container in pod.containers():
+        resources = container.get("resources") or {}
+        for name, limit in (resources.get("limits") or {}).items():
+            request, most = amount((resources.get("requests") or {}).get(name)), amount(limit)
+            if request is not None and most is not None and request > most:
+                yield pod.owner.finding(
+                    (*at, "resources", "requests", name), f"more than the limit, {limit}"
+                )
+    for number, volume in enumerate(pod.spec.get("volumes") or []):
+        size = (volume.get("emptyDir") or {}).get("sizeLimit")
+        if size is not None and amount(size) is None:
+            yield pod.owner.finding(
+                (*pod.at, "volumes", number, "emptyDir", "sizeLimit"), f"{size!r} is no quantity"
+            )
+    rolling = pod.owner.get(("spec", "strategy", "rollingUpdate"), {})
+    if str(rolling.get("maxSurge", 1)) in ("0", "0%") and str(rolling.get("maxUnavailable", 1)) in (
+        "0",
+        "0%",
+    ):
+        yield pod.owner.finding(
+            ("spec", "strategy", "rollingUpdate"),
+            "maxSurge and maxUnavailable are 0: no pod could ever be replaced",
+        )
+    asked = [*_selectors(cluster)]
+    for key, value in pod.labels.items():
+        if key.startswith("yumai/") and not any(
+            selector.get("matchLabels", {}).get(key) == value for selector in asked
+        ):
+            yield pod.owner.finding(
+                (*pod.at[:-1], "metadata", "labels", key),
+                f"{value!r}: nobody selects by this label",
+            )
+
+
+def _selectors(cluster: Cluster) -> Iterator[dict[str, Any]]:
+    for policy in cluster.tree.of("NetworkPolicy"):
+        yield policy.spec.get("podSelector") or {}
+
+
+def _scalers(cluster: Cluster) -> Iterator[Finding]:
+    for hpa in cluster.tree.of("HorizontalPodAutoscaler"):
+        for number, metric in enumerate(hpa.spec.get("metrics") or []):
+            target = (metric.get("resource") or {}).get("target") or {}
+            share = target.get("averageUtilization")
+            if not isinstance(share, int) or share < 1:
+                yield hpa.finding(
+                    ("spec", "metrics", number, "resource", "target", "averageUtilization"),
+                    f"{share!r}: want a share of the request, in %",
+                )
+    for scaled in cluster.tree.of("ScaledObject"):
+        for number, trigger in enumerate(scaled.spec.get("triggers") or []):
+            kind = trigger.get("metricType", "AverageValue")
+            if kind not in METRIC_TYPES:
+                yield scaled.finding(
+                    ("spec", "triggers", number, "metricType"),
+                    f"{kind!r}: want one of {listed(METRIC_TYPES)}{near(kind, METRIC_TYPES)}",
+                )
+
+
+def _kafka(cluster: Cluster, kafka: Object) -> Iterator[Finding]:
+    key = kafka.get(("spec", "kafka", "rack", "topologyKey"))
+    if key != ZONE:
+        yield kafka.finding(("spec", "kafka", "rack", "topologyKey"), f"{key!r}: want {ZONE!r}")
+    at: Path = ("spec", "kafka", "template", "podDisruptionBudget", "maxUnavailable")
+    if kafka.get(at, 1) != 1:
+        yield kafka.finding(at, f"{kafka.get(at)}: want 1, as min.insync.replicas allows")
+    peers = [p for p in cluster.peers if p.namespace is None]
+    for number, listener in enumerate(kafka.get(("spec", "kafka", "listeners"), [])):
+        for n, peer in enumerate(listener.get("networkPolicyPeers") or []):
+            chosen = peer.get("podSelector")
+            if chosen is not None and not any(selects(chosen, p.labels) for p in peers):
+                path: Path = ("spec", "kafka", "listeners", number, "networkPolicyPeers", n)
+                yield kafka.finding((*path, "podSelector"), "selects nothing")
+    for pool in cluster.tree.of("KafkaNodePool"):
+        most = amount(pool.get(("spec", "resources", "limits", "memory"), "0")) or 0
+        heap = str(pool.get(("spec", "jvmOptions", "-Xmx"), "0")).lower()
+        number_ = float(heap.rstrip("gmk") or 0) * {
+            "g": 1024.0**3,
+            "m": 1024.0**2,
+            "k": 1024.0,
+        }.get(heap[-1:], 1.0)
+        if most and number_ > most:
+            yield pool.finding(
+                ("spec", "jvmOptions", "-Xmx"), f"{heap}: more than the memory limit of the pod"
+            )
