@@ -254,20 +254,28 @@ def _spread(api: Api, tree: Tree) -> Iterator[Finding]:
 
 
 def _again(api: Api, tree: Tree) -> Iterator[Finding]:
-    """Nothing changes: the object's version stays as it is. A controller may write in between, so three tries."""
+    """Nothing changes but what the server and controllers keep of an object themselves."""
     for obj in tree.objects:
-        for attempt in range(3):
-            before = api.get(str(api.path_of(obj.doc)))["metadata"]
-            answer = api.apply(obj.doc)
-            after = answer.json().get("metadata", {}) if answer is not None else {}
-            if (
-                answer is not None
-                and answer.status_code < 300
-                and after.get("resourceVersion") == before["resourceVersion"]
-            ):
-                break
-            if attempt == 2:
-                yield obj.finding(
-                    (),
-                    f"a second apply changes it ({before['resourceVersion']} → {after.get('resourceVersion')})",
-                )
+        before = api.get(str(api.path_of(obj.doc)))
+        answer = api.apply(obj.doc)
+        if answer is None or answer.status_code >= 300:
+            yield obj.finding((), "a second apply is refused")
+        elif changed := _first_difference(_asked(before), _asked(answer.json())):
+            yield obj.finding((), f"a second apply changes it: {changed}")
+
+
+def _asked(doc: dict[str, Any]) -> dict[str, Any]:
+    meta = {k: v for k, v in doc.get("metadata", {}).items() if k in ("labels", "ownerReferences")}
+    return {k: v for k, v in doc.items() if k not in ("metadata", "status")} | {"metadata": meta}
+
+
+def _first_difference(before: Any, after: Any, at: str = "") -> str:
+    """Path and both values; empty where they are equal."""
+    if before == after:
+        return ""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted(before.keys() | after.keys()):
+            path = f"{at}.{key}" if at else key
+            if found := _first_difference(before.get(key), after.get(key), path):
+                return found
+    return f"{at}: {before!r} → {after!r}"
