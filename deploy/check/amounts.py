@@ -17,6 +17,13 @@ _UNITS = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|[kMGT]|[KMGT]i)?")
 EVICTION = {"AlwaysAllow", "IfHealthyBudget"}
 METRIC_TYPES = {"AverageValue", "Value"}
+OPERATED = ("Kafka", "KafkaNodePool", "ClickHouseInstallation", "ClickHouseKeeperInstallation")
+IMAGES = {
+    *("docker.io/clickhouse/clickhouse-server", "docker.io/clickhouse/clickhouse-keeper"),
+    *("docker.io/apache/kafka", "docker.io/otel/opentelemetry-collector-contrib"),
+    *("docker.io/prom/prometheus", "docker.io/grafana/grafana", "yumai"),
+}
+"""Of other programs, without their versions; and ours."""
 ZONE = "topology.kubernetes.io/zone"
 
 
@@ -42,6 +49,8 @@ def check(cluster: Cluster) -> Iterator[Finding]:
                 f"{policy!r}: want one of {listed(EVICTION)}",
             )
     yield from _scalers(cluster)
+    for obj in cluster.tree.of(*OPERATED):
+        yield from _quantities(obj, obj.spec, ("spec",))
     for kafka in cluster.tree.of("Kafka"):
         yield from _kafka(cluster, kafka)
     for chi in cluster.tree.of("ClickHouseInstallation"):
@@ -57,6 +66,21 @@ def check(cluster: Cluster) -> Iterator[Finding]:
                         ("spec", "rules", number, "matches", n, "path", "value"),
                         f"{value!r}: nothing answers there: want / or /v1/…",
                     )
+
+
+def _quantities(obj: Object, here: Any, path: Path) -> Iterator[Finding]:
+    """Sizes, requests and limits in what operators make pods and volumes of: their schemas take any text."""
+    if isinstance(here, list):
+        for number, value in enumerate(here):
+            yield from _quantities(obj, value, (*path, number))
+    for key, value in here.items() if isinstance(here, dict) else ():
+        inside = path[-1] in ("requests", "limits") or key == "size"
+        if inside and not isinstance(value, dict) and amount(value) is None:
+            yield obj.finding((*path, key), f"{value!r} is no quantity: want 500m, 2, 512Mi, 3Gi")
+        if key == "image" and str(value).rpartition(":")[0] not in IMAGES:
+            known = near(str(value).rpartition(":")[0], IMAGES)
+            yield obj.finding((*path, key), f"{value!r}: no image known here{known}")
+        yield from _quantities(obj, value, (*path, key))
 
 
 def _pod(cluster: Cluster, pod: Pod) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from deploy.check.amounts import IMAGES
 from deploy.check.findings import Finding, Path, dotted, listed, near
 from deploy.check.pods import GRACE
 
@@ -27,6 +28,18 @@ KAFKA = {
 
 
 def check(root: File, services: dict[str, Any]) -> Iterator[Finding]:
+    for name, service in services.items():
+        image = str(service.get("image", "")).rpartition(":")[0]
+        if image and image not in IMAGES:
+            text = f"{image!r}: no image known here{near(image, IMAGES)}"
+            yield _at(("services", name, "image"), text)
+        mounts = {str(v).split(":")[1] for v in service.get("volumes") or [] if ":" in str(v)}
+        command = service.get("command") or []
+        for word in command if isinstance(command, list) else [command]:
+            found = re.fullmatch(r"--config(?:\.file)?=(.+)", str(word))
+            if found and found[1] not in mounts:
+                text = f"{found[1]}: not mounted ({listed(mounts)})"
+                yield _at(("services", name, "command"), text)
     yield from _broker(services.get("kafka") or {})
     yield from _store(services)
     for name in PORTS:
@@ -36,8 +49,8 @@ def check(root: File, services: dict[str, Any]) -> Iterator[Finding]:
                 yield _at(("services", name, "healthcheck", "test"), f"nothing is at {host}:{port}")
     for name, least in GRACE.items():
         grace = str((services.get(name) or {}).get("stop_grace_period", "10s"))
-        found = re.fullmatch(r"(?:(\d+)m)?(?:(\d+)s)?", grace)
-        seconds = int(found[1] or 0) * 60 + int(found[2] or 0) if found else 0
+        length = re.fullmatch(r"(?:(\d+)m)?(?:(\d+)s)?", grace)
+        seconds = int(length[1] or 0) * 60 + int(length[2] or 0) if length else 0
         if seconds < least:
             yield _at(
                 ("services", name, "stop_grace_period"),

@@ -153,7 +153,12 @@ PLANTS = [
     Plant(BASE + "clickhouse.yaml", 'keeper_server/tcp_port: "2181"', 'keeper_server/tcp_port: "2182"', "settings['keeper_server/tcp_port']", "2181"),
     Plant(OVERLAYS + "production/cluster.yaml", "CLICKHOUSE_INSERT_QUORUM: auto", 'CLICKHOUSE_INSERT_QUORUM: "3"', "data.CLICKHOUSE_INSERT_QUORUM", "a shard has 2"),
     Plant(BASE + "backup.yaml", "S3(backups,", "S3(backup,", "env[5].value", "no named collection"),
+    Plant(BASE + "clickhouse.yaml", "storage: 1Ti", "storage: 1Tb", "requests.storage", "no quantity"),
+    Plant(BASE + "clickhouse.yaml", "clickhouse/clickhouse-server:26.8", "clickhouse/clickhouse-sever:26.8", "containers[0].image", "clickhouse-server"),
+    Plant(BASE + "kafka.yaml", "size: 500Gi", "size: 500GB", "volumes[0].size", "no quantity"),
     # Compose, Containerfile, kustomization.
+    Plant("deploy/compose.yaml", "apache/kafka:4.3.1", "apache/kafak:4.3.1", "services.kafka.image", "docker.io/apache/kafka"),
+    Plant("deploy/compose.yaml", "--config=/etc/otelcol/config.yaml", "--config=/etc/otelcol/conf.yaml", "services.otel-collector.command", "not mounted"),
     Plant("deploy/compose.yaml", "PLAINTEXT://kafka:9092", "PLAINTEXT://broker:9092", "environment.KAFKA_ADVERTISED_LISTENERS", "broker:9092"),
     Plant("deploy/compose.yaml", "KAFKA_MESSAGE_MAX_BYTES", "KAFKA_MESAGE_MAX_BYTES", "environment.KAFKA_MESAGE_MAX_BYTES", "KAFKA_MESSAGE_MAX_BYTES"),
     Plant("deploy/compose.yaml", "127.0.0.1:8123/ping", "127.0.0.1:8124/ping", "services.clickhouse.healthcheck.test", "8124"),
