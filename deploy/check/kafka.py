@@ -70,12 +70,7 @@ def _topics(cluster: Cluster) -> Iterator[Finding]:
                 ("metadata", "name"),
                 f"a topic without its user: no KafkaUser {principals.PLATFORM_PREFIX}{platform}",
             )
-        label = obj.labels.get("strimzi.io/cluster")
-        if label not in kafkas:
-            yield obj.finding(
-                ("metadata", "labels", "strimzi.io/cluster"),
-                f"{label!r} is no Kafka here{near(label, kafkas)} ({listed(kafkas)})",
-            )
+        yield from _of_no_kafka(obj, kafkas)
         have = {k: _text(v) for k, v in (obj.spec.get("config") or {}).items()}
         for key in sorted(set(topic.settings) | set(have)):
             want = topic.settings.get(key)
@@ -103,6 +98,15 @@ def _topics(cluster: Cluster) -> Iterator[Finding]:
             yield obj.finding(
                 ("spec", "replicas"), f"{copies}: want {min(3, brokers)} of {brokers} brokers"
             )
+
+
+def _of_no_kafka(obj: Object, kafkas: set[str]) -> Iterator[Finding]:
+    label = obj.labels.get("strimzi.io/cluster")
+    if label not in kafkas:
+        yield obj.finding(
+            ("metadata", "labels", "strimzi.io/cluster"),
+            f"{label!r} is no Kafka here{near(label, kafkas)} ({listed(kafkas)})",
+        )
 
 
 def _text(value: object) -> str:
@@ -138,12 +142,7 @@ def _users(cluster: Cluster) -> Iterator[Finding]:
                 ("metadata", "name"),
                 f"a user without its topic: no KafkaTopic {topics.feed(platform).name}",
             )
-        label = obj.labels.get("strimzi.io/cluster")
-        if label not in kafkas:
-            yield obj.finding(
-                ("metadata", "labels", "strimzi.io/cluster"),
-                f"{label!r} is no Kafka here{near(label, kafkas)} ({listed(kafkas)})",
-            )
+        yield from _of_no_kafka(obj, kafkas)
         if (obj.spec.get("authentication") or {}).get("type") != "scram-sha-512":
             yield obj.finding(("spec", "authentication", "type"), "want scram-sha-512")
         if (obj.spec.get("authorization") or {}).get("type") != "simple":
@@ -204,12 +203,7 @@ def _brokers(cluster: Cluster) -> Iterator[Finding]:
     brokers, kafkas = _broker_count(cluster), cluster.tree.names("Kafka")
     controllers = 0
     for pool in cluster.tree.of("KafkaNodePool"):
-        label = pool.labels.get("strimzi.io/cluster")
-        if label not in kafkas:
-            yield pool.finding(
-                ("metadata", "labels", "strimzi.io/cluster"),
-                f"{label!r} is no Kafka here{near(label, kafkas)} ({listed(kafkas)})",
-            )
+        yield from _of_no_kafka(pool, kafkas)
         if "controller" in (pool.spec.get("roles") or []):
             controllers += int(pool.spec.get("replicas", 0))
             if int(pool.spec.get("replicas", 0)) % 2 == 0:

@@ -120,23 +120,25 @@ def test_days_on_which_all_sell_less_break_no_feed():
     assert {feed.state for feed in sent.health().values()} == {"ok"}
 
 
-def test_a_feed_that_brings_days_late_what_used_to_be_there_is_late():
+def four_days_late() -> Deliveries:
+    """Of the last eight days four are here, each of them late."""
     sent = Deliveries()
     sent.steady("a", until=TODAY - timedelta(days=8))
     for back in range(4, 8):
         day = TODAY - timedelta(days=back)
         sent.add("a", day, 240, recorded=day + timedelta(days=4))
+    return sent
+
+
+def test_a_feed_that_brings_days_late_what_used_to_be_there_is_late():
+    sent = four_days_late()
     for back in range(4):
         sent.add("a", TODAY - timedelta(days=back), 60)
     assert sent.health()["a"].state in ("late", "broken")
 
 
 def test_a_late_feed_is_in_doubt_from_the_first_day_that_is_missing():
-    sent = Deliveries()
-    sent.steady("a", until=TODAY - timedelta(days=8))
-    for back in range(4, 8):
-        day = TODAY - timedelta(days=back)
-        sent.add("a", day, 240, recorded=day + timedelta(days=4))
+    sent = four_days_late()
     for back in range(4):
         sent.add("a", TODAY - timedelta(days=back), 90 if back else 50)
     found = sent.health()["a"]

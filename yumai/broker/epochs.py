@@ -16,13 +16,14 @@ from kafka.admin import KafkaAdminClient
 from contracts.entries.codec import SLOT_FUNCTION
 from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import ENTRIES, EPOCHS
+from yumai.broker.waiting import NotYet
 from yumai.store.client import connect
 
 # The default grows to 30 s: a broker that is back would be noticed that late.
 _PATIENCE = {"reconnect_backoff_max_ms": 1_000}
 
 
-class NoEpoch(Exception):
+class NoEpoch(NotYet):
     """The log has no epoch yet, or the topic was made anew since: run the set-up step."""
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn, Protocol
 
 import faust
 
+from yumai import exporting
 from yumai.broker.security import Cluster, tls
 from yumai.instruments import exposition
 from yumai.settings import Settings
@@ -50,17 +53,35 @@ def _credentials(cluster: Cluster) -> faust.SASLCredentials | None:
     )
 
 
-def run_worker(app: faust.App, stopping: Callable[[], bool]) -> int:
-    """Until it ends; the exit code, 0 where it was told to stop. Logs stay as they are set."""
-    worker = faust.Worker(app, loglevel="INFO", redirect_stdouts=False, override_logging=False)
+class Worker(Protocol):
+    app: faust.App
+    stopping: bool
+    """It was told to."""
+
+
+def run_worker(service: str, instance: str, worker: Worker) -> NoReturn:
+    """Until it ends; then ends the process, with 0 where it was told to stop. Logs stay as they are set."""
+    exporting.begin(service, instance or service)
     try:
-        worker.execute_from_commandline()
+        code = _exit_code(worker)
+    finally:
+        exporting.stop()
+    # Threads that still wait for a store or a broker that is away must not hold the end up.
+    logging.shutdown()
+    os._exit(code)
+
+
+def _exit_code(worker: Worker) -> int:
+    app = worker.app
+    runner = faust.Worker(app, loglevel="INFO", redirect_stdouts=False, override_logging=False)
+    try:
+        runner.execute_from_commandline()
     except SystemExit as end:
-        in_order = stopping() and not app.crashed
+        in_order = worker.stopping and not app.crashed
         return 0 if in_order or end.code is None else 1
     except RuntimeError:
         # Faust closes its loop while a thread of its consumer still has a word to say.
-        if not stopping():
+        if not worker.stopping:
             raise
     return 0
 

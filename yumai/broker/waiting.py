@@ -1,12 +1,24 @@
-"""Health while the broker is awaited and Faust, which serves it afterwards, has not begun."""
+"""While the broker is awaited and Faust has not begun: its health, which Faust serves afterwards, and the asking."""
 
 from __future__ import annotations
 
 import json
+import logging
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TypeVar
+
+from kafka.errors import KafkaError
+
+T = TypeVar("T")
+ASK_SECONDS = 0.5
+
+
+class NotYet(Exception):
+    """Kafka answers, and has not yet what is asked for; the text says what."""
 
 
 class _Health(BaseHTTPRequestHandler):
@@ -35,3 +47,16 @@ def waiting_health(host: str, port: int) -> Iterator[None]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def until_there(ask: Callable[[], T], log: logging.Logger) -> T:
+    """The first answer of `ask`, which raises while Kafka is away, or NotYet. `log` hears once why it waits."""
+    waited = False
+    while True:
+        try:
+            return ask()
+        except (KafkaError, NotYet, OSError) as error:
+            if not waited:
+                log.warning("waiting for Kafka: %s", error)
+            waited = True
+            time.sleep(ASK_SECONDS)

@@ -1,15 +1,9 @@
 """In whose traces a step of judging goes on."""
 
-from collections.abc import Iterator
-
-import pytest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from contracts.traces import TRACES_MOST, trace_id
 from services.alerts.causes import Causes
-from yumai import tracing
 
 
 def parent(number: int, flags: str = "01") -> str:
@@ -18,16 +12,6 @@ def parent(number: int, flags: str = "01") -> str:
 
 def traces(parents: list[str]) -> list[int]:
     return [int(trace_id(one), 16) for one in parents]
-
-
-@pytest.fixture
-def spans() -> Iterator[InMemorySpanExporter]:
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    tracing.begin(provider.get_tracer("test"))
-    yield exporter
-    tracing.begin(None)
 
 
 def test_a_step_has_the_traces_of_its_district_through_the_span_of_judging(

@@ -249,38 +249,43 @@ async def test_a_crash_at_any_record_changes_nothing(durable: bool) -> None:
         assert facts(world) == expected, f"crash at record {crash_at}"
 
 
-async def test_people_act_on_figures_of_now_not_of_when_it_opened() -> None:
+async def opened() -> tuple[World, Rounds]:
     world = World()
     made = rounds(world)
     for say in script()[:2]:
         say(world)
         made = await settled(made, world)
+    return world, made
+
+
+def attained(world: World) -> list[tuple[str, int]]:
+    """Of each step, its kind and the figure that it tells."""
+    steps = [alerts.decode(r.value) for r in world.log if r.topic == topics.ALERTS]
+    return [(s.kind, s.figures["attained_fen"]) for s in steps]
+
+
+async def test_people_act_on_figures_of_now_not_of_when_it_opened() -> None:
+    world, made = await opened()
     world.attained = 91
     made = await settled(made, world)
     act(world, "acknowledge", note="n")
     made = await settled(made, world)
     await made._close()
-    steps = [alerts.decode(r.value) for r in world.log if r.topic == topics.ALERTS]
-    assert [(s.kind, s.figures["attained_fen"]) for s in steps] == [
+    assert attained(world) == [
         ("opened", 90),
         ("acknowledged", 91),
     ]
 
 
 async def test_what_lagged_and_is_not_judged_now_is_kept_by_who_acts() -> None:
-    world = World()
-    made = rounds(world)
-    for say in script()[:2]:
-        say(world)
-        made = await settled(made, world)
+    world, made = await opened()
     # A feed falls silent: nothing may be said of all services; a sector without a lag still can be.
     world.attained, world.sector, world.level = 91, "green", None
     made = await settled(made, world)
     act(world, "acknowledge", note="n")
     made = await settled(made, world)
     await made._close()
-    steps = [alerts.decode(r.value) for r in world.log if r.topic == topics.ALERTS]
-    assert [(s.kind, s.figures["attained_fen"]) for s in steps] == [
+    assert attained(world) == [
         ("opened", 90),
         ("acknowledged", 90),
     ]

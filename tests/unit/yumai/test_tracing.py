@@ -2,11 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from contracts.traces import TRACES_MOST, trace_id
@@ -15,16 +12,6 @@ from yumai import tracing
 
 def parent(trace: int, span: int = 1, sampled: int = 1) -> str:
     return f"00-{trace:032x}-{span:016x}-0{sampled}"
-
-
-@pytest.fixture
-def spans() -> Iterator[InMemorySpanExporter]:
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    tracing.begin(provider.get_tracer("test"))
-    yield exporter
-    tracing.begin(None)
 
 
 def test_off_there_is_no_span_and_the_sdk_is_not_even_imported() -> None:
