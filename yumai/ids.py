@@ -79,59 +79,7 @@ def murmur128(data, start, length, seed):
     return h1, h2
 
 
-@njit(
-    types.void(
-        types.Array(types.uint8, 1, "C", readonly=True),
-        types.Array(types.int64, 1, "C", readonly=True),
-        types.Array(types.int16, 1, "C", readonly=True),
-        types.Array(types.uint8, 1, "C", readonly=True),
-        types.Array(types.int64, 1, "C", readonly=True),
-        types.uint64[:, ::1],
-    ),
-    nogil=True,
-    cache=True,
-)
-def _prefixed(prefix_data, prefix_offsets, prefix_codes, data, offsets, out):
-    rows = out.shape[0]
-    scratch = np.empty(1024, dtype=np.uint8)
-    last, plen = -1, 0
-    for i in range(rows):
-        code = prefix_codes[i]
-        if code != last:
-            last = code
-            begin = prefix_offsets[code]
-            plen = prefix_offsets[code + 1] - begin
-            for j in range(plen):
-                scratch[j] = prefix_data[begin + j]
-            scratch[plen] = 0x1F
-        begin = offsets[i]
-        length = offsets[i + 1] - begin
-        for j in range(length):
-            scratch[plen + 1 + j] = data[begin + j]
-        h1, h2 = murmur128(scratch, 0, plen + 1 + length, 0)
-        out[i, 0] = h1
-        out[i, 1] = h2
-
-
 _SCALAR = types.uint64
-
-
-@njit(
-    types.void(
-        types.uint64,
-        types.Array(types.uint8, 1, "C", readonly=True),
-        types.Array(types.int64, 1, "C", readonly=True),
-        types.Array(types.boolean, 1, "C", readonly=True),
-        types.uint64[::1],
-    ),
-    nogil=True,
-    cache=True,
-)
-def _add_text(seed, data, offsets, valid, out):
-    for i in range(out.shape[0]):
-        if valid[i]:
-            h1, _ = murmur128(data, offsets[i], offsets[i + 1] - offsets[i], seed)
-            out[i] += h1
 
 
 @njit(
@@ -168,30 +116,10 @@ def text_buffers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     return body, numbers
 
 
-def prefixed_hashes(prefixes: pa.DictionaryArray, values: pa.Array) -> np.ndarray:
-    """uint64[n, 2] of murmurHash3_128(prefix 0x1F value); no nulls; values up to 256 bytes each.
-
-    `prefixes` is dictionary<int16, utf8>; `values` utf8 or large_utf8.
-    """
-    out = np.empty((len(values), 2), dtype=np.uint64)
-    prefix_data, prefix_offsets = text_buffers(prefixes.dictionary)
-    data, offsets = text_buffers(values)
-    codes = np.ascontiguousarray(prefixes.indices.to_numpy(zero_copy_only=False), dtype=np.int16)
-    _prefixed(prefix_data, prefix_offsets, codes, data, offsets, out)
-    return out
-
-
 def _valid(column: pa.Array) -> np.ndarray:
     if column.null_count == 0:
         return np.ones(len(column), dtype=np.bool_)
     return np.ascontiguousarray(column.is_valid().to_numpy(zero_copy_only=False))
-
-
-def add_text_content(out: np.ndarray, field_number: int, column: pa.Array) -> None:
-    """Adds each non-null text's hash to `out` (uint64[n]): the content of an entry so far."""
-    if column.null_count < len(column):
-        data, offsets = text_buffers(column)
-        _add_text(np.uint64(field_number), data, offsets, _valid(column), out)
 
 
 def add_number_content(out: np.ndarray, field_number: int, column: pa.Array) -> None:

@@ -57,7 +57,6 @@ NULL, INVALID = -1, -2
 """In the small-number columns: nothing said, and said but not allowed."""
 
 CHANNELS = {"online": 1, "offline": 2}
-TEXTS = ("entry_id", "platform_id", "merchant_id", "refers_to", "program_id", "tags")
 
 
 @dataclass

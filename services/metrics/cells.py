@@ -11,7 +11,6 @@ from numba import njit
 
 from yumai.districts import districts
 
-HOUR_MS = 3_600_000
 DISTRICT_CODES = np.array([0, *sorted(int(code) for code in districts())], dtype=np.uint32)
 """District number of a key -> code."""
 

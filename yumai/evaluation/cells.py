@@ -11,7 +11,7 @@ S_0: platforms that sold in the district last year and by now this year; S_k: in
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -199,8 +199,6 @@ class Past:
     years: tuple[int, ...]
     daily: tuple[Floats, ...]
     months: Floats
-    line_shares: Floats
-    """Which part of its cell each line of last year is (its district's cell of its sector)."""
 
 
 def past(
@@ -237,16 +235,7 @@ def past(
         for month in range(12):
             if date(number, month + 1, 3) < known_from:
                 months[:, k, month] = np.nan
-    return Past(tuple(used), tuple(daily), months, _line_shares(frame, years, daily))
-
-
-def _line_shares(frame: Frame, years: Mapping[int, Placed], daily: Sequence[Floats]) -> Floats:
-    last = years.get(frame.year - 1)
-    if last is None or not daily:
-        return np.zeros(0)
-    cells = daily[0].sum(axis=1)[last.district * WIDTH + last.column]
-    mine = last.year.fen.sum(axis=1).astype(np.float64)
-    return np.where(cells > 0, mine / np.where(cells > 0, cells, 1.0), 0.0)
+    return Past(tuple(used), tuple(daily), months)
 
 
 def day_number(day: date) -> int:

@@ -37,12 +37,3 @@ def share_of(services: float, goods: float) -> float | None:
     """s = S/(S + G), of 12 months; None where there is nothing."""
     total = services + goods
     return services / total if total > 0 else None
-
-
-def required_progress(observed: float, base_year: int, base_share: float, year: float) -> float:
-    """R: observed over required yearly growth since the base year (Statistics Canada after Eurostat); NaN at its start."""
-    years = year - base_year
-    asked = share_path(base_year, base_share, year) / base_share
-    if years <= 0 or asked == 1.0 or observed <= 0:
-        return math.nan
-    return ((observed / base_share) ** (1 / years) - 1) / (asked ** (1 / years) - 1)

@@ -13,7 +13,6 @@ from standardwebhooks.webhooks import Webhook
 from yumai import webhooks
 
 ANSWER_SECONDS = 10.0
-BODY_READ = 2_048
 
 
 class Failed(Exception):

@@ -35,7 +35,6 @@ _STATE_CODES = {
     csv_scan.FIELD_COUNT: "field_count",
     csv_scan.NOT_UTF8: "not_utf8",
 }
-TAG_SEPARATORS = ";|"
 
 
 def read(body: bytes) -> tuple[Columns | None, str]:
