@@ -13,7 +13,7 @@ import argparse
 import math
 from dataclasses import dataclass
 
-# -- measured (README of bench, docs/decisions, ENGINES.md) --
+# -- measured (docs/decisions, docs/engines.md) --
 CPU_US_AN_ENTRY = 2.2
 """All processes, door to books, columnar."""
 LOG_BYTES = (36, 79)

@@ -1,7 +1,7 @@
 """Districts: an effective-dated dimension keyed by GB/T 2260 code, never a hard-coded 38. Pure.
 
 The division change of late 2025 is booked from 2026-01-01 00:00 Asia/Shanghai: 江北 500105 and
-渝北 500112 become 两江新区 500157. The legal day is not published (domain/METHODS.md §2).
+渝北 500112 become 两江新区 500157. The legal day is not published (docs/methods.md, Districts).
 """
 
 from __future__ import annotations

@@ -386,7 +386,7 @@ def base_districts(district: str, year: int) -> tuple[tuple[str, ...] | None, bo
     """Last year's codes that make up a district of `year` (None: all), and whether that is approximate.
 
     Across the division change towns moved to and from 北碚 as well: what is known is which districts
-    ended, not which part of them went where (METHODS §2).
+    ended, not which part of them went where (docs/methods.md, Districts).
     """
     if district == CITY:
         return None, False

@@ -1,8 +1,8 @@
 """The simulated city: its merchants, where they are, what they sell, and how they are registered.
 
-Spend by sector follows domain/calibration.yaml (goods 14,218 and catering 2,470 亿元 in 2025); all
-other sectors, the tickets and the spend per head are assumptions, made so that services are some
-39 % of all (METHODS §3). Nothing here is a published figure of a district.
+Goods (14,218 亿元) and catering (2,470 亿元) follow what was published for 2025; all other sectors, the
+tickets and the spend per head are assumptions, made so that services are some 39 % of all
+(docs/methods.md, The simulated city). Nothing here is a published figure of a district.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 _INSERT = {"optimize_on_insert": 0}
-# Rows are sorted and unique already; collapsing them at insertion halves the speed (ENGINES.md).
+# Rows are sorted and unique already; collapsing them at insertion halves the speed (docs/engines.md).
 
 
 class Stopping(Exception):

@@ -29,7 +29,7 @@ from yumai.broker.topics import ENTRIES
 log = logging.getLogger("yumai.metrics")
 
 ROUND_ROWS = 600_000
-"""Rows that make a round at once: inserts of this size are the cheapest (ENGINES.md)."""
+"""Rows that make a round at once: inserts of this size are the cheapest (docs/engines.md)."""
 ROUND_SECONDS = 0.4
 """A round with fewer rows waits so long: visible within two seconds, not a part a record."""
 WAITING_ROWS = ROUND_ROWS + ROUND_ROWS // 4

@@ -38,7 +38,7 @@ def _options(
         "send_receive_timeout": timeout,
         "autogenerate_session_id": False,
         "query_retries": 0,
-        # On loopback and in one data centre the cpu is dearer than the network (ENGINES.md).
+        # On loopback and in one data centre the cpu is dearer than the network (docs/engines.md).
         "compress": False,
         "settings": guarantees.of_session(to.cluster, sequential=sequential)
         | (canary.SHOWING if with_canary else canary.HIDING),
