@@ -7,11 +7,10 @@ Each has a small file system of its own (tmpfs; mounting one needs root), and so
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 
 from console.simulate.city import City
 from console.simulate.flow import Flow
+from tests.disks import disk, full
 from tests.e2e import harness
 from tests.e2e.conftest import port_base
 from tests.e2e.harness import Books, Client, Feed, Sent, Together, Yumai
@@ -36,54 +36,12 @@ SEED = 5
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400 + FILLS * 120)]
 
 
-@contextmanager
-def disk(at: Path, megabytes: int) -> Iterator[None]:
-    at.mkdir(parents=True, exist_ok=True)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "yumai-test", at], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"a small disk can't be mounted here: {mounted.stderr.decode().strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", at], check=True)
-
-
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Yumai]:
     with ExitStack() as stack:
         for folder, megabytes in MEGABYTES.items():
             stack.enter_context(disk(tmp_path / folder, megabytes))
         yield stack.enter_context(harness.running(tmp_path, port_base()))
-
-
-@contextmanager
-def full(folders: list[Path]) -> Iterator[None]:
-    """Every byte is taken, also what is freed meanwhile."""
-    enough = threading.Event()
-
-    def fill(file: Path) -> None:
-        while not enough.is_set():
-            with suppress(OSError), file.open("ab", buffering=0) as filler:
-                while filler.write(bytes(1 << 20)):
-                    pass
-            with suppress(OSError), file.open("ab", buffering=0) as filler:
-                while filler.write(bytes(1 << 12)):
-                    pass
-            enough.wait(0.02)
-
-    files = [folder / "filler" for folder in folders]
-    threads = [threading.Thread(target=fill, args=(file,)) for file in files]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        enough.set()
-        for thread, file in zip(threads, files, strict=True):
-            thread.join()
-            file.unlink()
 
 
 def test_full_disks_lose_nothing_and_everything_goes_on_when_they_are_freed(small: Yumai) -> None:

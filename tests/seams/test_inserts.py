@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import clickhouse_connect
 import pyarrow as pa
@@ -10,7 +12,10 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from console import probes
 from services.metrics.ledger import stream_bytes
+from tests.conftest import free_port, running
+from tests.disks import disk, full
 from yumai.store.address import Dsn
 from yumai.store.client import STORE_ERRORS, connect, connect_async
 from yumai.store.inserts import NotStored, insert_rows, insert_stream
@@ -155,3 +160,36 @@ def test_a_view_that_fails_is_an_error(client: Client) -> None:
     )
     with pytest.raises(DatabaseError, match="throwIf"):
         by_stream(client)
+
+
+def test_a_full_disk_is_an_error_and_when_it_is_freed_the_same_rows_are_taken(
+    tmp_path: Path,
+) -> None:
+    rows = pa.RecordBatch.from_pydict({"a": pa.array(range(200_000), pa.uint64())})
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    arguments = ["embedded.store", "--data-dir", str(tmp_path / "disk/data"), "--port", str(port)]
+    log, healthy = tmp_path / "log", lambda: probes.get(f"{url}/ping").healthy
+    with disk(tmp_path / "disk", 64):
+        with running(arguments, log, healthy) as process:
+            client = connect(f"{url}/default")
+            client.command("CREATE TABLE kept (a UInt64) ENGINE = MergeTree ORDER BY a")
+            stored = 0
+            for _ in range(3):
+                insert_stream(client, "kept", stream_bytes(rows), rows.num_rows)
+                with full([tmp_path / "disk"]):
+                    for _ in range(5):
+                        with pytest.raises(DatabaseError) as caught:
+                            insert_stream(client, "kept", stream_bytes(rows), rows.num_rows)
+                        assert caught.value.code in (75, 243, 1001), caught.value
+                insert_stream(client, "kept", stream_bytes(rows), rows.num_rows)
+                stored += 2 * rows.num_rows
+                assert count(client, "kept") == stored
+            with full([tmp_path / "disk"]):
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+        with running(arguments, log, healthy):
+            again = connect(f"{url}/default")
+            assert count(again, "kept") == stored
+            insert_stream(again, "kept", stream_bytes(rows), rows.num_rows)
+            assert count(again, "kept") == stored + rows.num_rows
