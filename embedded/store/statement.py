@@ -66,7 +66,7 @@ def read(sql: bytes) -> Statement:
 def _read_insert(sql: bytes, tokens) -> Statement:
     """An INSERT: up to FORMAT name, VALUES, or a SELECT (which then gives the data itself)."""
     depth = 0
-    target_next = False  # the table's name may itself be `values` or `format`
+    target_next = False  # a database's or table's name may itself be `values`
     target_end = None
     for group, token in tokens:
         if group == "open":
@@ -96,7 +96,7 @@ def _read_insert(sql: bytes, tokens) -> Statement:
                 data_at = blank.end() if blank else name.end()
                 return _with_data(name[0].decode(), token.start(), data_at, target_end)
         else:
-            target_next = False
+            target_next = token[0] == b"."
     return _with_data(None, len(sql), len(sql), target_end)
 
 
