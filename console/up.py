@@ -119,6 +119,7 @@ class Run:
         self.began = time.monotonic()
         self.stop_asked = False
         self.prepare_again = False
+        self.unwritten = False
         self.services_started = False
         self.demo_token = ""
         self.supervisor = Supervisor(self.state.logs, self.write_up, self.ended)
@@ -133,6 +134,8 @@ class Run:
             self.write_up()
             while not self.stop_asked:
                 self.supervisor.turn()
+                if self.unwritten:
+                    self.write_up()
                 self.run_prepare_again()
         finally:
             control.close()
@@ -299,8 +302,11 @@ class Run:
             ],
         }
         # A full disk must not take everything down; `status` then shows what was last known.
-        with contextlib.suppress(OSError):
+        try:
             self.state.write_up(content)
+            self.unwritten = False
+        except OSError:
+            self.unwritten = True
 
     # Scaling
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from embedded import certificates, java, kafka_jars
+from yumai.broker import server
 
 NODE = 1
 CLUSTER = (
     "eXVtYWktZW1iZWRkZWQwMQ"  # 16 bytes in base64url, any will do: one node has nobody to confuse
 )
-LARGEST_RECORD = 32 * 2**20
 
 HEAP = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC")
 # log4j-core is there because Kafka refers to it; what is logged goes through slf4j to standard error.
@@ -45,7 +45,7 @@ def properties(data_dir: Path, port: int, controller_port: int) -> dict[str, obj
         "inter.broker.listener.name": "BROKER",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": data_dir / "log",
-        "auto.create.topics.enable": "false",
+        **server.SETTINGS,
         # One node: nothing can be replicated, and few partitions make a quick start.
         "default.replication.factor": 1,
         "min.insync.replicas": 1,
@@ -57,8 +57,6 @@ def properties(data_dir: Path, port: int, controller_port: int) -> dict[str, obj
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
         "share.coordinator.state.topic.num.partitions": 2,
-        # A quiet feed's offsets must outlive any pause; the default forgets them after a week.
-        "offsets.retention.minutes": 10 * 365 * 24 * 60,
         "group.initial.rebalance.delay.ms": 0,
         "group.min.session.timeout.ms": 2000,
         # After kill -9 the node waits until its own former session has run out.
@@ -72,8 +70,6 @@ def properties(data_dir: Path, port: int, controller_port: int) -> dict[str, obj
         "num.recovery.threads.per.data.dir": 2,
         "log.retention.ms": -1,
         "log.retention.check.interval.ms": 60_000,
-        "message.max.bytes": LARGEST_RECORD,
-        "replica.fetch.max.bytes": LARGEST_RECORD,
         "num.network.threads": 2,
         "num.io.threads": 4,
         # Allocated at the start, so not the default's 128 MB of a 512 MB heap.
@@ -123,7 +119,8 @@ def prepare(
         # --ignore-formatted: a start that was killed in the middle of this leaves some of the files.
         subprocess.run(
             [*base, "kafka.tools.StorageTool", "format", "--ignore-formatted"]
-            + ["--cluster-id", CLUSTER, "--config", str(settings)],
+            + ["--cluster-id", CLUSTER, "--config", str(settings)]
+            + ["--release-version", server.METADATA_VERSION],
             check=True,
         )
     return [*base, "kafka.Kafka", str(settings)]

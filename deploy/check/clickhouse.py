@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from deploy.check.cluster import Cluster, selects
 from deploy.check.findings import Finding, Path, listed, near
 from deploy.check.tree import Object
+from yumai.store.guarantees import INSERTS
 
 TEMPLATES = {
     "podTemplate": "podTemplates",
@@ -18,6 +19,8 @@ TEMPLATES = {
     "replicaServiceTemplate": "serviceTemplates",
     "shardServiceTemplate": "serviceTemplates",
 }
+RELEASE = "26.8.22.13"
+"""The long-term release, to the patch: a tag like 26.8 becomes another program by itself. Compose too."""
 WANTED = {"production": (2, 2, 3), "trial": (1, 1, 1)}
 """Overlay -> shards, replicas, keepers."""
 USER_KEYS = {
@@ -101,6 +104,7 @@ def check(cluster: Cluster) -> Iterator[Finding]:
             )
         yield from _common(cluster, chi)
         yield from _users(chi)
+        yield from _inserts(chi)
         yield from _settings(chi)
         yield from _service(chi)
 
@@ -162,11 +166,9 @@ def _common(cluster: Cluster, obj: Object) -> Iterator[Finding]:
                     (*here, "securityContext", "capabilities", "drop"),
                     "want [ALL] (Pod Security restricted)",
                 )
-            if ":" not in str(container.get("image")) or str(container.get("image")).endswith(
-                ":latest"
-            ):
+            if str(container.get("image")).rpartition(":")[2] != RELEASE:
                 yield obj.finding(
-                    (*here, "image"), f"{container.get('image')!r}: want a fixed version"
+                    (*here, "image"), f"{container.get('image')!r}: want the release {RELEASE}"
                 )
             for mount_number, mount in enumerate(container.get("volumeMounts") or []):
                 if mount.get("name") not in volumes:
@@ -226,6 +228,18 @@ def _users(chi: Object) -> Iterator[Finding]:
             ("spec", "configuration", "profiles", "reading/readonly"),
             "want 2, and reader/profile reading: who only asks may not write",
         )
+
+
+def _inserts(chi: Object) -> Iterator[Finding]:
+    """An insert by hand is as one of ours."""
+    profiles = chi.get(("spec", "configuration", "profiles"), {})
+    for name, want in INSERTS.items():
+        key = f"default/{name}"
+        if str(profiles.get(key)) != str(want):
+            yield chi.finding(
+                ("spec", "configuration", "profiles", key),
+                f"{profiles.get(key)!r}: want {str(want)!r}{near(key, profiles)}",
+            )
 
 
 def _settings(chi: Object) -> Iterator[Finding]:

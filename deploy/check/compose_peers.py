@@ -10,21 +10,27 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from deploy.check import clickhouse
 from deploy.check.amounts import IMAGES
 from deploy.check.findings import Finding, Path, dotted, listed, near
 from deploy.check.pods import GRACE
+from embedded import kafka_jars
+from yumai.broker import server
+from yumai.store.guarantees import INSERTS
 
 FILE = "deploy/compose.yaml"
+RELEASES = {"kafka": kafka_jars.VERSION, "clickhouse": clickhouse.RELEASE}
 PORTS = {"kafka": {9092, 9093}, "clickhouse": {8123}}
 KAFKA = {
     *("KAFKA_NODE_ID", "KAFKA_PROCESS_ROLES", "KAFKA_LISTENERS", "KAFKA_ADVERTISED_LISTENERS"),
     *("KAFKA_CONTROLLER_LISTENER_NAMES", "KAFKA_CONTROLLER_QUORUM_VOTERS"),
     *("KAFKA_LISTENER_SECURITY_PROTOCOL_MAP", "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR"),
     *("KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR"),
-    *("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "KAFKA_MESSAGE_MAX_BYTES"),
-    *("KAFKA_REPLICA_FETCH_MAX_BYTES", "KAFKA_LOG_DIRS", "CLUSTER_ID"),
+    *("KAFKA_LOG_DIRS", "CLUSTER_ID"),
 }
-"""What the broker is told, all of it and nothing else."""
+"""What the broker is told, with SETTINGS all of it and nothing else."""
+SETTINGS = {f"KAFKA_{k.upper().replace('.', '_')}": str(v) for k, v in server.SETTINGS.items()}
+INSERTING = "deploy/compose/clickhouse-inserts.yaml"
 
 
 def check(root: File, services: dict[str, Any]) -> Iterator[Finding]:
@@ -33,6 +39,9 @@ def check(root: File, services: dict[str, Any]) -> Iterator[Finding]:
         if image and image not in IMAGES:
             text = f"{image!r}: no image known here{near(image, IMAGES)}"
             yield _at(("services", name, "image"), text)
+        tag = str(service.get("image", "")).rpartition(":")[2]
+        if name in RELEASES and tag != RELEASES[name]:
+            yield _at(("services", name, "image"), f"{tag!r}: want the release {RELEASES[name]}")
         mounts = {str(v).split(":")[1] for v in service.get("volumes") or [] if ":" in str(v)}
         command = service.get("command") or []
         for word in command if isinstance(command, list) else [command]:
@@ -66,11 +75,15 @@ def _at(path: Path, message: str) -> Finding:
 def _broker(kafka: dict[str, Any]) -> Iterator[Finding]:
     env = kafka.get("environment") or {}
     at: Path = ("services", "kafka", "environment")
+    known = KAFKA | set(SETTINGS)
     for key in env:
-        if key not in KAFKA:
-            yield _at((*at, key), f"unknown to this check{near(key, KAFKA)}")
-    for key in sorted(KAFKA - set(env)):
+        if key not in known:
+            yield _at((*at, key), f"unknown to this check{near(key, known)}")
+    for key in sorted(known - set(env)):
         yield _at((*at, key), f"is missing{near(key, env)}")
+    for key, want in SETTINGS.items():
+        if key in env and str(env[key]).lower() != want:
+            yield _at((*at, key), f"{env[key]!r}: want {want!r}")
     for key in ("KAFKA_ADVERTISED_LISTENERS", "KAFKA_CONTROLLER_QUORUM_VOTERS"):
         for host, port in re.findall(r"([\w.-]+):(\d+)", str(env.get(key, ""))):
             if host != "kafka" or int(port) not in PORTS["kafka"]:
@@ -103,6 +116,14 @@ def _files(root: File, services: dict[str, Any]) -> Iterator[Finding]:
             text = f"{file}: not mounted ({listed(mounted('prometheus'))})"
             yield Finding(name, f"rule_files[{number}]", text)
             yield _at(("services", "prometheus", "volumes"), f"nothing at {file}, rule_files")
+    if "/etc/clickhouse-server/users.d/inserts.yaml" not in mounted("clickhouse"):
+        text = f"want {INSERTING} at /etc/clickhouse-server/users.d/inserts.yaml"
+        yield _at(("services", "clickhouse", "volumes"), text)
+    profile = (_read(root, INSERTING).get("profiles") or {}).get("default") or {}
+    for key, want in INSERTS.items():
+        if profile.get(key) != want:
+            text = f"{profile.get(key)!r}: want {want!r}{near(key, profile)}"
+            yield Finding(INSERTING, f"profiles.default.{key}", text)
     name = "deploy/compose/grafana/dashboards/yumai.yaml"
     for number, provider in enumerate(_read(root, name).get("providers") or []):
         folder = (provider.get("options") or {}).get("path")

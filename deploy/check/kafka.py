@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from deploy.check.cluster import Cluster
 from deploy.check.findings import Finding, listed, near
 from deploy.check.tree import Object
+from embedded import kafka_jars
 from yumai import telemetry
-from yumai.broker import principals, topics
+from yumai.broker import principals, server, topics
 
 MORE_PARTITIONS = {topics.ENTRIES.name}
 """Topics whose partitions an installation chooses; the others' order depends on there being one, or is fixed."""
@@ -251,6 +252,14 @@ def _brokers(cluster: Cluster) -> Iterator[Finding]:
                 ("spec", "kafka", "authorization", "superUsers"),
                 f"{supers}: nobody needs to be one",
             )
+        versions = {"version": kafka_jars.VERSION, "metadataVersion": server.METADATA_VERSION}
+        for field, version in versions.items():
+            have = kafka.get(("spec", "kafka", field))
+            if have != version:
+                yield kafka.finding(
+                    ("spec", "kafka", field),
+                    f"{have!r}: want {version!r}, which we run on; else the operator chooses",
+                )
         config = kafka.get(("spec", "kafka", "config"), {})
         copies, least = min(3, brokers), max(1, min(2, brokers - 1))
         fixed = {
@@ -259,10 +268,7 @@ def _brokers(cluster: Cluster) -> Iterator[Finding]:
             "offsets.topic.replication.factor": copies,
             "transaction.state.log.replication.factor": copies,
             "transaction.state.log.min.isr": least,
-            "auto.create.topics.enable": False,
-            "unclean.leader.election.enable": False,
-            "message.max.bytes": topics.MESSAGE_MAX_BYTES,
-            "replica.fetch.max.bytes": topics.MESSAGE_MAX_BYTES,
+            **server.SETTINGS,
         }
         for key, want in fixed.items():
             if _text(config.get(key)) != _text(want):

@@ -174,6 +174,7 @@ class Engine:
         try:
             # implicit_select is on in chDB alone: it would answer `foo` as `SELECT foo`.
             sets = {"implicit_select": "0", "max_threads": str(self._threads)}
+            sets["async_insert"] = "0"  # nothing that was asked for waits in a queue
             sets.update(settings)
             readonly = sets.pop("readonly", None)  # has to come last: it forbids any other SET
             for statement in session.replay if session else ():

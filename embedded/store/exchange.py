@@ -10,6 +10,7 @@ from chdb.state.sqlitelike import Connection
 from . import answer
 from .engine import Engine, Session
 from .errors import EngineError
+from .pipe import insert_whole
 from .request import Decoder, Parameters, Part
 
 _SMALL_BYTES = 1024  # not worth compressing
@@ -173,9 +174,7 @@ def _add_external(handle: Connection, parameters: Parameters, part: Part) -> Non
     handle.query(f"CREATE TEMPORARY TABLE {table} ({structure}) ENGINE = Memory")
     if part.data:
         data_format = parameters.get(f"{part.name}_format", "TabSeparated")
-        insert = handle.send_insert(f"INSERT INTO {table}", data_format)
-        insert.append(part.data)
-        insert.finish()
+        insert_whole(handle, f"INSERT INTO {table}".encode(), data_format, part.data)
 
 
 def _content_type(output: str) -> bytes:

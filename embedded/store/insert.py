@@ -1,25 +1,21 @@
-"""The way of data into a table: appended to the engine as the body arrives.
+"""The way of data into a table: passed on to the engine as the body arrives.
 
 Never collected first: that costs a quarter of the speed, and the memory of the whole body.
 """
 
 import asyncio
 
-from chdb.state.sqlitelike import Connection, StreamingInserter
-
 from .engine import quoted
 from .errors import EngineError
 from .exchange import Body, Exchange
-from .request import Decoder
+from .pipe import Pipe
 from .statement import Statement
-
-_PENDING_BYTES = 16 << 20  # read ahead of the engine; then the client has to wait
 
 
 async def insert(
     exchange: Exchange, asked: Statement, text: bytes, first: bytes, body: Body
 ) -> None:
-    """Runs an INSERT whose data follows its text, and answers once it is committed.
+    """Runs an INSERT whose data follows its text, and answers once all of it is stored.
 
     text: the statement and, from `asked.data_at`, data that came in one piece with it (plain).
     first: the body's first bytes if they were read already, as they came (compressed).
@@ -27,75 +23,65 @@ async def insert(
     see a reset connection instead of the error. A client that leaves half-way cancels the insert;
     blocks of a million rows that were complete by then may stay, as in ClickHouse.
     """
-    engine = exchange.engine
+    pipe = Pipe()
+    storing = exchange.engine.writing(_store, exchange, asked, text, pipe)
     try:
-        handle, inserter = await engine.writing(_begin, exchange, asked, text)
-        try:
-            inline = text[asked.data_at :]
-            done = await _append(exchange, inserter, inline, first, body)
-        finally:
-            exchange.give_back(handle)
+        await _feed(pipe, storing, text[asked.data_at :], first, body)
+        summary = await asyncio.shield(storing)
     except (RuntimeError, EngineError) as error:
-        while not body.ended:
-            await body.raw()
-        raise engine.error(error) from error
-    summary = exchange.summary(None, done.rows_written, done.bytes_written)
+        await _read_to_end(body)
+        raise exchange.engine.error(error) from error
+    await _read_to_end(body)
     await exchange.send_whole(b"", None, summary)
 
 
-def _begin(
-    exchange: Exchange, asked: Statement, text: bytes
-) -> tuple[Connection, StreamingInserter]:
-    handle = exchange.open_handle()
+def _store(exchange: Exchange, asked: Statement, text: bytes, pipe: Pipe) -> str:
+    """The whole query, in a thread; what it wrote, as a summary."""
     try:
-        for name, value in exchange.parameters.bindings().items():
-            handle.query(f"SET param_{name} = {quoted(value)}".encode("utf-8", "surrogateescape"))
-        data_format = asked.format or exchange.parameters.get("default_format") or "Values"
-        return handle, handle.send_insert(text[: asked.head_end], data_format)
-    except Exception:
-        exchange.give_back(handle)
-        raise
+        handle = exchange.open_handle()
+        try:
+            for name, value in exchange.parameters.bindings().items():
+                binding = f"SET param_{name} = {quoted(value)}"
+                handle.query(binding.encode("utf-8", "surrogateescape"))
+            data_format = asked.format or exchange.parameters.get("default_format") or "Values"
+            head = text[: asked.target_end] + pipe.clause + text[asked.target_end : asked.head_end]
+            result = handle.query(head + b" FORMAT " + data_format.encode())
+            return exchange.summary(None, result.rows_written(), result.bytes_written())
+        finally:
+            exchange.give_back(handle)
+    finally:
+        pipe.close_reading()
 
 
-async def _append(
-    exchange: Exchange, inserter: StreamingInserter, inline: bytes, first: bytes, body: Body
-):
-    """Feeds the engine. While one batch of pieces is appended in a thread, the next collects.
-
-    Shielded: a cancelled task must not touch the handle while a thread is still inside it.
-    """
-    writing = exchange.engine.writing
-    appending = writing(_append_pieces, inserter, [inline], None)
-    try:
-        pending, pending_bytes = [first], len(first)
-        while not body.ended:
-            piece = await body.raw()
-            pending.append(piece)
-            pending_bytes += len(piece)
-            if appending.done() or pending_bytes > _PENDING_BYTES:
-                await asyncio.shield(appending)
-                appending = writing(_append_pieces, inserter, pending, body.decode)
-                pending, pending_bytes = [], 0
-        await asyncio.shield(appending)
-        appending = writing(_finish, inserter, pending, body.decode)
-        return await asyncio.shield(appending)
-    except BaseException:
-        await asyncio.wait([appending])
-        await writing(inserter.cancel)
-        raise
-
-
-def _append_pieces(
-    inserter: StreamingInserter, pieces: list[bytes], decode: Decoder | None
+async def _feed(
+    pipe: Pipe, storing: asyncio.Future, inline: bytes, first: bytes, body: Body
 ) -> None:
-    for piece in pieces:
-        data = decode.feed(piece) if decode else piece
-        if data:
-            inserter.append(data)
+    """Writes the body into the pipe. Returns early when the engine reads no more: it has failed, or
+    its format has an end of its own.
+    """
+    try:
+        await pipe.write(inline)
+        piece = first
+        while True:
+            if body.decode and piece:
+                piece = await asyncio.to_thread(body.decode.feed, piece)
+            await pipe.write(piece)
+            if body.ended:
+                break
+            piece = await body.raw()
+        if body.decode:
+            body.decode.finish()  # a body that was cut off must not be committed
+        await pipe.end()
+    except BrokenPipeError:
+        pass
+    except BaseException:
+        await pipe.spoil()
+        await asyncio.wait([storing])
+        raise
+    finally:
+        pipe.close_writing()
 
 
-def _finish(inserter: StreamingInserter, pieces: list[bytes], decode: Decoder | None):
-    _append_pieces(inserter, pieces, decode)
-    if decode:
-        decode.finish()  # a body that was cut off must not be committed
-    return inserter.finish()
+async def _read_to_end(body: Body) -> None:
+    while not body.ended:
+        await body.raw()

@@ -32,12 +32,14 @@ class Statement:
     format: the name after FORMAT as written, or "VALUES"; None when the text names none.
     head_end, data_at: only for an INSERT whose data follows: where the statement proper ends, and
         where the data begins. None when the statement itself says all (SELECT, DDL, INSERT SELECT).
+    target_end: of such an INSERT, where its table and columns end (SETTINGS may follow).
     """
 
     kind: bytes
     format: str | None = None
     head_end: int | None = None
     data_at: int | None = None
+    target_end: int | None = None
     temporary: bool = False
 
     @property
@@ -64,7 +66,8 @@ def read(sql: bytes) -> Statement:
 def _read_insert(sql: bytes, tokens) -> Statement:
     """An INSERT: up to FORMAT name, VALUES, or a SELECT (which then gives the data itself)."""
     depth = 0
-    target_next = False  # the table's name may itself be `values` or `format`
+    target_next = False  # a database's or table's name may itself be `values`
+    target_end = None
     for group, token in tokens:
         if group == "open":
             depth += 1
@@ -79,20 +82,28 @@ def _read_insert(sql: bytes, tokens) -> Statement:
                 target_next = True
             elif word in (b"SELECT", b"WITH", b"INFILE"):
                 return Statement(b"INSERT")
+            elif depth == 0 and word == b"SETTINGS":
+                target_end = token.start()
             elif depth == 0 and word == b"VALUES":
-                return Statement(b"INSERT", "VALUES", token.start(), token.end())
+                return _with_data("VALUES", token.start(), token.end(), target_end)
             elif depth == 0 and word == b"FORMAT":
                 group, name = next(tokens, (None, None))
                 if name is None or group != "word":
                     return Statement(b"INSERT")
                 if name[0].upper() == b"VALUES":
-                    return Statement(b"INSERT", "VALUES", token.start(), name.end())
+                    return _with_data("VALUES", token.start(), name.end(), target_end)
                 blank = _BEFORE_DATA.match(sql, name.end())
                 data_at = blank.end() if blank else name.end()
-                return Statement(b"INSERT", name[0].decode(), token.start(), data_at)
+                return _with_data(name[0].decode(), token.start(), data_at, target_end)
         else:
-            target_next = False
-    return Statement(b"INSERT", None, len(sql), len(sql))
+            target_next = token[0] == b"."
+    return _with_data(None, len(sql), len(sql), target_end)
+
+
+def _with_data(
+    data_format: str | None, head_end: int, data_at: int, target_end: int | None
+) -> Statement:
+    return Statement(b"INSERT", data_format, head_end, data_at, target_end or head_end)
 
 
 def _read_other(kind: bytes, tokens) -> Statement:

@@ -35,6 +35,7 @@ from yumai.broker.security import Bootstrap, client_options
 from yumai.entry import BLOCK_OFFSETS
 from yumai.sectors import SECTOR_CODES
 from yumai.store.client import STORE_ERRORS, connect, is_busy
+from yumai.store.inserts import insert_stream
 
 log = logging.getLogger("yumai.metrics.flush")
 T = TypeVar("T")
@@ -76,18 +77,18 @@ class Flush:
         # 1 ledger: after a crash here the block is read again and gives the same rows
         if round_.ledger.rows:
             with self._step("ledger"):
-                body = stream_bytes(round_.ledger.batch(round_.platforms))
-                self._insert("entries", body)
+                self._insert("entries", round_.ledger.batch(round_.platforms))
         # 2 cells, as totals of their block: the same
         with self._step("cells"):
-            for body in cells_bodies(round_):
-                self._insert("cells", body)
+            cells = cells_batch(round_)
+            if cells.num_rows:
+                self._insert("cells", cells)
         # 3 what of each receipt is booked; duplicates and conflicts, a row each
         with self._step("receipts"):
             if round_.bookings:
-                self._insert("receipt_bookings", stream_bytes(bookings_batch(round_)))
+                self._insert("receipt_bookings", bookings_batch(round_))
             if round_.verdicts:
-                self._insert("verdicts", stream_bytes(verdicts_batch(round_)))
+                self._insert("verdicts", verdicts_batch(round_))
         # 4 dead letters: durable before anything says that the block is
         letters = letters_batch(round_)
         if letters.num_rows:
@@ -97,7 +98,7 @@ class Flush:
         now = int(time.time() * 1000)
         with self._step("blocks"):
             if round_.written:
-                self._insert("blocks", stream_bytes(blocks_batch(round_, now)))
+                self._insert("blocks", blocks_batch(round_, now))
             if round_.parts:
                 self.progress(list(round_.parts.values()), now)
         # 6 tell everybody what can be queried; twice is harmless
@@ -158,19 +159,16 @@ class Flush:
                 "written_at": milliseconds(np.array(columns["written_at"], dtype=np.int64)),
             }
         )
-        self._insert("progress", stream_bytes(batch))
+        self._insert("progress", batch)
 
     # -- the outside ----------------------------------------------------------------------------
 
-    def _insert(self, table: str, body: pa.Buffer) -> None:
-        # Sent as it is, by the buffer protocol: no copy into bytes, whatever the annotation says.
-        view: Any = memoryview(body)
-        with self._inserting(table, len(view)):
+    def _insert(self, table: str, batch: pa.RecordBatch) -> None:
+        body = stream_bytes(batch)
+        with self._inserting(table, body.size):
             self._retry(
                 "the store",
-                lambda: self._store().raw_insert(
-                    table, insert_block=view, fmt="ArrowStream", settings=_INSERT
-                ),
+                lambda: insert_stream(self._store(), table, body, batch.num_rows, _INSERT),
             )
 
     def _inserting(self, table: str, size: int) -> tracing.Work:
@@ -285,13 +283,13 @@ def count(round_: Round, now: int) -> None:
 # -- what is written, as columns; pure ------------------------------------------------------------
 
 
-def cells_bodies(round_: Round) -> list[pa.Buffer]:
-    """One ArrowStream over all blocks of the round."""
+def cells_batch(round_: Round) -> pa.RecordBatch:
+    """Over all blocks of the round; no rows if it touched no cell."""
     parts = [
         (block, last, touched) for block, last, touched in round_.cells if len(touched["hour"])
     ]
     if not parts:
-        return []
+        return pa.RecordBatch.from_pydict({})
     counts = [len(touched["hour"]) for _, _, touched in parts]
 
     def joined(name: str) -> np.ndarray:
@@ -302,7 +300,7 @@ def cells_bodies(round_: Round) -> list[pa.Buffer]:
     def spread(values: list[int], dtype: type) -> pa.Array:
         return pa.array(np.repeat(np.array(values, dtype=dtype), counts))
 
-    batch = pa.RecordBatch.from_pydict(
+    return pa.RecordBatch.from_pydict(
         {
             "period": pa.array(joined("hour") * np.uint32(3600)),
             "recorded_date": pa.array(joined("recorded_day")),
@@ -320,7 +318,6 @@ def cells_bodies(round_: Round) -> list[pa.Buffer]:
             "refund_reversals_fen": pa.array(joined("refund_reversals")),
         }
     )
-    return [stream_bytes(batch)]
 
 
 def bookings_batch(round_: Round) -> pa.RecordBatch:

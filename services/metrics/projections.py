@@ -34,6 +34,7 @@ from yumai.broker import topics
 from yumai.broker.security import client_options
 from yumai.settings import Settings
 from yumai.store.client import STORE_ERRORS, connect
+from yumai.store.inserts import insert_rows, insert_stream
 from yumai.store.migrate import APPLIED, require_schema
 
 log = logging.getLogger("yumai.metrics.projections")
@@ -225,12 +226,9 @@ class Projections(threading.Thread):
         table, rows = PROJECTED[topic]
         for batch in _readable(topic, messages, rows):
             if batch.num_rows:
-                body: Any = memoryview(stream_bytes(batch))
-                client.raw_insert(table, insert_block=body, fmt="ArrowStream")
+                insert_stream(client, table, stream_bytes(batch), batch.num_rows)
         row: list[Any] = [topic, 0, messages[-1].offset + 1, datetime.now(UTC)]
-        client.insert(
-            "projections", [row], column_names=["topic", "part", "next_offset", "written_at"]
-        )
+        insert_rows(client, "projections", [row], ["topic", "part", "next_offset", "written_at"])
 
 
 def _readable(

@@ -39,7 +39,7 @@ from tests.recount import Cell, Expected, Recount
 from yumai.broker.security import Cluster, client_options
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_SECONDS = 120.0
+READY_SECONDS = float(os.environ.get("YUMAI_E2E_READY_SECONDS", "120"))
 SECURE = bool(os.environ.get("YUMAI_E2E_SECURE"))
 """Every suite also on a secured broker."""
 CANARY = "canary"

@@ -21,6 +21,7 @@ from urllib.parse import urlencode
 import clickhouse_connect
 import lz4.frame
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureError
@@ -375,6 +376,79 @@ def test_readers_are_answered_while_a_long_insert_runs(served: Store, client: Cl
     assert answers > 20
     assert slowest < 0.5
     assert client.command("SELECT count() FROM l") == 800_000
+
+
+def test_an_insert_takes_settings_columns_and_formats_that_need_a_whole_file(
+    served: Store, client: Client, database: str
+) -> None:
+    client.command("CREATE TABLE v (a UInt32, settings String) ENGINE = MergeTree ORDER BY a")
+    query = "INSERT INTO v (a, `settings`) SETTINGS format_csv_delimiter = ';' -- ;\n FORMAT CSV"
+    status, _, text = served.post(b"1;x\n2;y\n", database=database, query=query)
+    assert status == 200, text
+    table = pa.table({"a": pa.array([3], pa.uint32()), "settings": ["z"]})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    client.command("CREATE TABLE settings AS v")
+    for target in ("v", f"TABLE {database}.settings"):
+        query = f"INSERT INTO {target} FORMAT Parquet"
+        status, _, text = served.post(sink.getvalue().to_pybytes(), query=query, database=database)
+        assert status == 200, text
+    assert client.command("SELECT count() FROM settings") == 1
+    assert (
+        served.post(b"(4, 'w'), (2 + 3, 'u')", database=database, query="INSERT INTO v VALUES")[0]
+        == 200
+    )
+    rows = client.query("SELECT DISTINCT a, settings FROM v ORDER BY a").result_rows
+    assert rows == [(1, "x"), (2, "y"), (3, "z"), (4, "w"), (5, "u")]
+
+
+@pytest.mark.parametrize("form", ["CSV", "Native", "RowBinary", "ArrowStream"])
+def test_a_sender_that_leaves_half_way_has_stored_nothing(
+    served: Store, client: Client, form: str
+) -> None:
+    """What came is whole rows in every format: only that the end is missing tells it."""
+    client.command("CREATE TABLE h (a UInt64) ENGINE = MergeTree ORDER BY a")
+    body = client.raw_query("SELECT number AS a FROM numbers(100000)", fmt=form)
+    query = urlencode({"query": f"INSERT INTO h FORMAT {form}", "database": client.database})
+    for length in (8, len(body) // 16 * 8, len(body)):
+        with socket.create_connection(("127.0.0.1", served.port)) as sender:
+            sender.sendall(
+                f"POST /?{query} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+                + b"%x\r\n%b\r\n" % (length, body[:length])
+            )
+            time.sleep(0.2)
+    deadline = time.monotonic() + 20
+    running = "SELECT count() FROM system.processes WHERE query LIKE 'INSERT INTO h%'"
+    while client.command(running):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert client.command("SELECT count() FROM h") == 0
+    client.raw_insert("h", insert_block=body, fmt=form)
+    assert client.command("SELECT count() FROM h") == 100_000
+
+
+def test_more_slow_senders_than_threads_all_come_to_their_end(
+    served: Store, client: Client
+) -> None:
+    client.command("CREATE TABLE s (a UInt64) ENGINE = MergeTree ORDER BY a")
+    senders = 20
+
+    def send(number: int) -> None:
+        def rows() -> Iterator[bytes]:
+            for piece in range(4):
+                time.sleep(0.1)
+                yield b"%d\n" % (number * 4 + piece)
+
+        writer = served.client(database=client.database)
+        writer.raw_insert("s", insert_block=rows(), fmt="TSV")
+        writer.close()
+
+    threads = [threading.Thread(target=send, args=(n,)) for n in range(senders)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert client.command("SELECT count(), uniqExact(a) FROM s") == ["80", "80"]
 
 
 def test_replacing_rows_are_final_also_unmerged(client: Client) -> None:

@@ -18,6 +18,7 @@ from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import ENTRIES, EPOCHS
 from yumai.broker.waiting import NotYet
 from yumai.store.client import connect
+from yumai.store.inserts import insert_rows
 
 # The default grows to 30 s: a broker that is back would be noticed that late.
 _PATIENCE = {"reconnect_backoff_max_ms": 1_000}
@@ -108,10 +109,11 @@ def ensure(bootstrap: Bootstrap, dsn: str) -> Epoch:
             producer.close()
         missing = [e for e in known.values() if e.epoch not in {int(row[0]) for row in stored}]
         if missing:
-            client.insert(
+            insert_rows(
+                client,
                 "epochs",
                 [[e.epoch, e.topic_id, e.partitions, e.slot_function] for e in missing],
-                column_names=["epoch", "topic_id", "partitions", "slot_function"],
+                ["epoch", "topic_id", "partitions", "slot_function"],
             )
         return epoch
     finally:

@@ -58,18 +58,27 @@ def connect(
     `sequential`: reads see everything that was acknowledged, on whichever replica of a cluster.
     `with_canary`: reads see all rows. Who writes the books needs it; who reads figures must not have it.
     """
-    return clickhouse_connect.get_client(
+    client = clickhouse_connect.get_client(
         **_options(Dsn.parse(dsn), database, timeout, sequential, with_canary)
     )
+    _set_inserts(client)
+    return client
 
 
 async def connect_async(
     dsn: str, *, timeout: float = 60.0, sequential: bool = False, with_canary: bool = False
 ) -> AsyncClient:
     """An asyncio client, safe for concurrent queries; else like `connect`."""
-    return await clickhouse_connect.get_async_client(
+    client = await clickhouse_connect.get_async_client(
         **_options(Dsn.parse(dsn), None, timeout, sequential, with_canary)
     )
+    _set_inserts(client)
+    return client
+
+
+def _set_inserts(client: Client | AsyncClient) -> None:
+    for name, value in guarantees.of_inserts(client.server_settings).items():
+        client.set_client_setting(name, value)
 
 
 def is_busy(error: BaseException) -> bool:

@@ -1,8 +1,9 @@
-"""What a session asks of a ClickHouse cluster, setting by setting. Pure; docs/clickhouse.md says
-what each protects. One server, or the embedded engine, is asked for nothing of this."""
+"""What a session asks of ClickHouse, setting by setting. Pure; docs/clickhouse.md says what each
+protects. One server, or the embedded engine, is asked for `INSERTS` only."""
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 from yumai.store.address import Cluster
@@ -11,6 +12,17 @@ UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE = 286
 """Another insert into that table is on its way to the quorum: not away, only busy."""
 
 Settings = dict[str, Any]
+
+INSERTS: Settings = {
+    # The engine would swallow a block it has seen before, also one removed since (ALTER DELETE,
+    # restore): rows are idempotent by their keys, blocks need not be. Servers before 26.2 read the
+    # first of these, later ones only the other two.
+    "insert_deduplicate": 0,
+    "deduplicate_insert": "disable",
+    "deduplicate_insert_select": "disable",
+    # On by default since 26.2: a queue of several senders' rows, refused together with insert_quorum.
+    "async_insert": 0,
+}
 
 EVERYWHERE: Settings = {
     # A shard that is away is an error, never a smaller sum.
@@ -38,13 +50,12 @@ def writing(cluster: Cluster) -> Settings:
     return {
         # Not queued on the node that took the request: the shard itself has it.
         "distributed_foreground_insert": 1,
+        # INSERT SELECT goes by the sharding key, not from each shard into itself (default since 25.7).
+        "parallel_distributed_insert_select": 0,
         "insert_quorum": cluster.insert_quorum,
         # One after the other in a table: only so can a read know which inserts it must have.
         "insert_quorum_parallel": 0,
         "insert_quorum_timeout": 60_000,
-        # The engine would swallow a block it has seen before, also one removed since (ALTER DELETE,
-        # restore): rows are idempotent by their keys, blocks need not be.
-        "insert_deduplicate": 0,
         # Seen again where it was written; see SEQUENTIAL.
         "prefer_localhost_replica": 0,
         "load_balancing": "in_order",
@@ -62,7 +73,7 @@ def schema_changes() -> Settings:
 
 
 def of_session(cluster: Cluster | None, *, sequential: bool = False) -> Settings:
-    """All settings of a session; `sequential`: for Seen, receipts and the audit."""
+    """All settings of a cluster's session; `sequential`: for Seen, receipts and the audit."""
     if cluster is None:
         return {}
     return {
@@ -72,3 +83,8 @@ def of_session(cluster: Cluster | None, *, sequential: bool = False) -> Settings
         **(SEQUENTIAL if sequential else {}),
         **schema_changes(),
     }
+
+
+def of_inserts(known: Container[str]) -> Settings:
+    """INSERTS, as far as a server knows them: an unknown setting is an error of every request."""
+    return {name: value for name, value in INSERTS.items() if name in known}

@@ -24,6 +24,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from yumai import districts, sectors
 from yumai.store.address import Dsn
 from yumai.store.client import STORE_ERRORS, connect
+from yumai.store.inserts import insert_rows
 from yumai.store.layout import Layout
 
 TAXONOMY_VERSION = 1
@@ -158,10 +159,11 @@ def _apply(client: Client, layout: Layout) -> list[str]:
             client.command(
                 re.sub(r"^CREATE (TABLE|VIEW) ", r"CREATE \1 IF NOT EXISTS ", statement, count=1)
             )
-        client.insert(
+        insert_rows(
+            client,
             "migrations",
             [[migration.number, migration.name, migration.checksum]],
-            column_names=["number", "name", "checksum"],
+            ["number", "name", "checksum"],
         )
         done.append(migration.name)
     if done:
@@ -221,24 +223,27 @@ def _is_dead(holder: str) -> bool:
 
 
 def _load_taxonomy(client: Client) -> None:
-    client.insert(
+    insert_rows(
+        client,
         "districts",
         [
             [int(d.code), d.zh, d.en, d.kind, d.group, d.population]
             for d in districts.districts().values()
         ],
-        column_names=["code", "zh", "en", "kind", "group", "population"],
+        ["code", "zh", "en", "kind", "group", "population"],
     )
-    client.insert(
+    insert_rows(
+        client,
         "sectors",
         [[s["code"], s["zh"], s["en"], s["kind"]] for s in sectors.sectors()],
-        column_names=["code", "zh", "en", "kind"],
+        ["code", "zh", "en", "kind"],
     )
-    client.insert(
+    insert_rows(
+        client,
         "mcc_sectors",
         [
             [mcc, sectors.SECTOR_CODES[number], TAXONOMY_VERSION]
             for mcc, number in sectors.mcc_sectors().items()
         ],
-        column_names=["mcc", "sector", "map_version"],
+        ["mcc", "sector", "map_version"],
     )

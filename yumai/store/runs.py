@@ -11,6 +11,7 @@ from typing import Any
 from clickhouse_connect.driver.client import Client
 
 from yumai.store.figures import Query
+from yumai.store.inserts import insert_rows
 
 KINDS = ("audit", "backup", "restore")
 
@@ -53,7 +54,7 @@ def record(
     assert kind in KINDS
     row = [kind, name, datetime.now(UTC), seconds, int(ok), json.dumps(report, ensure_ascii=False)]
     names = ["kind", "name", "at", "seconds", "ok", "report"]
-    client.insert("maintenance_runs", [row], column_names=names)
+    insert_rows(client, "maintenance_runs", [row], names)
 
 
 def short(report: dict[str, Any]) -> dict[str, Any]:

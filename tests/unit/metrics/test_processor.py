@@ -94,18 +94,17 @@ class Store:
     def write(self, round_: Round) -> None:
         for row in round_.ledger.batch(round_.platforms).to_pylist():
             self.ledger[row["off"], row["row"]] = row
-        for body in flush.cells_bodies(round_):
-            for cell in pa.ipc.open_stream(body).read_all().to_pylist():
-                key = tuple(
-                    cell[n]
-                    for n in ("period", "recorded_date", "district", "sector", "platform", "block")
-                )
-                value = tuple(
-                    cell[n]
-                    for n in ("entries", "sales_fen", "refunds_fen", "sale_reversals_fen", "refund_reversals_fen")
-                )  # fmt: skip
-                if key not in self.cells or self.cells[key][0] <= cell["last_offset"]:
-                    self.cells[key] = (cell["last_offset"], value)
+        for cell in flush.cells_batch(round_).to_pylist():
+            key = tuple(
+                cell[n]
+                for n in ("period", "recorded_date", "district", "sector", "platform", "block")
+            )
+            value = tuple(
+                cell[n]
+                for n in ("entries", "sales_fen", "refunds_fen", "sale_reversals_fen", "refund_reversals_fen")
+            )  # fmt: skip
+            if key not in self.cells or self.cells[key][0] <= cell["last_offset"]:
+                self.cells[key] = (cell["last_offset"], value)
         for b in flush.bookings_batch(round_).to_pylist():
             key = (b["receipt"], b["block"])
             if key not in self.bookings or self.bookings[key][0] <= b["last_offset"]:

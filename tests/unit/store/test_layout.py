@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from yumai.entry import SLOTS
 from yumai.store.address import Cluster, Dsn, with_cluster
-from yumai.store.guarantees import of_session
+from yumai.store.guarantees import INSERTS, of_inserts, of_session
 from yumai.store.layout import SHARDED, Layout, UnevenPartitions, check_partitions
 from yumai.store.migrate import OldSchema, migrations, require_schema
 
@@ -110,11 +110,16 @@ def test_one_server_is_asked_for_nothing_and_a_cluster_for_all() -> None:
         assert session["insert_quorum"] == "2"
         assert session["distributed_foreground_insert"] == 1
         assert session["skip_unavailable_shards"] == 0
-        assert session["insert_deduplicate"] == 0
         # The condition under which select_sequential_consistency means anything.
         assert session["insert_quorum_parallel"] == 0
     assert seen["select_sequential_consistency"] == 1
     assert "select_sequential_consistency" not in shown
+
+
+def test_inserts_are_asked_for_what_the_server_knows() -> None:
+    before_26_2 = {"insert_deduplicate", "async_insert", "max_threads"}
+    assert of_inserts(before_26_2) == {"insert_deduplicate": 0, "async_insert": 0}
+    assert of_inserts(before_26_2 | {"deduplicate_insert", "deduplicate_insert_select"}) == INSERTS
 
 
 def test_the_cluster_is_in_the_address() -> None:
