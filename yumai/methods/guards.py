@@ -1,4 +1,4 @@
-"""Why a district or sector has no level on a day, in the order in which the first is told (METHODS §5.6). Pure.
+"""Why a district or sector has no level on a day, in the order in which the first is told. Pure.
 
 `warming_up`  until February closes · `no_target` · `suppressed` a confidential cell · `rebased` the month of a
 division change · `stale` poor coverage or a silent feed: the level is frozen, not taken away.

@@ -1,4 +1,4 @@
-"""Which day of a past year a day is like (METHODS §5.1). Pure.
+"""Which day of a past year a day is like. Pure.
 
 Within 21 days of Spring Festival by distance to it; otherwise by month-day, on the nearest day of the same
 weekday, which must be ordinary in its own year (else the festival counts twice when it moves).
