@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from console.truth.judging import (
     Levels,
     Office,
     Said,
+    first_day,
     from_joining_platform,
     from_silent_feed,
     look_days,
@@ -72,7 +72,7 @@ def counted(of: City, days: Sequence[int]) -> Counted:
     inside = [_inside(of, seen, month) for month in range(4, 13)]
 
     def found(month: int) -> dict[str, int]:
-        before = _number(of, month) - seen.first
+        before = first_day(of.year, month) - seen.first
         return {
             way: int((np.any(level[:before] >= YELLOW, axis=0) & lagging).sum())
             for way, level in levels.items()
@@ -110,14 +110,9 @@ def _by_way(office: Office, seen: Said) -> dict[str, Levels]:
     return dict(zip(WAYS, found, strict=True))
 
 
-def _number(of: City, month: int) -> int:
-    """Of a month's first day."""
-    return (date(of.year, month, 1) - date(of.year, 1, 1)).days
-
-
 def _inside(of: City, seen: Said, month: int) -> np.ndarray:
     """At the end of the month before, where that was seen."""
-    end = _number(of, month) - 1 - seen.first
+    end = first_day(of.year, month) - 1 - seen.first
     if end >= len(seen.level):
         return np.zeros(0, dtype=bool)
     return (seen.low[end] <= of.total) & (of.total <= seen.high[end])

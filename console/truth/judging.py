@@ -62,8 +62,9 @@ class Said:
         return self.level[: max(day - self.first, 0)]
 
 
-def first_day(year: int) -> int:
-    return (date(year, *FIRST_JUDGED) - date(year, 1, 1)).days
+def first_day(year: int, month: int = FIRST_JUDGED[0]) -> int:
+    """Number of a month's first day; of the first month that is judged."""
+    return (date(year, month, 1) - date(year, 1, 1)).days
 
 
 def said(office: Office, days: Sequence[int], *, silence: bool = True, joining: bool = True) -> Said:
@@ -86,11 +87,14 @@ def together(city: City, looks: Sequence[tuple[int, Judged]]) -> Said:
 
 
 def look_days(city: City, every: int) -> list[int]:
-    """Each month's end, every so many days, and each day from before the silence until after its backfill."""
-    first, last = first_day(city.year), city.whole.days - 1
-    ends = [(date(city.year, month, 1) - date(city.year, 1, 1)).days - 1 for month in range(4, 13)]
-    around = range(city.silent_from - 1, city.backfilled_on + SILENT_DAYS)
-    return sorted({*ends, *range(first, last, every), *around, last})
+    """Every so many days of a month, each month's end, and each day from before the silence to its backfill."""
+    found = {city.whole.days - 1, *range(city.silent_from - 1, city.backfilled_on + 1)}
+    for month in range(FIRST_JUDGED[0], 13):
+        begin = first_day(city.year, month)
+        length = (first_day(city.year, month + 1) if month < 12 else city.whole.days) - begin
+        found |= {begin + n - 1 for n in range(every, length - every // 2, every)}
+        found.add(begin + length - 1)
+    return sorted(found)
 
 
 def from_silent_feed(office: Office, seen: Said, days: Sequence[int], least: int = YELLOW) -> int:
