@@ -113,7 +113,7 @@ def city(seed: int) -> City:
     silent_platform = int(rng.integers(0, PLATFORMS - 1))
     backfilled_on = silent_from + SILENT_DAYS + int(rng.integers(0, 14))
 
-    codes = districts_of(year)[:DISTRICTS]
+    codes = tuple(districts_of(year)[:DISTRICTS])
     parts = rng.dirichlet(np.array([8.0, 4.0, 2.0]), DISTRICTS)
     past = {y: _columns(rng, y, codes, of, parts) for y, of in by_year.items()}
     whole = _columns(rng, year, codes, sales, parts)
@@ -198,9 +198,7 @@ def _noise(rng: np.random.Generator, days: int) -> Floats:
     return level + trend * time + smooth
 
 
-def _ar(
-    rng: np.random.Generator, shape: tuple[int, int], kept: float, deviation: float
-) -> Floats:
+def _ar(rng: np.random.Generator, shape: tuple[int, int], kept: float, deviation: float) -> Floats:
     """First-order autoregression with that standard deviation."""
     out = rng.normal(0.0, deviation, shape)
     step = np.sqrt(1.0 - kept**2)

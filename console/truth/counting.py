@@ -10,7 +10,6 @@ import numpy as np
 from console.truth import rules
 from console.truth.city import SHORT, City, city
 from console.truth.judging import (
-    BLUE,
     RED,
     YELLOW,
     Levels,
@@ -67,7 +66,7 @@ def counted(of: City, days: Sequence[int]) -> Counted:
     """Of looks on `days` (numbers, ascending); what lies behind the last one was not seen."""
     office = Office(of)
     seen = said(office, days)
-    lagging, on_target = of.short >= SHORT - 1e-9, of.short <= 0
+    lagging, on_target = of.short >= SHORT, of.short <= 0
     levels = _by_way(office, seen)
     inside = [_inside(of, seen, month) for month in range(4, 13)]
 
@@ -78,6 +77,7 @@ def counted(of: City, days: Sequence[int]) -> Counted:
             for way, level in levels.items()
         }
 
+    silent = from_silent_feed(office, seen, days)
     joining = from_joining_platform(office, seen, days)
     return Counted(
         int(lagging.sum()),
@@ -90,8 +90,8 @@ def counted(of: City, days: Sequence[int]) -> Counted:
         },
         sum(int(month.sum()) for month in inside),
         sum(len(month) for month in inside),
-        from_silent_feed(office, seen, days, YELLOW),
-        from_silent_feed(office, seen, days, BLUE),
+        silent.alerts,
+        silent.blue,
         joining.false,
         joining.hidden,
     )

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from console.truth.city import SILENT_DAYS, City, Floats
+from console.truth.city import SHORT, SILENT_DAYS, City, Floats
 from yumai.evaluation.columns import Bools, Ints
 from yumai.evaluation.judge import FIRST_JUDGED, Judged, Memory, Moment, judge
 
@@ -22,7 +22,7 @@ class Office:
 
     def __init__(self, city: City) -> None:
         self.city = city
-        self._targets = {
+        self._targets: dict[tuple[str, str | None], int] = {
             (code, None): int(fen) for code, fen in zip(city.codes, city.target, strict=True)
         }
         self._memory = Memory()
@@ -67,17 +67,15 @@ def first_day(year: int, month: int = FIRST_JUDGED[0]) -> int:
     return (date(year, month, 1) - date(year, 1, 1)).days
 
 
-def said(office: Office, days: Sequence[int], *, silence: bool = True, joining: bool = True) -> Said:
+def said(
+    office: Office, days: Sequence[int], *, silence: bool = True, joining: bool = True
+) -> Said:
     """Of looks on `days`, ascending."""
-    return together(
-        office.city, [(day, office.look(day, silence=silence, joining=joining)) for day in days]
-    )
-
-
-def together(city: City, looks: Sequence[tuple[int, Judged]]) -> Said:
+    city = office.city
     begin = first = first_day(city.year)
     found: list[tuple[np.ndarray, ...]] = []
-    for day, judged in looks:
+    for day in days:
+        judged = office.look(day, silence=silence, joining=joining)
         fresh = slice(begin - first, day - first + 1)
         cells = [judged.frame.number(code, None) for code in city.codes]
         arrays = (judged.level, judged.comparable, judged.low, judged.high)
@@ -97,18 +95,33 @@ def look_days(city: City, every: int) -> list[int]:
     return sorted(found)
 
 
-def from_silent_feed(office: Office, seen: Said, days: Sequence[int], least: int = YELLOW) -> int:
-    """Districts not short in which an alert began around the silence that would not have begun without it."""
+@dataclass(frozen=True)
+class FromSilence:
+    """Districts not short in which an alert began around the silence that would not have begun without it.
+
+    `alerts`: yellow or red; `blue`: at least blue.
+    """
+
+    alerts: int
+    blue: int
+
+
+def from_silent_feed(office: Office, seen: Said, days: Sequence[int]) -> FromSilence:
+    """Counted against the same year in which the feed never fell silent."""
     city = office.city
     window = range(city.silent_from - 1, city.backfilled_on + SILENT_DAYS)
-    on_time = city.short < 0.03
-    rose = _rose(seen.level[_place(seen, window)], least) & on_time
-    if not rose.any():
-        return 0
-    calm = {day: office.look(day, silence=False) for day in days if day in window}
-    # Days before the window are as they were said; none of them is looked at.
-    without = together(city, sorted(calm.items()))
-    return int((rose & ~_ever(without.level[_place(without, window)], least)).sum())
+    # From before the silence to the first look that reaches the window's end.
+    reached = [day for day in days if day >= window.stop - 1][:1]
+    looks = [day for day in days if day in window and day not in reached] + reached
+    rose = [_rose(_part(seen, window), least) & (city.short < SHORT) for least in (YELLOW, BLUE)]
+    if not np.any(rose):
+        return FromSilence(0, 0)
+    without = _part(said(office, looks, silence=False), window)
+    alerts, blue = (
+        int((new & ~_ever(without, least)).sum())
+        for new, least in zip(rose, (YELLOW, BLUE), strict=True)
+    )
+    return FromSilence(alerts, blue)
 
 
 @dataclass(frozen=True)
@@ -122,7 +135,7 @@ class Joining:
 def from_joining_platform(office: Office, seen: Said, days: Sequence[int]) -> Joining:
     """Counted against the same year without that platform."""
     city = office.city
-    on_time, lagging = city.short < 0.03, city.short >= 0.03
+    on_time, lagging = city.short < SHORT, city.short >= SHORT
     suspects = city.joins & on_time & _rose(seen.level, YELLOW)
     missed = city.joins & lagging & ~_ever(seen.level, YELLOW)
     if not (suspects | missed).any():
@@ -131,8 +144,8 @@ def from_joining_platform(office: Office, seen: Said, days: Sequence[int]) -> Jo
     return Joining(int((suspects & ~without).sum()), int((missed & without).sum()))
 
 
-def _place(of: Said, days: range) -> slice:
-    return slice(max(days.start - of.first, 0), days.stop - of.first)
+def _part(of: Said, days: range) -> Levels:
+    return of.level[max(days.start - of.first, 0) : days.stop - of.first]
 
 
 def _ever(levels: Levels, least: int) -> Bools:

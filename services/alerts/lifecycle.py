@@ -29,6 +29,7 @@ from contracts.alerts.codec import (
     Whole,
     alert_id,
 )
+from yumai.evaluation.rows import ProgressRow
 
 RANKS = {"green": 0, "blue": 1, "yellow": 2, "red": 3}
 Alerts = dict[str, Whole]

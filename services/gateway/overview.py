@@ -114,9 +114,7 @@ class Overviews:
         if principal.role != "platform":
             rows = await self._judged(at)
             judged = {
-                row.district: row
-                for row in rows
-                if districts is None or row.district in districts
+                row.district: row for row in rows if districts is None or row.district in districts
             }
             troubled = affected(await self._health.lately())
             alerts = await read_alerts(self._store, year, districts)

@@ -70,7 +70,9 @@ def quiet(
     nobody[over:] &= ~heard[:, over:].any(axis=0)
 
     this = slice(days - (last + 1), days)
-    found = Silence(*(a[:, this] for a in (found.silent, found.gone, found.rate, found.missed)))
+    found = Silence(
+        found.silent[:, this], found.gone[:, this], found.rate[:, this], found.missed[:, this]
+    )
     shape = (len(frame.districts), -1, last + 1)
     rate = found.rate.reshape(shape)
     doubted = found.silent.reshape(shape) | broken[None, :, this]

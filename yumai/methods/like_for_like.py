@@ -104,6 +104,6 @@ def growth(this: Floats, last: Floats) -> Floats:
     return np.where(fine, this / np.where(fine, last, 1.0) - 1.0, np.nan)
 
 
-def required_growth(target: Floats, booked: Floats, last_rest: Floats) -> Floats:
+def required_growth(target: Floats, booked: Floats | Ints, last_rest: Floats) -> Floats:
     """r = (T − C)/(last year's rest) − 1: how much more than last year the rest must bring; NaN without a rest."""
     return growth(np.asarray(target, dtype=np.float64) - booked, np.asarray(last_rest))
