@@ -7,6 +7,9 @@
     blue    P < 0.50 (or yellow's gap fails)
     green   else
 
+Levels come from the chance of meeting the target, not from the pace: the same gap is worse in October
+than in March. Hundreds of cells are judged each day, so some would be red by chance alone: that is what
+Benjamini–Hochberg is for, and hysteresis keeps a level from flickering.
 A course is the levels of one judged year from 1 March on: `[days, cells]`, oldest day first.
 """
 
