@@ -2,9 +2,11 @@
 
 import argparse
 import json
-from typing import Any
+
+import msgspec
 
 from console import gateway
+from yumai.evaluation.rows import ProgressRow
 
 OPTIONS = ("year", "district", "sector", "at", "as_of")
 HEADINGS = ("", "target", "attained", "pace", "nowcast", "from", "to", "P", "needs", "level", "")
@@ -30,7 +32,8 @@ def progress(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found, ensure_ascii=False))
         return 0
-    lines = [HEADINGS, *(_cells(row) for row in found["data"])]
+    rows = msgspec.convert(found["data"], list[ProgressRow])
+    lines = [HEADINGS, *(_cells(row) for row in rows)]
     widths = [max(len(line[n]) for line in lines) for n in range(len(HEADINGS))]
     for line in lines:
         print(
@@ -44,19 +47,19 @@ def progress(args: argparse.Namespace) -> int:
     return 0
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def _cells(row: ProgressRow) -> tuple[str, ...]:
     return (
-        f"{row['district']} {row['sector'] or ''}".strip(),
-        _money(row["target_fen"]),
-        _money(row["attained_fen"]),
-        "-" if row["pace"] is None else f"{row['pace']:.3f}",
-        _money(row["nowcast_fen"]),
-        _money(row["nowcast_low_fen"]),
-        _money(row["nowcast_high_fen"]),
-        "-" if row["p_meet"] is None else f"{row['p_meet']:.2f}",
-        "-" if row["required_growth"] is None else f"{row['required_growth']:+.1%}",
-        row["level"] or "-",
-        " ".join([*row["guards"], *(["approximate"] if row.get("approximate") else [])]),
+        f"{row.district} {row.sector or ''}".strip(),
+        _money(row.target_fen),
+        _money(row.attained_fen),
+        "-" if row.pace is None else f"{row.pace:.3f}",
+        _money(row.nowcast_fen),
+        _money(row.nowcast_low_fen),
+        _money(row.nowcast_high_fen),
+        "-" if row.p_meet is None else f"{row.p_meet:.2f}",
+        "-" if row.required_growth is None else f"{row.required_growth:+.1%}",
+        row.level or "-",
+        " ".join([*row.guards, *(["approximate"] if row.approximate else [])]),
     )
 
 

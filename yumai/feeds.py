@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from yumai.evaluation.breaks import is_break, ratios
 from yumai.evaluation.coverage import Doubt
-from yumai.evaluation.silence import MISSED_LEAST, silences
+from yumai.methods.breaks import is_break, ratios
+from yumai.methods.silence import MISSED_LEAST, silences
 from yumai.store.figures import SHANGHAI, Filter, Query
 
 WINDOW_DAYS = 70

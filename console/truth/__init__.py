@@ -1,1 +1,1 @@
-"""`make truth`: simulated cities whose truth is known, judged by the same pure functions as the real one."""
+"""`make truth`: simulated cities whose truth is known, judged by `yumai.evaluation` as the real one is."""

@@ -1,8 +1,9 @@
-"""A simulated city by day, district and platform, whose year-end is known. All levels of noise are assumptions.
+"""A simulated city by day, district, sector and platform, whose year-end is known. All levels of noise are assumptions.
 
     ln sales = level + trend + season(day) + tilt + city's shock + district's shock + a walk + a day's noise
 
 Targets are set afterwards from the true year-end: A/(1 − short). So what a district grows by tells nothing.
+Books come as the store has them: columns of fen and entries, in the judged year's districts.
 """
 
 from __future__ import annotations
@@ -13,12 +14,18 @@ from datetime import date, timedelta
 import numpy as np
 import numpy.typing as npt
 
+from yumai.districts import districts_of
+from yumai.evaluation.columns import Bools, Ints, Year
 from yumai.methods.festival import days_of, is_fixed, spring_festival
-from yumai.methods.seasons import Bools, Floats
+
+Floats = npt.NDArray[np.float64]
 
 DISTRICTS = 37
+"""Of the 38 that 2025 had, one sells nothing."""
 PLATFORMS = 5
 """The last one joins during the judged year."""
+SECTORS = (1, 4, 11)
+TICKET_FEN = 8_000
 PAST_YEARS = 3
 SHORT_MOST, SHORT = 0.06, 0.03
 LAGGING = 7
@@ -32,18 +39,48 @@ SILENT_DAYS = 7
 
 @dataclass(frozen=True)
 class City:
-    """`history[year]` and `sales` are `[districts, platforms, days]`; `short[n]` is what the target is missed by."""
+    """`past` years and the judged one as they are known in the end; `short[n]` is what the target is missed by.
+
+    `target[districts]` and `total[districts]`: fen; `total` and the targets are of the platforms that were there before.
+    """
 
     year: int
-    history: dict[int, Floats]
-    sales: Floats
-    target: Floats
+    codes: tuple[str, ...]
+    past: dict[int, Year]
+    whole: Year
+    total: Ints
+    target: Ints
     short: Floats
     silent_platform: int
     silent_from: int
     backfilled_on: int
     joined_on: int
     joins: Bools
+
+    def known(self, day: int, *, silence: bool = True, joining: bool = True) -> Year:
+        """The judged year as the books have it at the end of day number `day`: late and silent entries are missing.
+
+        Without `silence` the feed never fell silent, without `joining` the last platform is left out.
+        """
+        whole = self.whole
+        lines = np.full(len(whole.district), True) if joining else whole.platform != _name(-1)
+        fen, counted = whole.fen[lines], whole.counted[lines]
+        fen[:, day + 1 :], counted[:, day + 1 :] = 0, 0
+        for back, share in enumerate(LATE[: day + 1]):
+            fen[:, day - back] -= (fen[:, day - back] * share).astype(np.int64)
+            counted[:, day - back] -= (counted[:, day - back] * share).astype(np.int32)
+        if silence and self.silent_from <= day < self.backfilled_on:
+            mute = whole.platform[lines] == _name(self.silent_platform)
+            gone = slice(self.silent_from, min(self.silent_from + SILENT_DAYS, day + 1))
+            fen[mute, gone], counted[mute, gone] = 0, 0
+        return Year(
+            self.year,
+            whole.district[lines],
+            whole.sector[lines],
+            whole.platform[lines],
+            fen,
+            counted,
+        )
 
 
 def city(seed: int) -> City:
@@ -68,23 +105,61 @@ def city(seed: int) -> City:
     sales[:, -1, :joined_on] = 0.0
     sales[~joins, -1] = 0.0
 
-    total = sales[:, :-1].sum(axis=(1, 2))
     short = -rng.uniform(0.0, SURPLUS_MOST, DISTRICTS)
     lagging = rng.permutation(DISTRICTS)[:LAGGING]
     short[lagging] = SHORT
     short[lagging[0]] = SHORT_MOST
     silent_from = int(rng.integers(65, 320))
+    silent_platform = int(rng.integers(0, PLATFORMS - 1))
+    backfilled_on = silent_from + SILENT_DAYS + int(rng.integers(0, 14))
+
+    codes = tuple(districts_of(year)[:DISTRICTS])
+    parts = rng.dirichlet(np.array([8.0, 4.0, 2.0]), DISTRICTS)
+    past = {y: _columns(rng, y, codes, of, parts) for y, of in by_year.items()}
+    whole = _columns(rng, year, codes, sales, parts)
+    before = whole.platform != _name(-1)
+    total = np.array(
+        [whole.fen[before & (whole.district == int(code))].sum() for code in codes], dtype=np.int64
+    )
     return City(
         year,
-        by_year,
-        sales,
-        total / (1.0 - short),
+        codes,
+        past,
+        whole,
+        total,
+        (total / (1.0 - short)).astype(np.int64),
         short,
-        int(rng.integers(0, PLATFORMS - 1)),
+        silent_platform,
         silent_from,
-        silent_from + SILENT_DAYS + int(rng.integers(0, 14)),
+        backfilled_on,
         joined_on,
         joins,
+    )
+
+
+def _name(platform: int) -> str:
+    return f"platform-{platform % PLATFORMS}"
+
+
+def _columns(
+    rng: np.random.Generator, year: int, codes: tuple[str, ...], sales: Floats, parts: Floats
+) -> Year:
+    """Sales `[districts, platforms, days]` as lines; `parts[districts, sectors]` of each day, about."""
+    shape = (*sales.shape[:2], len(SECTORS), sales.shape[2])
+    split = parts[:, None, :, None] * np.exp(rng.normal(0.0, 0.05, shape))
+    split *= sales[:, :, None, :] / split.sum(axis=2, keepdims=True)
+    fen = np.floor(split).astype(np.int64).reshape(-1, sales.shape[2])
+    counted = rng.poisson(fen / TICKET_FEN).astype(np.int32)
+    counted[fen == 0] = 0
+    place, platform, sector = (n.ravel() for n in np.indices(shape[:3]))
+    sold = fen.any(axis=1)
+    return Year(
+        year,
+        np.array([int(code) for code in codes])[place][sold],
+        np.array(SECTORS)[sector][sold],
+        np.array([_name(n) for n in range(PLATFORMS)])[platform][sold],
+        fen[sold],
+        np.maximum(counted, fen > 0)[sold].astype(np.int32),
     )
 
 
@@ -123,24 +198,10 @@ def _noise(rng: np.random.Generator, days: int) -> Floats:
     return level + trend * time + smooth
 
 
-def _ar(
-    rng: np.random.Generator, shape: tuple[int, int], kept: float, deviation: float
-) -> npt.NDArray[np.float64]:
+def _ar(rng: np.random.Generator, shape: tuple[int, int], kept: float, deviation: float) -> Floats:
     """First-order autoregression with that standard deviation."""
     out = rng.normal(0.0, deviation, shape)
     step = np.sqrt(1.0 - kept**2)
     for i in range(1, shape[1]):
         out[:, i] = kept * out[:, i - 1] + step * out[:, i]
     return out
-
-
-def known(city: City, day: int, *, with_silence: bool = True) -> Floats:
-    """This year's sales as the books have them at the end of day number `day`: late ones and silent ones are missing."""
-    seen = city.sales[:, :, : day + 1].copy()
-    for back, share in enumerate(LATE):
-        if day - back >= 0:
-            seen[:, :, day - back] *= 1.0 - share
-    if with_silence and city.silent_from <= day < city.backfilled_on:
-        gone = slice(city.silent_from, min(city.silent_from + SILENT_DAYS, day + 1))
-        seen[:, city.silent_platform, gone] = 0.0
-    return seen

@@ -1,146 +1,157 @@
-"""A city judged every day from 1 March on, as it was known each day, by Yumai and by simple rules. Pure."""
+"""A city as Yumai judges it, by `yumai.evaluation` alone, looked at as it was known on many days. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 import numpy as np
 
-from console.truth.city import SILENT_DAYS, City, known
-from yumai.methods import like_for_like, silence
-from yumai.methods.aligned import month_starts
-from yumai.methods.festival import days_of
-from yumai.methods.judged_year import MARCH, course, judged_levels, lessons
-from yumai.methods.levels import (
-    NONE,
-    RED,
-    RED_GAP,
-    YELLOW,
-    YELLOW_GAP,
-    Levels,
-    tianjin_levels,
-)
-from yumai.methods.levels import course as hysteresis
-from yumai.methods.profile import aligned_days
-from yumai.methods.seasons import Bools, Floats
+from console.truth.city import SHORT, SILENT_DAYS, City, Floats
+from yumai.evaluation.columns import Bools, Ints
+from yumai.evaluation.judge import FIRST_JUDGED, Judged, Memory, Moment, judge
 
-WAYS = ("yumai", "days / 365", "last year's share", "天津")
+BLUE, YELLOW, RED = 1, 2, 3
+"""Levels as `Judged` numbers them; 0 is green, below it is none."""
+Levels = np.ndarray
+
+
+class Office:
+    """Whoever looks at a city: each look judges the whole year so far, by what was known that day."""
+
+    def __init__(self, city: City) -> None:
+        self.city = city
+        self._targets: dict[tuple[str, str | None], int] = {
+            (code, None): int(fen) for code, fen in zip(city.codes, city.target, strict=True)
+        }
+        self._memory = Memory()
+
+    def look(self, day: int, *, silence: bool = True, joining: bool = True) -> Judged:
+        """At the end of day number `day`."""
+        return self._judge(day, silence, joining, "severity")
+
+    def tianjin(self) -> Judged:
+        """The year by the 天津 rules, as known at its end."""
+        return self._judge(self.city.whole.days - 1, True, True, "tianjin")
+
+    def _judge(self, day: int, silence: bool, joining: bool, rules: str) -> Judged:
+        city = self.city
+        known = city.known(day, silence=silence, joining=joining)
+        moment = Moment(date(city.year, 1, 1) + timedelta(days=day))
+        years = {**city.past, city.year: known}
+        return judge(years, city.year, self._targets, moment, rules=rules, memory=self._memory)
 
 
 @dataclass(frozen=True)
-class Verdicts:
-    """`levels[way]`: `[days, districts]` after hysteresis, from day number `first` on."""
+class Said:
+    """What was said of districts, every array `[days, districts]`, from 1 March on.
+
+    Of a day: by the first look that reached it. So a day that was looked at is judged by what was known
+    on it, another one by what was known some days later.
+    """
 
     first: int
-    levels: dict[str, Levels]
-    inside: Bools
-    from_silent_feed: int
-    from_joining_platform: int
+    level: Levels
+    comparable: Ints
+    low: Floats
+    high: Floats
+
+    def until(self, day: int) -> Levels:
+        """Levels of the days before number `day`."""
+        return self.level[: max(day - self.first, 0)]
+
+
+def first_day(year: int, month: int = FIRST_JUDGED[0]) -> int:
+    """Number of a month's first day; of the first month that is judged."""
+    return (date(year, month, 1) - date(year, 1, 1)).days
+
+
+def said(
+    office: Office, days: Sequence[int], *, silence: bool = True, joining: bool = True
+) -> Said:
+    """Of looks on `days`, ascending."""
+    city = office.city
+    begin = first = first_day(city.year)
+    found: list[tuple[np.ndarray, ...]] = []
+    for day in days:
+        judged = office.look(day, silence=silence, joining=joining)
+        fresh = slice(begin - first, day - first + 1)
+        cells = [judged.frame.number(code, None) for code in city.codes]
+        arrays = (judged.level, judged.comparable, judged.low, judged.high)
+        found.append(tuple(array[fresh][:, cells] for array in arrays))
+        begin = day + 1
+    return Said(first, *(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
+
+
+def look_days(city: City, every: int) -> list[int]:
+    """Every so many days of a month, each month's end, and each day from before the silence to its backfill."""
+    found = {city.whole.days - 1, *range(city.silent_from - 1, city.backfilled_on + 1)}
+    for month in range(FIRST_JUDGED[0], 13):
+        begin = first_day(city.year, month)
+        length = (first_day(city.year, month + 1) if month < 12 else city.whole.days) - begin
+        found |= {begin + n - 1 for n in range(every, length - every // 2, every)}
+        found.add(begin + length - 1)
+    return sorted(found)
 
 
 @dataclass(frozen=True)
-class Day:
-    """Raw levels by way, P(meet), who is frozen, and whose year-end lies inside the interval."""
+class FromSilence:
+    """Districts not short in which an alert began around the silence that would not have begun without it.
 
-    raw: dict[str, Levels]
-    p_meet: Floats
-    frozen: Bools
-    inside: Bools
-
-
-def judge(city: City) -> Verdicts:
-    first, last = int(month_starts(city.year)[MARCH]), days_of(city.year) - 1
-    panel = like_for_like.in_both_years(city.history[city.year - 1], city.sales)
-    judge_day = _judging(city, panel)
-    days = [judge_day(day, True) for day in range(first, last + 1)]
-    levels = {way: _course(days, way) for way in WAYS}
-
-    # The same year without the silence, of which only the days until the backfill differ.
-    window = slice(city.silent_from - 1 - first, city.backfilled_on + SILENT_DAYS - first)
-    calm = days.copy()
-    for day in range(city.silent_from, city.backfilled_on + silence.HOLE_DAYS):
-        if day <= last:
-            calm[day - first] = judge_day(day, False)
-    without_silence = _course(calm, "yumai")
-
-    old = panel.copy()
-    old[:, -1] = False
-    if np.array_equal(old, panel):
-        without_joining = levels["yumai"]
-    else:
-        judge_old = _judging(city, old)
-        without_joining = _course([judge_old(day, True) for day in range(first, last + 1)], "yumai")
-
-    ends = month_starts(city.year)[MARCH + 1 : -1] - 1 - first
-    on_time = city.short < 0.03
-    return Verdicts(
-        first,
-        levels,
-        np.stack([days[end].inside for end in ends]),
-        _new_alerts(levels["yumai"][window], without_silence[window], on_time),
-        _new_alerts(levels["yumai"], without_joining, city.joins & on_time),
-    )
-
-
-def _new_alerts(levels: Levels, without: Levels, among: Bools) -> int:
-    """Districts in which an alert begins that would not be there but for what is left out in `without`.
-
-    One that was there the day before and is only kept, frozen, is not new.
+    `alerts`: yellow or red; `blue`: at least blue.
     """
-    rises = np.any((levels[1:] >= YELLOW) & (levels[:-1] < YELLOW), axis=0)
-    usual = np.any(without >= YELLOW, axis=0)
-    return int((rises & ~usual & among).sum())
+
+    alerts: int
+    blue: int
 
 
-def _course(days: list[Day], way: str) -> Levels:
-    daily = np.array([day.raw[way] for day in days], dtype=np.int8)
-    if way == "yumai":
-        return hysteresis(
-            daily, np.array([d.p_meet for d in days]), np.array([d.frozen for d in days])
-        )
-    return hysteresis(daily, np.where(daily >= YELLOW, 0.0, 1.0))
+def from_silent_feed(office: Office, seen: Said, days: Sequence[int]) -> FromSilence:
+    """Counted against the same year in which the feed never fell silent."""
+    city = office.city
+    window = range(city.silent_from - 1, city.backfilled_on + SILENT_DAYS)
+    # From before the silence to the first look that reaches the window's end.
+    reached = [day for day in days if day >= window.stop - 1][:1]
+    looks = [day for day in days if day in window and day not in reached] + reached
+    rose = [_rose(_part(seen, window), least) & (city.short < SHORT) for least in (YELLOW, BLUE)]
+    if not np.any(rose):
+        return FromSilence(0, 0)
+    without = _part(said(office, looks, silence=False), window)
+    alerts, blue = (
+        int((new & ~_ever(without, least)).sum())
+        for new, least in zip(rose, (YELLOW, BLUE), strict=True)
+    )
+    return FromSilence(alerts, blue)
 
 
-def _judging(city: City, panel: Bools) -> Callable[[int, bool], Day]:
-    """(day, with silence) -> that day as it was known then, on the platforms of `panel`."""
-    history = {y: like_for_like.comparable(x, panel) for y, x in city.history.items()}
-    sector = np.zeros(len(city.target), dtype=np.int64)
-    learnt = lessons(history, city.year, sector)
-    assert learnt is not None
-    last = days_of(city.year) - 1
-    before = city.history[city.year - 1]
-    last_year = history[city.year - 1]
-    base = last_year.sum(axis=1)
-    same_date = np.cumsum(last_year, axis=1)
-    aligned = np.cumsum(last_year[:, aligned_days(city.year, city.year - 1)], axis=1)
-    actual = like_for_like.comparable(city.sales, panel).sum(axis=1)
+@dataclass(frozen=True)
+class Joining:
+    """Districts whose alerts come from the joining platform alone, or that have none because of it alone."""
 
-    def day_of(day: int, with_silence: bool) -> Day:
-        seen = known(city, day, with_silence=with_silence)
-        sales = like_for_like.comparable(seen, panel)
-        today = course(learnt, sales, city.target, sector, first_day=day, last_day=day)
-        booked = sales.sum(axis=1)
-        share = same_date[:, min(day, same_date.shape[1] - 1)] / base
-        yoy = booked / aligned[:, day] - 1.0
-        whole = float(booked.sum() / aligned[:, day].sum() - 1.0)
-        return Day(
-            {
-                "yumai": judged_levels(today, city.target)[0],
-                "days / 365": _by_gap(booked * (last + 1) / (day + 1), city.target),
-                "last year's share": _by_gap(booked / share, city.target),
-                "天津": tianjin_levels(yoy, city.target / base - 1.0, whole),
-            },
-            today.p_meet[0],
-            silence.affected(np.concatenate([before, seen], axis=2)),
-            (today.low[0] <= actual) & (actual <= today.high[0]),
-        )
-
-    return day_of
+    false: int
+    hidden: int
 
 
-def _by_gap(total: Floats, target: Floats) -> Levels:
-    """A simple rule's level, by the gap alone."""
-    gap = 1.0 - total / target
-    level = np.where(gap >= RED_GAP, RED, np.where(gap >= YELLOW_GAP, YELLOW, 0))
-    return np.where(np.isnan(gap), NONE, level).astype(np.int8)
+def from_joining_platform(office: Office, seen: Said, days: Sequence[int]) -> Joining:
+    """Counted against the same year without that platform."""
+    city = office.city
+    on_time, lagging = city.short < SHORT, city.short >= SHORT
+    suspects = city.joins & on_time & _rose(seen.level, YELLOW)
+    missed = city.joins & lagging & ~_ever(seen.level, YELLOW)
+    if not (suspects | missed).any():
+        return Joining(0, 0)
+    without = _ever(said(office, days, joining=False).level, YELLOW)
+    return Joining(int((suspects & ~without).sum()), int((missed & without).sum()))
+
+
+def _part(of: Said, days: range) -> Levels:
+    return of.level[max(days.start - of.first, 0) : days.stop - of.first]
+
+
+def _ever(levels: Levels, least: int) -> Bools:
+    return np.any(levels >= least, axis=0)
+
+
+def _rose(levels: Levels, least: int) -> Bools:
+    """Where an alert began; one that was there the day before and is only kept, frozen, is not new."""
+    return np.any((levels[1:] >= least) & (levels[:-1] < least), axis=0)

@@ -14,6 +14,7 @@ from yumai import feeds
 from yumai.evaluation import books as books_
 from yumai.evaluation import judge
 from yumai.evaluation.judge import Moment
+from yumai.evaluation.rows import progress_rows
 from yumai.store.client import connect
 from yumai.store.figures import FRESHNESS, SHANGHAI, Freshness
 from yumai.store.migrate import APPLIED, require_schema
@@ -82,7 +83,7 @@ class ByEvaluation:
             doubts=feeds.doubts(health) if at.date() == here.date() else None,
         )
         asked = None if districts is None else list(districts)
-        rows = judge.rows(judged, asked, None, at=moment.day.isoformat())
+        rows = progress_rows(judged, asked, None, at=moment.day.isoformat())
         ended = datetime(year + 1, 1, 1, tzinfo=SHANGHAI) - timedelta(microseconds=1)
         return Evaluation(min(at, ended), rows, [feed.row() for feed in health])
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from contracts.targets.codec import Target, of_versions
+from yumai.evaluation.rows import ProgressRow
 
 Targets = Mapping[str, Target]
 """By key: each record carries every version it ever had."""
@@ -22,7 +23,7 @@ class Evaluation:
 
     at: datetime
     """As of when: the books, not the clock."""
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[ProgressRow] = field(default_factory=list)
     feeds: list[dict[str, Any]] | None = None
     """None: nothing is known of feeds."""
     guard: str = ""

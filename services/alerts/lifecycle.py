@@ -10,7 +10,7 @@ nothing. Every step is a message; `is_told` says whether anybody gets it. Times 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import msgspec
@@ -29,6 +29,7 @@ from contracts.alerts.codec import (
     Whole,
     alert_id,
 )
+from yumai.evaluation.rows import ProgressRow
 
 RANKS = {"green": 0, "blue": 1, "yellow": 2, "red": 3}
 Alerts = dict[str, Whole]
@@ -88,42 +89,33 @@ def applied(alerts: Alerts, step: Whole) -> bool:
     return True
 
 
-def worst(rows: Iterable[dict[str, Any]], year: int, district: str, at: int, day: str) -> Judged:
+def worst(rows: Iterable[ProgressRow], year: int, district: str, at: int, day: str) -> Judged:
     """An event of a district's progress rows: its level is the worst of all with a target.
 
     A row without a level says nothing, nor does a frozen one (stale keeps the last day's); without any that
     speaks the event says nothing: missing is not lagging.
     """
     rows = list(rows)
-    said = [
-        row
-        for row in rows
-        if row.get("level") in RANKS and "stale" not in (row.get("guards") or ())
-    ]
-    level = max((row["level"] for row in said), key=RANKS.__getitem__, default=None)
+    said = [row for row in rows if row.level is not None and "stale" not in row.guards]
+    level = max((row.level for row in said if row.level), key=RANKS.__getitem__, default=None)
     raw = max(
-        (
-            row["raw_level"]
-            for row in rows
-            if row.get("raw_level") in RANKS and not row.get("guards")
-        ),
+        (row.raw_level for row in rows if row.raw_level is not None and not row.guards),
         key=RANKS.__getitem__,
         default=None,
     )
-    main = next((row for row in said if row.get("sector") is None), None)
+    main = next((row for row in said if row.sector is None), None)
     if main is None and said:
-        main = max(said, key=lambda row: RANKS[row["level"]])
+        main = max(said, key=lambda row: RANKS[row.level or "green"])
     sectors = tuple(
-        Sector(row["sector"], row.get("level"), row.get("pace"), row.get("attained_fen"))
-        for row in sorted(rows, key=lambda row: row.get("sector") or "")
-        if row.get("sector") is not None and row.get("target_fen") is not None
+        Sector(row.sector, row.level, row.pace, row.attained_fen)
+        for row in sorted(rows, key=lambda row: row.sector or "")
+        if row.sector is not None and row.target_fen is not None
     )
     unknown = frozenset(
-        row.get("sector")
-        for row in rows
-        if row.get("level") is None and not {"no_target"} & set(row.get("guards") or ())
+        row.sector for row in rows if row.level is None and "no_target" not in row.guards
     )
-    return Judged(year, district, at, day, level, raw, main or {}, sectors, unknown)
+    figures = {} if main is None else asdict(main)
+    return Judged(year, district, at, day, level, raw, figures, sectors, unknown)
 
 
 def next_step(alert: Whole | None, event: Event) -> Whole | None:

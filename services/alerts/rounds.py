@@ -47,6 +47,7 @@ from services.alerts.publish import Publisher, Record
 from services.alerts.sending import Sending
 from yumai import telemetry, tracing
 from yumai.broker import topics
+from yumai.evaluation.rows import ProgressRow
 from yumai.methods.guards import is_warming_up
 from yumai.settings import Settings
 from yumai.store.client import STORE_ERRORS
@@ -275,10 +276,10 @@ class Rounds:
         )
 
     def _events(self, year: int, found: Evaluation, targets: dict, alerts: Alerts) -> list[Judged]:
-        by_district: dict[str, list[dict]] = {}
+        by_district: dict[str, list[ProgressRow]] = {}
         for row in found.rows:
-            if row["year"] == year and row["district"] != "city":
-                by_district.setdefault(row["district"], []).append(row)
+            if row.year == year and row.district != "city":
+                by_district.setdefault(row.district, []).append(row)
         at, day = int(time.time() * 1000), found.at.astimezone(SHANGHAI).date().isoformat()
         events = []
         for district, rows in sorted(by_district.items()):
@@ -298,7 +299,7 @@ class Rounds:
         ends = datetime(day.year, day.month, day.day, tzinfo=SHANGHAI) + timedelta(days=1)
         at = min(ends - timedelta(microseconds=1), datetime.now(UTC))
         then = self._judge.evaluate(alert.year, as_set_by(targets, opened), {alert.district}, at)
-        rows = [row for row in then.rows if row["district"] == alert.district]
+        rows = [row for row in then.rows if row.district == alert.district]
         return worst(rows, alert.year, alert.district, 0, "").level == "green"
 
     async def _judged(self, task: asyncio.Task[Found]) -> None:

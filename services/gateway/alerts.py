@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, get_args
 
@@ -93,7 +94,8 @@ async def shown(request: Request, step: Step) -> dict[str, Any]:
     alert = alert_of(register_of(request), step)
     now = await standing.of(step)
     if now is not None:
-        alert["sectors"], alert["figures"] = now
+        sectors, row = now
+        alert["sectors"], alert["figures"] = msgspec.to_builtins(sectors), asdict(row)
     return alert
 
 

@@ -26,8 +26,8 @@ from services.gateway.progress import Evaluations
 from services.gateway.store import Store
 from yumai.access import Principal
 from yumai.districts import UNKNOWN, districts_of
-from yumai.evaluation import judge
 from yumai.evaluation.judge import Moment
+from yumai.evaluation.rows import ProgressRow, progress_rows
 from yumai.feeds import Feed, affected
 from yumai.methods.guards import is_warming_up
 from yumai.store.figures import (
@@ -46,9 +46,6 @@ MOST_SECONDS = 2.5
 """A reading is used again for ten times as long as it took, but never for longer than this."""
 JUDGED_MOST_SECONDS = 5.0
 """The same for what is judged, which costs more; a target set anew is judged at once."""
-
-Row = dict[str, Any]
-"""A progress row."""
 
 
 @dataclass
@@ -111,15 +108,13 @@ class Overviews:
                 _sums_until(Filter(date(year - 1, 1, 1), at.date(), districts, None, platforms), at)
             ),
         )
-        judged: dict[str, Row] = {}
+        judged: dict[str, ProgressRow] = {}
         alerts: list[dict[str, Any]] = []
         troubled: dict[str, list[Feed]] = {}
         if principal.role != "platform":
             rows = await self._judged(at)
             judged = {
-                row["district"]: row
-                for row in rows
-                if districts is None or row["district"] in districts
+                row.district: row for row in rows if districts is None or row.district in districts
             }
             troubled = affected(await self._health.lately())
             alerts = await read_alerts(self._store, year, districts)
@@ -142,21 +137,21 @@ class Overviews:
             },
         }
 
-    async def _judged(self, at: datetime) -> list[Row]:
+    async def _judged(self, at: datetime) -> list[ProgressRow]:
         """Rows of all services, a district each, as at `at`; once for all who read."""
         targets = await self._evaluations.targets_stand()
         if targets != self._targets:
             self._targets = targets
             self._kept.pop("judged", None)
 
-        async def read() -> list[Row]:
+        async def read() -> list[ProgressRow]:
             today = datetime.now(SHANGHAI).date()
             moment = Moment.of(at.year, at, today)
             judged, day = await self._evaluations.of(at.year, moment, today, None)
             shown = at.isoformat(timespec="seconds")
-            return await asyncio.to_thread(judge.rows, judged, None, [None], at=shown, day=day)
+            return await asyncio.to_thread(progress_rows, judged, None, [None], at=shown, day=day)
 
-        found: list[Row] = await self._once("judged", None, read, JUDGED_MOST_SECONDS)
+        found: list[ProgressRow] = await self._once("judged", None, read, JUDGED_MOST_SECONDS)
         return found
 
 
@@ -240,7 +235,7 @@ JUDGED_FIELDS = (
 
 def _districts(
     sums: Any,
-    judged: dict[str, Row],
+    judged: dict[str, ProgressRow],
     troubled: dict[str, list[Feed]],
     year: int,
     principal: Principal,
@@ -256,8 +251,8 @@ def _districts(
         codes = [principal.code]
     found = []
     for code in codes:
-        row = judged.get(code, {})
-        figures = {name: row.get(name) for name in JUDGED_FIELDS}
+        row = judged.get(code)
+        figures = {name: getattr(row, name, None) for name in JUDGED_FIELDS}
         if figures["target_fen"] is None:
             figures["pace"] = figures["expected_fen"] = None
         found.append(
@@ -266,7 +261,7 @@ def _districts(
                 "attained_fen": attained.get(code, 0),
                 "today_fen": today.get(code, 0),
                 **figures,
-                "guards": row.get("guards", []),
+                "guards": row.guards if row is not None else [],
                 "feeds": [
                     {"platform_id": feed.platform_id, "state": feed.state}
                     for feed in troubled.get(code, [])

@@ -30,6 +30,7 @@ from yumai.evaluation import cells, judge
 from yumai.evaluation.books import Books, table_of
 from yumai.evaluation.coverage import Doubts
 from yumai.evaluation.judge import Judged, Moment
+from yumai.evaluation.rows import progress_rows
 from yumai.store.figures import SHANGHAI
 from yumai.targets import SECTORS, Held
 
@@ -186,7 +187,7 @@ async def get_progress(request: Request) -> Response:
     booked = await evaluations.booked()
     moment, shown = moment_of(year, at, here, booked)
     judged, day = await evaluations.of(year, moment, here.date(), as_of)
-    data = await asyncio.to_thread(judge.rows, judged, allowed, sectors, at=shown, day=day)
+    data = await asyncio.to_thread(progress_rows, judged, allowed, sectors, at=shown, day=day)
     meta = meta_of(freshness, now) | {
         "year": year,
         "at": shown,

@@ -9,25 +9,23 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from contracts.alerts.codec import ENDED, Step
+from contracts.alerts.codec import ENDED, Sector, Step
 from services.gateway.errors import Unavailable
 from services.gateway.progress import Evaluations, moment_of
-from yumai.evaluation import judge
+from yumai.evaluation.rows import ProgressRow, progress_rows
 from yumai.store.figures import SHANGHAI
 
 KEPT_SECONDS = 2.0
 WAIT_SECONDS = 1.0
 """Nobody waits longer for figures of now: alerts are read even where the store is away."""
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class _Kept:
     until: float
     taken_ms: int
-    rows: dict[str, list[Row]] = field(default_factory=dict)
+    rows: dict[str, list[ProgressRow]] = field(default_factory=dict)
 
 
 class Standing:
@@ -38,7 +36,7 @@ class Standing:
         self._kept: dict[int, _Kept] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
-    async def of(self, step: Step) -> tuple[list[dict[str, Any]], Row] | None:
+    async def of(self, step: Step) -> tuple[list[Sector], ProgressRow] | None:
         """An alert's sectors and figures of now; None: its last step says the last that is known."""
         if step.state in ENDED:
             return None
@@ -47,13 +45,13 @@ class Standing:
             return None
         rows = kept.rows.get(step.district, [])
         of_what = step.figures.get("sector")
-        main = next((row for row in rows if row["sector"] == of_what), None)
-        if main is None or main["target_fen"] is None:
+        main = next((row for row in rows if row.sector == of_what), None)
+        if main is None or main.target_fen is None:
             return None
         sectors = [
-            {name: row[name] for name in ("sector", "level", "pace", "attained_fen")}
+            Sector(row.sector, row.level, row.pace, row.attained_fen)
             for row in rows
-            if row["sector"] is not None and row["target_fen"] is not None
+            if row.sector is not None and row.target_fen is not None
         ]
         return sectors, main
 
@@ -70,7 +68,7 @@ class Standing:
     async def _take(self, year: int) -> None:
         begun, taken_ms = time.monotonic(), int(time.time() * 1000)
         here = datetime.now(SHANGHAI)
-        found: dict[str, list[Row]] = {}
+        found: dict[str, list[ProgressRow]] = {}
         try:
             moment, shown = moment_of(year, None, here, await self._evaluations.booked())
             judged, day = await self._evaluations.of(year, moment, here.date(), None)
@@ -81,7 +79,8 @@ class Standing:
                 return
             found, taken_ms = known.rows, known.taken_ms
         else:
-            for row in await asyncio.to_thread(judge.rows, judged, None, None, at=shown, day=day):
-                found.setdefault(row["district"], []).append(row)
+            rows = await asyncio.to_thread(progress_rows, judged, None, None, at=shown, day=day)
+            for row in rows:
+                found.setdefault(row.district, []).append(row)
         took = time.monotonic() - begun
         self._kept[year] = _Kept(time.monotonic() + max(KEPT_SECONDS, took), taken_ms, found)

@@ -19,7 +19,8 @@ from clickhouse_connect.driver.client import Client
 
 from yumai.evaluation import columns, reads
 from yumai.evaluation.columns import Year
-from yumai.evaluation.judge import PAST_YEARS, Memory
+from yumai.evaluation.judge import PAST_YEARS
+from yumai.evaluation.segment import Memory
 from yumai.store.figures import Query
 
 _SERIALS = itertools.count()

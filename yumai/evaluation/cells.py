@@ -2,11 +2,7 @@
 
 Cells are districts × (all services, S01 … S12, S99), and the city's the same way. Past years are laid
 on the judged year's districts (the division change: approximate), and each is compared with the next
-over the platforms present in both, so that who joins or leaves is no growth:
-
-    x_k = sales of year Y−k−1 over S_k · link_k,   link_k = Π_{j=1…k} sales(Y−j, S_{j−1}) / sales(Y−j, S_j)
-
-S_0: platforms that sold in the district last year and by now this year; S_k: in both of two past years.
+over the platforms present in both (`yumai.methods.like_for_like`).
 """
 
 from __future__ import annotations
@@ -21,7 +17,10 @@ import numpy.typing as npt
 from contracts.targets.codec import CITY
 from yumai.districts import CHANGE_DATE, ENDED, districts_of
 from yumai.evaluation.columns import Bools, Ints, Year
+from yumai.methods import like_for_like
 from yumai.methods.festival import days_of
+from yumai.methods.like_for_like import Panel, Present
+from yumai.methods.monthly import by_month
 from yumai.targets import SECTORS
 
 Floats = npt.NDArray[np.float64]
@@ -92,6 +91,10 @@ class Placed:
         """Lines outside the frame's districts are pairs of a place of their own, behind the last."""
         return self.district * self.platforms + self.platform
 
+    def judged(self, panel: Panel) -> tuple[Bools, Bools]:
+        """Which lines a panel judges: of districts, of the city."""
+        return panel.pairs[self.pair], panel.city[self.platform]
+
 
 def placed(frame: Frame, years: Mapping[int, Year]) -> tuple[dict[int, Placed], tuple[str, ...]]:
     """Every year on the frame, and the names that `platform` numbers."""
@@ -149,47 +152,14 @@ def everything(frame: Frame, of: Placed) -> Ints:
     return summed(frame, of, lines, lines)
 
 
-def present(frame: Frame, of: Placed) -> tuple[Ints, Ints]:
-    """First day (0-based; the year's length: never) on which each pair, and each platform, sold anything."""
+def present(frame: Frame, of: Placed) -> Present:
     days = of.year.days
-    sold = (of.year.counted > 0) | (of.year.fen != 0)
-    first = np.where(sold.any(axis=1), sold.argmax(axis=1), days)
+    first = like_for_like.first_days((of.year.counted > 0) | (of.year.fen != 0))
     pairs = np.full(len(frame.districts) * of.platforms, days)
     np.minimum.at(pairs, of.pair, first)
     whole = np.full(of.platforms, days)
     np.minimum.at(whole, of.platform, first)
-    return pairs, whole
-
-
-@dataclass(frozen=True)
-class Panel:
-    """Who is judged: `pairs[district place × platforms]`, and `city[platforms]` for the city."""
-
-    pairs: Bools
-    city: Bools
-
-    def lines(self, of: Placed) -> tuple[Bools, Bools]:
-        return self.pairs[of.pair], self.city[of.platform]
-
-
-def in_both(frame: Frame, last: Placed, this: Placed, day: int | None = None) -> Panel:
-    """Platforms with sales in both years; of `this` only in its first `day` days."""
-    before, before_city = present(frame, last)
-    now, now_city = present(frame, this)
-    until = this.year.days if day is None else day
-    return Panel(
-        (before < last.year.days) & (now < until),
-        (before_city < last.year.days) & (now_city < until),
-    )
-
-
-def month_starts(year: int) -> Ints:
-    first = date(year, 1, 1).toordinal()
-    return np.array([date(year, m, 1).toordinal() - first for m in range(1, 13)], dtype=np.int64)
-
-
-def by_month(days: npt.NDArray, year: int) -> npt.NDArray:
-    return np.add.reduceat(days, month_starts(year), axis=-1)
+    return Present(pairs, whole, days)
 
 
 @dataclass(frozen=True)
@@ -217,17 +187,15 @@ def past(
         if number not in years or known_from.year > number:
             break
         of = years[number]
-        sums = summed(frame, of, *chosen.lines(of)).astype(np.float64)
+        sums = summed(frame, of, *of.judged(chosen)).astype(np.float64)
         daily.append(sums * link[:, None])
         used.append(number)
         older = years.get(number - 1)
         if older is None:
             break
-        next_choice = in_both(frame, older, of)
-        over = summed(frame, of, *next_choice.lines(of)).sum(axis=1)
-        here = sums.sum(axis=1)
-        fine = (over > 0) & (here > 0)
-        link = link * np.where(fine, here / np.where(fine, over, 1.0), 1.0)
+        next_choice = like_for_like.in_both(present(frame, older), present(frame, of))
+        over = summed(frame, of, *of.judged(next_choice)).sum(axis=1)
+        link = link * like_for_like.ratio(sums.sum(axis=1), over)
         chosen = next_choice
     months = np.full((frame.size, len(daily), 12), np.nan)
     for k, (number, days) in enumerate(zip(used, daily, strict=True)):

@@ -1,4 +1,4 @@
-"""Past years' days laid on the judged year's calendar, for many cells at once (METHODS §5.1). Pure.
+"""Past years' days laid on the judged year's calendar, for many cells at once. Pure.
 
 `profile.aligned_days` says which day of a past year a day is like: within 21 days of Spring Festival by
 distance to it; else by month-day, on the nearest ordinary day of the same weekday. What comes out is

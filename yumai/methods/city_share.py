@@ -1,4 +1,4 @@
-"""The path of the city's service share to the plan's targets (METHODS §5.7). Pure.
+"""The path of the city's service share to the plan's targets. Pure.
 
 logit(s) runs straight from the base year to 40 % in 2027 and on to 45 % in 2035: a share near its limit
 moves more slowly, and never leaves (0, 1).

@@ -1,7 +1,8 @@
-"""Why a district or sector has no level on a day, in the order in which the first is told (METHODS §5.6). Pure.
+"""Why a district or sector has no level on a day, in the order in which the first is told. Pure.
 
 `warming_up`  until February closes · `no_target` · `suppressed` a confidential cell · `rebased` the month of a
-division change · `stale` poor coverage or a silent feed: the level is frozen, not taken away.
+division change · `stale` poor coverage or a silent feed: the level is frozen, not taken away, for what
+is missing must not be taken for lagging.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ REBASED_DISTRICTS = frozenset({*BEGUN, "500109"})
 
 
 def is_warming_up(day: date) -> bool:
-    """Before January and February are closed: the end of the last day of February is judged first on 1 March."""
+    """Before January and February are closed: Spring Festival moves between them, so neither says much alone.
+
+    The end of the last day of February is judged first on 1 March.
+    """
     return day.month < 3
 
 

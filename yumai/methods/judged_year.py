@@ -19,7 +19,6 @@ import numpy as np
 from yumai.methods import like_for_like, nowcast, uncertainty
 from yumai.methods.aligned import Aligned, align, expected_share, month_starts
 from yumai.methods.festival import days_of
-from yumai.methods.levels import Levels, raw_levels
 from yumai.methods.nowcast import ALPHAS, Nowcasts
 from yumai.methods.seasons import CENTRES, MONTHS, Floats, Ints
 from yumai.methods.uncertainty import Past, Spread
@@ -46,6 +45,14 @@ class Course:
     yoy_plain: Floats
     last_year_total: Floats
     last_year_rest: Floats
+
+    @property
+    def least_shrinking(self) -> Floats:
+        """The higher growth: sales shrink only where they do by either calendar.
+
+        A leap day, or a festival's edge that is aligned a day off, is no decline.
+        """
+        return np.fmax(self.yoy, self.yoy_plain)
 
 
 @dataclass(frozen=True)
@@ -232,19 +239,3 @@ def _now(learnt: Lessons, found: Nowcasts, month: int) -> Spread:
 
 def _around(past: Past, found: Nowcasts, month: int) -> Spread:
     return uncertainty.spread(past, found.seasons, float(month))
-
-
-def judged_levels(judged: Course, target: Floats) -> Levels:
-    """Raw levels of each day, `[days, n]`; each day is a run of its own for Benjamini–Hochberg.
-
-    Sales count as shrinking only where they do by either calendar: a leap day, or a festival's edge
-    that is aligned a day off, is no decline.
-    """
-    yoy = np.fmax(judged.yoy, judged.yoy_plain)
-    base = judged.last_year_total
-    return np.stack(
-        [
-            raw_levels(judged.p_meet[day], judged.nowcast[day], target, yoy[day], base[day])
-            for day in range(len(judged.days))
-        ]
-    )

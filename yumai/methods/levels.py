@@ -1,4 +1,4 @@
-"""Which level a cell deserves, day by day, and which it has after hysteresis (METHODS §5.4–6, severity.yaml). Pure.
+"""Which level a cell deserves, day by day, and which it has after hysteresis. Pure.
 
     gap = (T − F)/T
     red     P < 0.10, gap ≥ 2 % and Benjamini–Hochberg at 0.10 over the run;
@@ -7,6 +7,9 @@
     blue    P < 0.50 (or yellow's gap fails)
     green   else
 
+Levels come from the chance of meeting the target, not from the pace: the same gap is worse in October
+than in March. Hundreds of cells are judged each day, so some would be red by chance alone: that is what
+Benjamini–Hochberg is for, and hysteresis keeps a level from flickering.
 A course is the levels of one judged year from 1 March on: `[days, cells]`, oldest day first.
 """
 
@@ -43,25 +46,23 @@ def discoveries(p: Floats, false_share: float = FALSE_SHARE) -> Bools:
     """Which of the p values pass Benjamini & Hochberg (1995), J. R. Statist. Soc. B 57, 289–300.
 
     With p₍₁₎ ≤ … ≤ p₍ₙ₎ and k the largest i with p₍ᵢ₎ ≤ i q/n, the k smallest pass. NaN is not in the run.
+    Of `[days, n]` each day is a run of its own.
     """
-    passed = np.zeros(p.shape, dtype=bool)
-    tested = np.flatnonzero(~np.isnan(p))
-    if not len(tested):
-        return passed
-    values = p[tested]
-    ordered = np.sort(values)
-    below = ordered <= np.arange(1, len(ordered) + 1) * false_share / len(ordered)
-    if below.any():
-        passed[tested] = values <= ordered[np.flatnonzero(below)[-1]]
-    return passed
+    tested = ~np.isnan(p)
+    number = np.maximum(tested.sum(axis=-1, keepdims=True), 1)
+    ordered = np.sort(p, axis=-1)  # NaN last
+    below = ordered <= np.arange(1, p.shape[-1] + 1) * false_share / number
+    highest = np.max(np.where(below, ordered, -np.inf), axis=-1, keepdims=True, initial=-np.inf)
+    return tested & (np.nan_to_num(p, nan=np.inf) <= highest)
 
 
 def raw_levels(
     p_meet: Floats, nowcast: Floats, target: Floats, yoy: Floats, base: Floats
 ) -> Levels:
-    """One run's levels, before hysteresis; `NONE` where P is not known (no target, no history).
+    """Levels of a run of n cells, or of `[days, n]` each day's, before hysteresis; `NONE` where P is
+    not known (no target, no history).
 
-    `yoy[n]`: cumulative growth like for like (0.02 is 2 %), NaN unknown; `base[n]`: last year's total
+    `yoy`: cumulative growth like for like (0.02 is 2 %), NaN unknown; `base`: last year's total
     that the target is measured against (the target asks for growth where T > base).
     """
     known = ~np.isnan(p_meet) & ~np.isnan(target)
@@ -78,7 +79,7 @@ def raw_levels(
     return np.where(known, level, NONE).astype(np.int8)
 
 
-def tianjin_levels(yoy: Floats, planned: Floats, city_yoy: float) -> Levels:
+def tianjin_levels(yoy: Floats, planned: Floats, city_yoy: Floats | float) -> Levels:
     """天津 2022: green = cumulative growth ≥ plan and ≥ the city's; red = it is negative; else yellow."""
     known = ~np.isnan(yoy) & ~np.isnan(planned)
     good = (yoy >= planned) & (yoy >= city_yoy)

@@ -1,4 +1,4 @@
-"""The year-end nowcast: booked + recent level × the usual rest of the year (METHODS §5.2 d–e). Pure.
+"""The year-end nowcast: booked + recent level × the usual rest of the year. Pure.
 
     F = C + (1 − λ) · L Σ_i S_i (1 − done_i) e^{g (c_i − τ)/12} + λ · e^{(γ̂_Y + g)/2} Σ_i (1 − done_i) x_{Y−1,i}
     λ = 0.2 + 0.6 (1 − b)(1 − τ/12)/K

@@ -1,4 +1,4 @@
-"""Growth and seasonal factors of many cells at once, from whole past years (METHODS §5.2 a–c). Pure.
+"""Growth and seasonal factors of many cells at once, from whole past years. Pure.
 
 Notation: n cells, K past years (newest first), 12 months. `past[n, k, i]` are net sales of month i of the
 year k + 1 years before the judged one, NaN where unknown. Only whole years with a positive total that
@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 
 MONTHS = 12

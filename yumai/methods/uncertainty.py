@@ -1,4 +1,4 @@
-"""How far off a nowcast may be, learnt from the errors of earlier years at the same date (METHODS §5.3). Pure.
+"""How far off a nowcast may be, learnt from the errors of earlier years at the same date. Pure.
 
     e = ln(F/A), |e| cut at 0.7             error of a year that is over, forecast as it then was
     σ² = (Σ own e² + 4 q)/(own number + 4)  q: mean e² of the third of cells about as noisy (by v)

@@ -5,7 +5,7 @@ The log is a list here and the judge is told what to say; the rest is the worker
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +21,7 @@ from services.alerts.journal import Journal
 from services.alerts.judge import Evaluation
 from services.alerts.publish import Record
 from services.alerts.rounds import Rounds
+from tests.unit.alerts.rows import row
 from yumai.broker import topics
 from yumai.settings import Settings
 
@@ -105,24 +106,20 @@ class Says:
         self.world = world
 
     def evaluate(self, year: int, found: Any, districts: Any, at: datetime) -> Evaluation:
-        row: dict[str, Any] = {
-            "district": "500101",
-            "sector": None,
-            "year": year,
-            "target_fen": 100,
-            "attained_fen": self.world.attained,
-            "expected_fen": 95,
-            "pace": 0.95,
-            "level": self.world.level,
-            "raw_level": self.world.level,
-            "guards": [],
-        }
         # Judged again for the day it opened: not green, so it is resolved and not withdrawn.
-        if districts == {"500101"}:
-            row["level"] = "yellow"
-        rows = [row]
+        level = "yellow" if districts == {"500101"} else self.world.level
+        whole = row(
+            year=year,
+            target_fen=100,
+            attained_fen=self.world.attained,
+            expected_fen=95,
+            pace=0.95,
+            level=level,
+            raw_level=self.world.level,
+        )
+        rows = [whole]
         if self.world.sector is not None:
-            rows.append(row | {"sector": "S01", "level": self.world.sector})
+            rows.append(replace(whole, sector="S01", level=self.world.sector))
         feed = {"platform_id": "p1", "state": self.world.feed, "districts": ["500101"]}
         return Evaluation(at, rows if year == datetime.now(UTC).year else [], [feed])
 

@@ -1,5 +1,6 @@
 """An alert's life as a state machine."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +24,7 @@ from services.alerts.lifecycle import (
     next_step,
     worst,
 )
+from tests.unit.alerts.rows import row
 
 DAY = 86_400_000
 LEVELS = ("green", "blue", "yellow", "red")
@@ -202,17 +204,11 @@ def test_last_years_open_alerts_end_as_missed_and_stay_so():
 
 def test_the_worst_row_is_the_alerts_level():
     rows = [
-        {"sector": None, "level": "blue", "raw_level": "blue", "target_fen": 5, "pace": 0.99},
-        {"sector": "S02", "level": "red", "raw_level": "red", "target_fen": 1, "pace": 0.5},
-        {"sector": "S01", "level": "green", "raw_level": "green", "target_fen": 1},
-        {
-            "sector": "S03",
-            "level": None,
-            "raw_level": "red",
-            "guards": ["suppressed"],
-            "target_fen": 1,
-        },
-        {"sector": "S04", "level": None, "guards": ["no_target"], "target_fen": None},
+        row(sector=None, level="blue", raw_level="blue", target_fen=5, pace=0.99),
+        row(sector="S02", level="red", raw_level="red", target_fen=1, pace=0.5),
+        row(sector="S01", level="green", raw_level="green", target_fen=1),
+        row(sector="S03", level=None, raw_level="red", guards=["suppressed"], target_fen=1),
+        row(sector="S04", level=None, guards=["no_target"], target_fen=None),
     ]
     event = worst(rows, 2026, "500101", 0, "d")
     assert (event.level, event.figures["level"]) == ("red", "blue")
@@ -295,9 +291,9 @@ def test_a_worker_that_comes_late_changes_nothing(course, data):
 
 
 def test_a_level_that_is_frozen_opens_nothing_and_ends_nothing():
-    row = {"sector": None, "level": "red", "raw_level": "red", "guards": ["stale"], "pace": 0.8}
-    frozen = worst([row], 2026, "500101", 0, "d")
+    stale = row(sector=None, level="red", raw_level="red", guards=["stale"], pace=0.8)
+    frozen = worst([stale], 2026, "500101", 0, "d")
     assert frozen.level is None
     assert kinds([frozen]) == []
-    event = worst([{**row, "guards": []}], 2026, "500101", 0, "d")
+    event = worst([replace(stale, guards=[])], 2026, "500101", 0, "d")
     assert kinds([event, frozen, frozen]) == ["opened"]

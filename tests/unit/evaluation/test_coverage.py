@@ -7,11 +7,11 @@ import pytest
 
 from tests.unit.evaluation.test_judge import YEAR, city, goals, row
 from yumai.evaluation import judge
-from yumai.evaluation.breaks import breaks
 from yumai.evaluation.columns import Year
 from yumai.evaluation.coverage import Doubt
 from yumai.evaluation.judge import Moment
-from yumai.evaluation.silence import outages
+from yumai.methods.breaks import breaks
+from yumai.methods.silence import outages
 
 AT = date(YEAR, 6, 30)
 DAY = 180

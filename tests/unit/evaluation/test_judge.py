@@ -1,5 +1,6 @@
 """A year judged day by day, on made-up cities whose truth is known."""
 
+from dataclasses import asdict
 from datetime import date
 
 import numpy as np
@@ -7,7 +8,10 @@ import pytest
 
 from yumai.evaluation import cells, judge
 from yumai.evaluation.columns import Year, replaced
-from yumai.evaluation.judge import Memory, Moment
+from yumai.evaluation.judge import Moment
+from yumai.evaluation.rows import progress_rows
+from yumai.evaluation.segment import Memory
+from yumai.methods.aligned import month_starts
 from yumai.methods.festival import days_of
 
 YEAR = 2026
@@ -75,8 +79,8 @@ def goals(past: dict[int, Year], growth: float = 1.03) -> dict[tuple[str, str | 
 
 def row(found: judge.Judged, district: str, day: date | None = None) -> dict:
     at = -1 if day is None else found.days.index(day)
-    (one,) = judge.rows(found, [district], [None], at="x", day=at)
-    return one
+    (one,) = progress_rows(found, [district], [None], at="x", day=at)
+    return asdict(one)
 
 
 def test_who_is_on_target_is_green_and_who_is_short_is_red(past):
@@ -238,7 +242,7 @@ def test_the_tianjin_rules_can_be_chosen(past):
 @pytest.mark.parametrize("day", [date(YEAR, 6, 3), date(YEAR, 6, 17), date(YEAR, 6, 30)])
 def test_what_comes_by_the_month_is_judged_by_the_month(past, day):
     def lumps(year: Year) -> Year:
-        starts = cells.month_starts(year.year)
+        starts = month_starts(year.year)[:12]
         fen, counted = np.zeros_like(year.fen), np.zeros_like(year.counted)
         for n, start in enumerate(starts):
             end = starts[n + 1] if n < 11 else year.days

@@ -7,12 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yumai.methods import guards, like_for_like, silence
+from yumai.methods import guards, like_for_like
 from yumai.methods.aligned import align, expected_share, month_starts, share_within
 from yumai.methods.city_share import share_path
 from yumai.methods.festival import days_of, spring_festival
-from yumai.methods.judged_year import course, judged_levels, lessons
+from yumai.methods.judged_year import course, lessons
+from yumai.methods.levels import raw_levels
+from yumai.methods.like_for_like import Gone
 from yumai.methods.profile import aligned_days
+from yumai.methods.silence import silences
 
 YEARS = (2023, 2024, 2025)
 
@@ -37,6 +40,12 @@ def _history(seed=0, cells=6, festival=0.0, noise=0.1, years=YEARS, growth=0.05)
         )
     sales = found.pop(2026)
     return found, sales
+
+
+def judged_levels(found, target):
+    return raw_levels(
+        found.p_meet, found.nowcast, target, found.least_shrinking, found.last_year_total
+    )
 
 
 def test_days_around_the_festival_are_laid_by_distance():
@@ -190,10 +199,32 @@ def test_guards():
 def test_a_platform_that_joins_or_left_is_not_compared():
     last, this = np.ones((1, 3, 10)), np.ones((1, 3, 10))
     last[0, 0], this[0, 2] = 0, 0
-    panel = like_for_like.in_both_years(last, this)
-    assert panel.tolist() == [[False, True, False]]
-    assert like_for_like.comparable(this, panel).tolist() == [[1.0] * 10]
-    assert like_for_like.comparable(np.ones((1, 2, 3, 10)), panel).shape == (1, 2, 10)
+    before, now = _present(last), _present(this)
+    panel = like_for_like.in_both(before, now)
+    assert panel.pairs.tolist() == panel.city.tolist() == [False, True, False]
+
+
+def test_a_panel_is_that_of_its_day():
+    last, this = np.ones((2, 3, 10)), np.ones((2, 3, 10))
+    this[0, 1, :4] = 0
+    gone = Gone(np.zeros((6, 10), bool), np.zeros((3, 10), bool))
+    gone.pairs[2, 7:] = True
+    found = like_for_like.runs(_present(last), _present(this), gone, 2, 9)
+    assert [(run.low, run.high) for run in found] == [(2, 3), (4, 6), (7, 9)]
+    assert [run.panel.pairs[:3].tolist() for run in found] == [
+        [True, False, True],
+        [True, True, True],
+        [True, True, False],
+    ]
+    assert all(run.panel.city.all() and run.panel.pairs[3:].all() for run in found)
+    assert len({run.panel.key for run in found}) == 3
+
+
+def _present(sales):
+    """Of `[places, platforms, days]`."""
+    pairs = like_for_like.first_days(sales.reshape(-1, sales.shape[-1]) > 0)
+    city = like_for_like.first_days((sales > 0).any(axis=0))
+    return like_for_like.Present(pairs, city, sales.shape[-1])
 
 
 def test_required_growth_of_the_rest():
@@ -206,16 +237,21 @@ def test_required_growth_of_the_rest():
 
 
 def test_silence_is_measured_against_a_platforms_own_rhythm():
-    always, sundays_off = np.ones(140), np.where(np.arange(140) % 7 == 6, 0.0, 1.0)
-    assert not silence.affected(np.stack([always, sundays_off]))
+    always, sundays_off = np.full(140, 30), np.where(np.arange(140) % 7 == 6, 0, 30)
+    assert not _silent([always, sundays_off]).any()
     quiet = always.copy()
-    quiet[-1] = 0
-    assert silence.affected(np.stack([quiet, sundays_off]))
+    quiet[-2] = 0
+    assert _silent([quiet, sundays_off])[:, -3:].tolist() == [[False, True, False], [False] * 3]
     hole = sundays_off.copy()
     hole[-20:-17] = 0
-    assert silence.affected(np.stack([always, hole]))
-    joined = np.where(np.arange(140) > 120, 1.0, 0.0)
-    assert not silence.affected(np.stack([always, joined]))
+    assert _silent([always, hole])[1, -20:-17].any()
+    joined = np.where(np.arange(140) > 120, 30, 0)
+    assert not _silent([always, joined]).any()
+
+
+def _silent(pairs):
+    counted = np.stack(pairs)
+    return silences(counted, counted * 1_000).silent
 
 
 def test_the_citys_path_goes_through_the_plans_targets():

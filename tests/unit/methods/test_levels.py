@@ -145,3 +145,12 @@ def test_tianjin_compares_growth_with_the_plan_and_the_city():
     plan = np.array([0.06, 0.06, 0.06, 0.06, 0.06])
     assert tianjin_levels(yoy, plan, 0.06).tolist() == [GREEN, YELLOW, GREEN, RED, NONE]
     assert tianjin_levels(yoy, plan, 0.075).tolist() == [GREEN, YELLOW, YELLOW, RED, NONE]
+
+
+@given(st.lists(st.lists(st.floats(0, 1) | st.just(float("nan")), min_size=4, max_size=4)))
+def test_each_day_is_a_run_of_its_own(days):
+    p = np.array(days).reshape(-1, 4)
+    ones = np.ones(p.shape)
+    together = raw_levels(p, ones * 0.97, ones, ones * 0.1, ones)
+    for one, alone in zip(together, p, strict=True):
+        assert one.tolist() == raw_levels(alone, *(ones[0] * [[0.97], [1], [0.1], [1]])).tolist()

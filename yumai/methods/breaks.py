@@ -10,9 +10,8 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-import numpy.typing as npt
 
-from yumai.evaluation.columns import Bools, Counts, Ints
+from yumai.methods.seasons import Bools, Counts, Floats, Ints
 
 BREAK_DAYS = 3
 BELOW, ABOVE = 1 / 3, 3.5
@@ -20,8 +19,6 @@ USUAL_LEAST = 60
 """Entries that three days usually bring: fewer say nothing."""
 WEEKS = 4
 WEEKS_KNOWN = 3
-
-Floats = npt.NDArray[np.float64]
 
 
 def ratios(counted: Counts | Ints | Floats) -> Floats:
