@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from chdb.state.sqlitelike import Connection
 
-from . import answer
-from .engine import Engine, Session
+from . import answer, forbidden
+from .engine import Engine, Session, identifier
 from .errors import EngineError
 from .request import Decoder, Parameters, Part
 
@@ -80,6 +80,11 @@ class Exchange:
     def settings(self) -> dict[str, str]:
         """The engine settings that the request asks for."""
         return self.parameters.settings([part.name for part in self.external])
+
+    def only_read(self) -> None:
+        """Nothing is changed by this request, as ClickHouse has it for GET."""
+        if self.parameters.get("readonly", "0") == "0":
+            self.parameters["readonly"] = "2"
 
     def open_handle(self) -> Connection:
         """A handle in the request's database, with its settings and external tables. Blocks."""
@@ -169,11 +174,13 @@ def _add_external(handle: Connection, parameters: Parameters, part: Part) -> Non
     if not structure:
         types = parameters.get(f"{part.name}_types", "").split(",")
         structure = ", ".join(f"_{n} {name}" for n, name in enumerate(types, 1))
-    table = "`" + part.name.replace("`", "\\`") + "`"
-    handle.query(f"CREATE TEMPORARY TABLE {table} ({structure}) ENGINE = Memory")
+    described = structure.encode("utf-8", "surrogateescape")
+    forbidden.check_text(described)
+    table = identifier(part.name)
+    handle.query(b"CREATE TEMPORARY TABLE %b (%b) ENGINE = Memory" % (table, described))
     if part.data:
         data_format = parameters.get(f"{part.name}_format", "TabSeparated")
-        insert = handle.send_insert(f"INSERT INTO {table}", data_format)
+        insert = handle.send_insert(b"INSERT INTO " + table, data_format)
         insert.append(part.data)
         insert.finish()
 
