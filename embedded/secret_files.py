@@ -1,13 +1,17 @@
 """Secrets as files that their owner alone reads: a name and a path may be public, what stands in the file is not."""
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
 
 
-class NotPrivate(Exception):
-    """Others may read the file."""
+class NotPrivate(PermissionError):
+    """Others may read the file, or it is empty."""
+
+    def __init__(self, why: str, path: Path) -> None:
+        super().__init__(errno.EACCES, why, str(path))
 
 
 def new() -> str:
@@ -18,7 +22,7 @@ def new() -> str:
 def ensure(path: Path) -> str:
     """The secret in this file, which is made (0600) where it is not there.
 
-    Raises NotPrivate, OSError.
+    Raises OSError, of which NotPrivate is one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
@@ -33,10 +37,10 @@ def ensure(path: Path) -> str:
 
 
 def read(path: Path) -> str:
-    """Raises NotPrivate where it is empty or others may read it, or OSError."""
+    """Raises OSError; NotPrivate where it is empty or others may read it."""
     if path.stat().st_mode & 0o077:
-        raise NotPrivate(f"{path}: others may read it; chmod 600, and put another secret in it")
+        raise NotPrivate("others may read it: put another secret in it, and chmod 600", path)
     found = path.read_text().strip()
     if not found:
-        raise NotPrivate(f"{path}: the file is empty")
+        raise NotPrivate("the file is empty", path)
     return found

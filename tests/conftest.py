@@ -60,7 +60,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Bootstrap address of a real Apache Kafka."""
     folder = tmp_path_factory.mktemp("kafka")
     address = f"127.0.0.1:{free_port()}"
-    arguments = ["embedded.broker", "--data-dir", str(folder / "data")]
+    arguments = ["embedded.broker", "--plaintext", "--data-dir", str(folder / "data")]
     arguments += ["--port", address.split(":")[1], "--controller-port", str(free_port())]
     with running(arguments, folder / "broker.log", lambda: probes.broker(address).healthy):
         yield address

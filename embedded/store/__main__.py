@@ -96,7 +96,7 @@ def main() -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         backups.mkdir(exist_ok=True)
         is_confined = confine([data_dir, backups])
-    except (OSError, secret_files.NotPrivate) as error:
+    except OSError as error:
         sys.exit(f"store: {error}")
     # The engine's threads, and a directory for what is temporary, begin as it is imported: behind the wall.
     temporary = data_dir / ".settings" / "temporary"
