@@ -30,8 +30,9 @@ class State:
 
     def create(self) -> bool:
         """Makes what is missing, for its owner alone. True where others could get in before."""
-        self.directory.mkdir(parents=True, mode=0o700, exist_ok=True)
-        was_open = bool(self.directory.stat().st_mode & 0o077)
+        was_there = self.directory.is_dir()
+        self.logs.mkdir(parents=True, exist_ok=True)
+        was_open = was_there and bool(self.directory.stat().st_mode & 0o077)
         self.directory.chmod(0o700)
         for folder in (self.logs, self.run, self.work, self.identity, self.secrets):
             folder.mkdir(exist_ok=True)

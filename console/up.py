@@ -57,9 +57,7 @@ def up(args: argparse.Namespace) -> int:
     state = State(args.state)
     # What children make, too, is their owner's alone.
     os.umask(0o077)
-    if not state.directory.exists():
-        state.create()
-    elif state.create():
+    if state.create():
         tell(f"{state.directory}: others could read it; now only its owner can")
     lock = state.lock()
     if lock is None:

@@ -114,6 +114,9 @@ class App:
             await self._engine.reading(forbidden.check, head, self._engine.rewritten)
         if asked.data_at is not None and (has_data or asked.format not in (None, "VALUES")):
             return await insert(exchange, asked, text, first, body)
+        if asked.data_at is not None:
+            forbidden.check_text(text[asked.data_at :])
+            exchange.has_expressions = True
         output = asked.format or exchange.parameters.get("default_format") or "TabSeparated"
         if asked.kind == b"INSERT":
             output = "TabSeparated"  # the format named was of its data

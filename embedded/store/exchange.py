@@ -72,6 +72,8 @@ class Exchange:
         self.send = send
         self.session: Session | None = None
         self.external: list[Part] = []
+        self.has_expressions = False
+        """Its data are part of its statement, and were looked into."""
         self._server_name = server_name
         self._accept_encoding = accept_encoding
         self._started_at = time.monotonic()
@@ -79,7 +81,8 @@ class Exchange:
 
     def settings(self) -> dict[str, str]:
         """The engine settings that the request asks for."""
-        return self.parameters.settings([part.name for part in self.external])
+        found = self.parameters.settings([part.name for part in self.external])
+        return found | dict.fromkeys(forbidden.EXPRESSIONS if self.has_expressions else (), "1")
 
     def only_read(self) -> None:
         """Nothing is changed by this request, as ClickHouse has it for GET."""

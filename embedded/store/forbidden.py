@@ -17,7 +17,12 @@ _CALLS = (
     *(b"generaterandom", b"fuzzquery", b"fuzzjson", b"input", b"viewexplain", b"arrowstream"),
     b"embeddedrocksdb",
 )
-_CLAUSES = (b"outfile", b"infile")
+EXPRESSIONS = (
+    "input_format_values_interpret_expressions",
+    "input_format_values_deduce_templates_of_expressions",
+)
+"""Settings that let data of VALUES be expressions: off, but for data that `check_text` has seen."""
+_CLAUSES = (b"outfile", b"infile", *(name.encode() for name in EXPRESSIONS))
 # Of these the first argument may describe columns, with expressions in it: a plain text is looked into.
 _DESCRIBING = (b"values", b"format", b"null")
 

@@ -51,6 +51,8 @@ class Parameters(dict[str, str]):
             for name, value in self.items()
             if name not in _TRANSPORT and name not in skip and not name.startswith("param_")
         }
+        if not found.keys().isdisjoint(forbidden.EXPRESSIONS):
+            raise refused(452, "SETTING_CONSTRAINT_VIOLATION", "Setting should not be changed")
         for value in found.values():
             forbidden.check_text(value.encode("utf-8", "surrogateescape"))
         return found

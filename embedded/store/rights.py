@@ -7,6 +7,8 @@ dictionaries, functions, users, SYSTEM. What it has no right for is `forbidden.p
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from . import forbidden
+
 BACKUPS_DISK = "backups"
 
 _GRANTS = (
@@ -25,9 +27,6 @@ FIXED = (
     *("input_format_record_errors_file_path", "rename_files_after_processing"),
     # Another grammar, or text that is run as a statement: `forbidden.py` could not read it.
     *("dialect", "allow_experimental_eval_table_function"),
-    # Data are values: an expression in them could call anything.
-    "input_format_values_interpret_expressions",
-    "input_format_values_deduce_templates_of_expressions",
     *("allow_introspection_functions", "send_logs_level"),
 )
 """Settings that no request changes."""
@@ -36,11 +35,11 @@ FIXED = (
 def users() -> str:
     """The engine's users file: one user, for whom `callers.py` has asked for the password."""
     grants = "".join(f"<query>{escape(grant)}</query>" for grant in _GRANTS)
+    values = "".join(f"<{name}>0</{name}>" for name in forbidden.EXPRESSIONS)
     fixed = "".join(f"<{name}><const/></{name}>" for name in FIXED)
     return f"""<clickhouse>
   <profiles><default>
-    <input_format_values_interpret_expressions>0</input_format_values_interpret_expressions>
-    <input_format_values_deduce_templates_of_expressions>0</input_format_values_deduce_templates_of_expressions>
+    {values}
     <allow_introspection_functions>0</allow_introspection_functions>
     <constraints>{fixed}</constraints>
   </default></profiles>

@@ -80,10 +80,16 @@ class Yumai:
     """`yumai up --empty` on a state directory and ports of its own; `secure`: Kafka by TLS, too."""
 
     def __init__(
-        self, state: Path, base: int, *, metrics_workers: int = 1, secure: bool = SECURE
+        self,
+        state: Path,
+        base: int,
+        *,
+        metrics_workers: int = 1,
+        secure: bool = SECURE,
+        canary: bool = False,
     ) -> None:
         self.state, self.base, self.metrics_workers = state, base, metrics_workers
-        self.secure = secure
+        self.secure, self.canary = secure, canary
         self._feed_users: dict[str, dict[str, Any]] = {}
         self.up: subprocess.Popen[bytes] | None = None
         self.http = httpx.Client(timeout=httpx.Timeout(60.0, connect=2.0), trust_env=False)
@@ -143,6 +149,7 @@ class Yumai:
         command = [sys.executable, "-m", "console", "up", "--empty", "--state", str(self.state)]
         command += ["--port-base", str(self.base), "--metrics-workers", str(self.metrics_workers)]
         command += ["--secure"] if self.secure else []
+        command += ["--canary"] if self.canary else []
         with (self.state / "up.log").open("ab") as log:
             self.up = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT

@@ -98,6 +98,9 @@ READ = [
     "ALTER TABLE d.t UPDATE n = length(file('{f}')) WHERE 1",
     "INSERT INTO d.t (a) SELECT file('{f}')",
     "INSERT INTO d.t (a) VALUES (file('{f}'))",
+    "INSERT INTO d.t (a) SETTINGS input_format_values_interpret_expressions = 1 VALUES (`\\x66ile`('{f}'))",
+    "INSERT INTO d.t (a) FORMAT Values ( /* */ file ( '{f}' ) )",
+    "SET input_format_values_interpret_expressions = 1",
     "INSERT INTO d.t (a) VALUES ('y'), (concat(file('{f}'), ''))",
     "SELECT x FROM generateRandom('a UInt8, x String ALIAS file(\\'{f}\\')') LIMIT 1",
     "SELECT x FROM generateRandom(concat('x String ALIAS fi', 'le(\\'{f}\\')')) LIMIT 1",
@@ -285,6 +288,17 @@ def test_no_parameter_becomes_a_statement(served: Store, parameters: dict[str, s
     status, _, body = served.post(b"SELECT a FROM d.t", **values)
     assert status != 200, body
     assert not made.exists()
+
+
+@pytest.mark.parametrize("data", ["(file('{f}'))", "(`\\x66ile`('{f}'))", "('x'), (upper('y'))"])
+def test_data_of_values_that_stream_are_no_expressions(served: Store, data: str) -> None:
+    body = data.format(f=served.data_dir / "inside").encode()
+    for head in ("INSERT INTO d.t (a) VALUES", "INSERT INTO d.t (a) FORMAT Values"):
+        for more in ({}, {"input_format_values_interpret_expressions": "1"}):
+            assert served.post(body, query=head, **more)[0] != 200
+    assert served.post(b"('z')", query="INSERT INTO d.t (a) VALUES")[0] == 200
+    assert served.post(b"ALTER TABLE d.t DELETE WHERE a = 'z'", mutations_sync="1")[0] == 200
+    assert served.post(b"SELECT groupArray(a) FROM d.t")[2] == b"['x']\n"
 
 
 def test_a_description_of_external_data_calls_nothing(served: Store) -> None:
