@@ -1,14 +1,16 @@
 """The same sums by the book: a Faust app, an agent that takes one event after the other, and a table.
 
 Without what Yumai does beyond: no deduplication, no ledger, no receipts, no audit, and its table is
-approximate after a crash. `python -m bench.faust_per_event BOOTSTRAP TOPIC PORT DATADIR`.
+approximate after a crash. `python -m bench.faust_per_event BOOTSTRAP CERTIFICATES TOPIC PORT DATADIR`.
 """
 
 import sys
+from pathlib import Path
 
 import faust
 
 from bench.rows import MCCS, SECTOR_OF
+from embedded import certificates
 
 SIGNS = {"sale": 1, "refund": -1, "sale_reversal": -1, "refund_reversal": 1}
 DISTRICT_NOW = {"500105": "500157", "500112": "500157"}
@@ -27,10 +29,11 @@ class Entry(faust.Record, serializer="json"):  # type: ignore[call-arg]
     channel: str
 
 
-def build(bootstrap: str, topic: str, port: int, data_dir: str) -> faust.App:
+def build(bootstrap: str, tls: Path, topic: str, port: int, data_dir: str) -> faust.App:
     app = faust.App(
         "bench-per-event",
         broker=f"kafka://{bootstrap}",
+        broker_credentials=faust.SSLCredentials(certificates.context(tls)),
         store="memory://",
         datadir=data_dir,
         web_bind="127.0.0.1",
@@ -65,7 +68,7 @@ def build(bootstrap: str, topic: str, port: int, data_dir: str) -> faust.App:
 
 
 if __name__ == "__main__":
-    bootstrap, topic, port, data_dir = sys.argv[1:]
-    app = build(bootstrap, topic, int(port), data_dir)
+    bootstrap, tls, topic, port, data_dir = sys.argv[1:]
+    app = build(bootstrap, Path(tls), topic, int(port), data_dir)
     sys.argv[1:] = []
     faust.Worker(app, loglevel="warning", redirect_stdouts=False).execute_from_commandline()

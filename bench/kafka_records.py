@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
-
-from yumai.broker import topics
+from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.errors import TopicAlreadyExistsError
 
 BATCH_BYTES = 64 * 1024
 """What a producer collects before it sends."""
 SECONDS = 300
 
 
-def make_topic(bootstrap: str, name: str, partitions: int) -> None:
-    topics.ensure(bootstrap, (topics.Topic(name, partitions, "none", "the bench's events"),))
+def make_topic(kafka: Mapping[str, Any], name: str, partitions: int) -> None:
+    admin = KafkaAdminClient(**kafka, client_id="bench")
+    try:
+        with contextlib.suppress(TopicAlreadyExistsError):
+            admin.create_topics([NewTopic(name, partitions, 1)])
+    finally:
+        admin.close()
 
 
-def fill(bootstrap: str, values: Mapping[tuple[str, int], Sequence[bytes]]) -> None:
+def fill(kafka: Mapping[str, Any], values: Mapping[tuple[str, int], Sequence[bytes]]) -> None:
     """Appends all values, by topic and partition. Raises TimeoutError and a KafkaError."""
-    asyncio.run(asyncio.wait_for(_fill(bootstrap, values), SECONDS))
+    asyncio.run(asyncio.wait_for(_fill(kafka, values), SECONDS))
 
 
-async def _fill(bootstrap: str, values: Mapping[tuple[str, int], Sequence[bytes]]) -> None:
-    producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap, acks="all", max_batch_size=BATCH_BYTES, client_id="bench"
-    )
+async def _fill(
+    kafka: Mapping[str, Any], values: Mapping[tuple[str, int], Sequence[bytes]]
+) -> None:
+    producer = AIOKafkaProducer(**kafka, acks="all", max_batch_size=BATCH_BYTES, client_id="bench")
     await producer.start()
     try:
         await asyncio.gather(*(_append(producer, *at, rows) for at, rows in values.items()))

@@ -7,7 +7,9 @@ entries are no measure of progress, but offsets are.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
@@ -52,13 +54,14 @@ def first_seconds(points: Points) -> float:
 class Backlog:
     """What waits in `entries.v1`; followed until it is announced."""
 
-    bootstrap: str
+    kafka: Mapping[str, Any]
+    """Options of a client that may read `commits.v1` and describe `entries.v1`."""
     dsn: str
     ends: dict[int, int] = field(default_factory=dict)
     starts: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._consumer = KafkaConsumer(bootstrap_servers=self.bootstrap, enable_auto_commit=False)
+        self._consumer = KafkaConsumer(**self.kafka, enable_auto_commit=False)
         commits = TopicPartition(COMMITS.name, 0)
         self._consumer.assign([commits])
         self._consumer.seek_to_end(commits)

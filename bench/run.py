@@ -65,7 +65,7 @@ class Run:
         return first
 
     def backlog(self) -> lag.Backlog:
-        return lag.Backlog(self.system.bootstrap, self.system.dsn)
+        return lag.Backlog(self.system.kafka, self.system.dsn)
 
     def catch_up(self) -> None:
         """Books what waits, by one worker."""

@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from console import leash, ports, probes
+from console import addresses, leash, ports, probes
+from console.processes import Plan
 from console.state import State
+from embedded import certificates
 
 HOST = "127.0.0.1"
 READY_SECONDS = 180.0
@@ -28,11 +30,25 @@ class System:
     def __init__(self, directory: Path, base: int | None) -> None:
         self.state = State(directory)
         self.base = base or _free_base()
-        self.bootstrap = f"{HOST}:{self.base + 2}"
-        self.dsn = f"http://{HOST}:{self.base + 3}/yumai"
+        self.internal = Plan(self.state, self.base).internal
         self.ingest, self.gateway = self.base + 1, self.base
         self._up: subprocess.Popen[bytes] | None = None
         self.token = ""
+
+    @property
+    def dsn(self) -> str:
+        """With the password that `up` has made."""
+        return addresses.of(self.state.directory).dsn
+
+    @property
+    def kafka(self) -> dict[str, Any]:
+        """Options of a client that may do everything: a bench writes where only platforms do."""
+        context = certificates.context(self.state.tls)
+        return {
+            "bootstrap_servers": self.internal,
+            "security_protocol": "SSL",
+            "ssl_context": context,
+        }
 
     def start(self) -> None:
         """Returns when every service is ready. Raises Failed."""

@@ -7,18 +7,21 @@ from typing import Any
 from console import kafka_users
 from console.processes import DEFAULT_PORT_BASE, Plan
 from console.state import State
+from embedded import secret_files
 from yumai.broker.principals import OPERATOR
 from yumai.broker.security import Bootstrap
+from yumai.store.address import with_secrets
 
 
 @dataclass(frozen=True)
 class Addresses:
     bootstrap: Bootstrap
-    """As the operator's Kafka user, where the broker wants one."""
+    """As the operator's Kafka user."""
     broker_health: str
-    internal: str | None
-    """Where users and ACLs are made; None: this broker has none."""
+    internal: str
+    """Where users and ACLs are made."""
     dsn: str
+    """With the store's password in it."""
     ingest: str
     gateway: str
     up_runs: bool
@@ -36,13 +39,19 @@ def of(directory: Path) -> Addresses:
     ]
     host, _, port = bootstrap.rpartition(":")
     to: Bootstrap = bootstrap
-    if plan.secure:
-        to = kafka_users.connection(state, bootstrap, OPERATOR)
+    broker_health = f"kafka://{bootstrap}"
+    # `up` made it, unless it never ran here.
+    if kafka_users.password_file(state, OPERATOR).exists():
+        to = kafka_users.connection(state, bootstrap, OPERATOR, tls=plan.tls)
+        broker_health = plan.broker_health
+    dsn = str(up.get("dsn") or plan.dsn)
+    if state.store_password.exists():
+        dsn = with_secrets(dsn, secret_files.read(state.store_password), None)
     return Addresses(
         to,
-        plan.broker_health if plan.secure else f"kafka://{bootstrap}",
-        plan.internal if plan.secure else None,
-        str(up.get("dsn") or plan.dsn),
+        broker_health,
+        plan.internal,
+        dsn,
         str(listed[0]) if listed else f"http://{host}:{int(port) - 1}",
         str(up.get("page") or plan.page).rstrip("/"),
         state.is_up(),

@@ -12,6 +12,9 @@ from console import addresses
 from console.commands import Refusal
 from yumai.store.backup import check_name, new_name
 
+BACKUP_TO = "Disk('backups', '{name}')"
+"""The one place that the embedded store writes to beside its data: DIR/backups."""
+
 
 def register(subparsers) -> None:  # type: ignore[no-untyped-def]
     parser = subparsers.add_parser(
@@ -59,7 +62,12 @@ def _keep(identity: Path, folder: Path) -> None:
 
 def _maintain(args: argparse.Namespace, *words: str) -> int:
     at = addresses.of(args.state)
-    environment = {**os.environ, "CLICKHOUSE_DSN": at.dsn}
+    environment = {
+        **os.environ,
+        "CLICKHOUSE_DSN": at.dsn,
+        "CLICKHOUSE_PASSWORD_FILE": "",
+        "YUMAI_BACKUP_TO": os.environ.get("YUMAI_BACKUP_TO") or BACKUP_TO,
+    }
     command = [sys.executable, "-m", "services.maintenance", *words]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode not in (0, 1, 2) or not done.stdout:

@@ -50,13 +50,11 @@ def run(args: argparse.Namespace) -> int:
         )
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     bootstrap: Bootstrap = args.bootstrap or at.bootstrap
-    if at.internal and not args.bootstrap:
-        bootstrap = kafka_users.connection(State(args.state), str(at.bootstrap), CANARY)
-    elif not args.bootstrap:
-        with contextlib.suppress(
-            KafkaError, OSError
-        ):  # the round says what is wrong with the broker
+    if not args.bootstrap:
+        # The round says what is wrong with the broker.
+        with contextlib.suppress(KafkaError, OSError):
             topics.ensure(bootstrap, (rounds.FEED,))
+        bootstrap = kafka_users.of_same_broker(State(args.state), at.bootstrap, CANARY)
     key = args.key or Identity(at.identity).issue_token(f"platform:{canary.PLATFORM}", days=1)
     target = rounds.Target(args.ingest or at.ingest, args.gateway or at.gateway, bootstrap, key)
     outcomes = rounds.run(target, tuple(args.door or DOORS), args.patience)

@@ -9,6 +9,7 @@ from console import addresses, kafka_users, probes
 from console.addresses import Addresses
 from console.commands import Refusal
 from console.state import State
+from embedded import secret_files
 from yumai.access import PLATFORM_ID, Identity
 from yumai.broker.security import client_options, java_properties
 
@@ -23,7 +24,7 @@ def register(subparsers) -> None:  # type: ignore[no-untyped-def]
     issue.set_defaults(run=issue_key)
     kafka = commands.add_parser(
         "kafka",
-        help="a platform's Kafka user, with a new password (on a broker run with --secure)",
+        help="a platform's Kafka user, with a new password",
         description="The old password ends with it; connections that are open stay. The user may"
         " write the platform's feed topic and nothing else.",
     )
@@ -62,8 +63,6 @@ def issue_kafka_user(args: argparse.Namespace) -> int:
     if not PLATFORM_ID.fullmatch(args.platform):
         raise Refusal(f"platform id {args.platform!r}: want {PLATFORM_ID.pattern}")
     at, state = addresses.of(args.state), State(args.state)
-    if at.internal is None:
-        raise Refusal("this broker has no users: start it with `yumai up --secure`")
     missing = _make_feed(at, args.platform)
     if missing is not None:
         raise Refusal(f"no user was made: {missing}")
@@ -71,13 +70,13 @@ def issue_kafka_user(args: argparse.Namespace) -> int:
 
     from yumai.broker import principals, topics
 
-    user, password = principals.platform(args.platform), kafka_users.new_password()
+    user, password = principals.platform(args.platform), secret_files.new()
     try:
         with kafka_users.administrator(state, at.internal) as admin:
             kafka_users.put(admin, {user: password})
     except (KafkaError, kafka_users.NotInForce, OSError) as error:
         raise Refusal(f"the user could not be made: {error}") from error
-    to = kafka_users.connection(state, str(at.bootstrap), user, password)
+    to = kafka_users.of_same_broker(state, at.bootstrap, user, password)
     answer = {
         "topic": topics.feed(args.platform).name,
         "bootstrap": to.bootstrap,
@@ -85,7 +84,7 @@ def issue_kafka_user(args: argparse.Namespace) -> int:
         "sasl_mechanism": to.mechanism,
         "username": to.username,
         "password": to.password,
-        "ca_file": str(to.cafile),
+        "ca_file": str(to.cafile) if to.cafile else None,
         "client_properties": "".join(f"{k}={v}\n" for k, v in java_properties(to).items()),
     }
     print(json.dumps(answer, indent=None if args.json else 1))
@@ -103,8 +102,7 @@ def issue_token(args: argparse.Namespace) -> int:
 
 def _identity(args: argparse.Namespace) -> Identity:
     state = State(args.state)
-    state.identity.mkdir(parents=True, exist_ok=True)
-    state.identity.chmod(0o700)
+    state.create()
     return Identity(state.identity)
 
 

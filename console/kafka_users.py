@@ -7,15 +7,21 @@ Kafka itself keeps.
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embedded import certificates, secret_files
 from yumai.broker.principals import KAFKA_USERS, KafkaUser
-from yumai.broker.security import MECHANISMS, SASL_SSL, Cluster
+from yumai.broker.security import (
+    MECHANISMS,
+    SASL_PLAINTEXT,
+    SASL_SSL,
+    Bootstrap,
+    Cluster,
+    cluster,
+)
 
 if TYPE_CHECKING:
     from kafka.admin import KafkaAdminClient
@@ -37,39 +43,48 @@ def password_file(state: State, user: KafkaUser) -> Path:
 def ensure_passwords(state: State) -> None:
     """A password for each of Yumai's own users; one that is there stays."""
     for user in KAFKA_USERS.values():
-        path = password_file(state, user)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            continue
-        fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(new_password())
-        # The first to link wins, so that two processes at once agree.
-        with contextlib.suppress(FileExistsError):
-            os.link(fresh, path)
-        fresh.unlink()
+        secret_files.ensure(password_file(state, user))
 
 
-def new_password() -> str:
-    """256 random bits, of characters that need no quoting in any configuration file."""
-    return secrets.token_hex(32)
+def protocol(tls: bool) -> str:
+    return SASL_SSL if tls else SASL_PLAINTEXT
 
 
 def connection(
-    state: State, bootstrap: str, user: KafkaUser, password: str | None = None
+    state: State, bootstrap: str, user: KafkaUser, password: str | None = None, *, tls: bool
 ) -> Cluster:
     """How this user reaches the broker. Raises OSError where its password is not there."""
     if password is None:
-        password = password_file(state, user).read_text().strip()
-    return Cluster(bootstrap, SASL_SSL, SCRAM, user.name, password, state.tls / "ca.crt")
+        password = secret_files.read(password_file(state, user))
+    ca = state.tls / certificates.CA if tls else None
+    return Cluster(bootstrap, protocol(tls), SCRAM, user.name, password, ca)
+
+
+def of_same_broker(
+    state: State, operator: Bootstrap, user: KafkaUser, password: str | None = None
+) -> Cluster:
+    """How this user reaches the broker that the operator reaches so. Raises as `connection`."""
+    to = cluster(operator)
+    return connection(state, to.bootstrap, user, password, tls=to.is_encrypted)
+
+
+def administrator_properties(state: State, internal: str) -> str:
+    """`client.properties` of Kafka's own tools: who uses them may read the log and do everything else."""
+    lines = {
+        "bootstrap.servers": internal,
+        "security.protocol": "SSL",
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": state.tls / certificates.ADMIN,
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": state.tls / certificates.CA,
+    }
+    return "".join(f"{name}={value}\n" for name, value in lines.items())
 
 
 @contextlib.contextmanager
 def administrator(state: State, internal: str) -> Iterator[KafkaAdminClient]:
     """Who makes users and ACLs, by certificate. Raises KafkaError, OSError."""
     from kafka.admin import KafkaAdminClient
-
-    from embedded import certificates
 
     admin = KafkaAdminClient(
         bootstrap_servers=internal,

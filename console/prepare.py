@@ -11,6 +11,7 @@ from pathlib import Path
 
 from console import kafka_users, probes
 from console.state import State
+from embedded import secret_files
 from yumai import canary, settings
 from yumai.broker import topics
 from yumai.broker.security import Bootstrap
@@ -26,10 +27,10 @@ def wait_for_engines(broker: str, dsn: str) -> None:
 
 
 def make_users(state: State, internal: str) -> None:
-    """Yumai's own users and their ACLs, on a broker that wants some."""
+    """Yumai's own users and their ACLs."""
     with kafka_users.administrator(state, internal) as admin:
         users = kafka_users.KAFKA_USERS.values()
-        words = {u: kafka_users.password_file(state, u).read_text().strip() for u in users}
+        words = {u: secret_files.read(kafka_users.password_file(state, u)) for u in users}
         kafka_users.put(admin, words)
 
 
@@ -43,22 +44,21 @@ def prepare(bootstrap: Bootstrap, dsn: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="users, topics, tables, epochs")
     parser.add_argument("--state", type=Path, required=True)
-    parser.add_argument("--internal", metavar="HOST:PORT", help="the secured broker's own listener")
+    parser.add_argument(
+        "--internal", required=True, metavar="HOST:PORT", help="the broker's own listener"
+    )
     args = parser.parse_args()
     state, mine = State(args.state), settings.read()
-    broker = f"kafka://{mine.kafka_bootstrap}"
-    if args.internal:
-        broker = f"kafkas://{args.internal}#{state.tls}"
+    broker = f"kafkas://{args.internal}#{state.tls}"
     try:
         # Imported while the engines start: these take as long to import as the broker to come up.
         import services.maintenance.set_up  # noqa: F401
 
         wait_for_engines(broker, mine.clickhouse_dsn)
-        if args.internal:
-            make_users(state, args.internal)
+        make_users(state, args.internal)
         prepare(mine.kafka, mine.clickhouse_dsn)
-        if args.internal:  # elsewhere the canary makes it, here it may not
-            topics.ensure(mine.kafka, (topics.feed(canary.PLATFORM),))
+        # The canary may not make it.
+        topics.ensure(mine.kafka, (topics.feed(canary.PLATFORM),))
     except Exception as error:
         print(f"prepare: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         raise

@@ -9,7 +9,6 @@ from console import kafka_users
 from console.state import State
 from console.supervisor import Program
 from yumai.broker.principals import KAFKA_USERS, OPERATOR, KafkaUser
-from yumai.broker.security import PLAINTEXT, SASL_SSL
 
 DEFAULT_PORT_BASE = 8700
 HOST = "127.0.0.1"
@@ -26,7 +25,8 @@ class Plan:
 
     state: State
     base: int
-    secure: bool = False
+    tls: bool = False
+    """Kafka's clients are encrypted too; they have names and passwords in any case."""
 
     @property
     def bootstrap(self) -> str:
@@ -34,14 +34,12 @@ class Plan:
 
     @property
     def internal(self) -> str:
-        """The broker's own listener under `secure`: for itself and for who makes users."""
+        """The broker's own listener: for itself and for who makes users."""
         return f"{HOST}:{self.base + 5}"
 
     @property
     def broker_health(self) -> str:
-        if self.secure:
-            return f"kafkas://{self.internal}#{self.state.tls}"
-        return f"kafka://{self.bootstrap}"
+        return f"kafkas://{self.internal}#{self.state.tls}"
 
     @property
     def dsn(self) -> str:
@@ -61,8 +59,8 @@ class Plan:
             "--port",
             str(self.base + 2),
         )
-        if self.secure:
-            arguments += ("--tls", str(self.state.tls), "--internal-port", str(self.base + 5))
+        arguments += ("--certificates", str(self.state.tls), "--internal-port", str(self.base + 5))
+        arguments += ("--tls",) if self.tls else ()
         return Program(
             "broker",
             self._python("embedded.broker", *arguments, "--controller-port", str(self.base + 4)),
@@ -78,7 +76,8 @@ class Plan:
         return Program(
             "store",
             self._python(
-                "embedded.store", "--data-dir", str(self.state.store), "--port", str(port)
+                *("embedded.store", "--data-dir", str(self.state.store), "--port", str(port)),
+                *("--password-file", str(self.state.store_password)),
             ),
             self._environment(port),
             url=self._url(port),
@@ -92,7 +91,7 @@ class Plan:
         return Program(
             "prepare",
             self._python("console.prepare", "--state", str(self.state.directory))
-            + (("--internal", self.internal) if self.secure else ()),
+            + ("--internal", self.internal),
             self._environment(self.base),
             once=True,
             listed=False,
@@ -142,8 +141,7 @@ class Plan:
         yield from (("store", self.base + 3), ("broker (controller)", self.base + 4))
         if canary:
             yield "canary", self.base + CANARY_PORT
-        if self.secure:
-            yield "broker (internal)", self.base + 5
+        yield "broker (internal)", self.base + 5
         for service, wanted in (("metrics", metrics), ("alerts", alerts)):
             for number in range(1, wanted + 1):
                 yield f"{service}-{number}", self.worker_port(service, number)
@@ -166,16 +164,15 @@ class Plan:
 
     def _kafka(self, user: KafkaUser) -> dict[str, str]:
         """Who a process is in Kafka. What is empty is as if it were not set: `up`'s own environment is not meant."""
-        secured = {
-            "KAFKA_SECURITY_PROTOCOL": SASL_SSL,
+        return {
+            "KAFKA_BOOTSTRAP": self.bootstrap,
+            "KAFKA_SECURITY_PROTOCOL": kafka_users.protocol(self.tls),
             "KAFKA_SASL_MECHANISM": kafka_users.SCRAM,
             "KAFKA_SASL_USERNAME": user.name,
             "KAFKA_SASL_PASSWORD": "",
             "KAFKA_SASL_PASSWORD_FILE": str(kafka_users.password_file(self.state, user)),
-            "KAFKA_SSL_CAFILE": str(self.state.tls / "ca.crt"),
+            "KAFKA_SSL_CAFILE": str(self.state.tls / "ca.crt") if self.tls else "",
         }
-        plain = {**dict.fromkeys(secured, ""), "KAFKA_SECURITY_PROTOCOL": PLAINTEXT}
-        return {"KAFKA_BOOTSTRAP": self.bootstrap, **(secured if self.secure else plain)}
 
     def _environment(self, port: int, user: KafkaUser = OPERATOR) -> dict[str, str]:
         """On top of `up`'s own environment; what its user has set about anything else reaches every service."""
@@ -183,8 +180,10 @@ class Plan:
             **self._kafka(user),
             "CLICKHOUSE_DSN": self.dsn,
             "CLICKHOUSE_PASSWORD": "",
-            "CLICKHOUSE_PASSWORD_FILE": "",
+            "CLICKHOUSE_PASSWORD_FILE": str(self.state.store_password),
             "CLICKHOUSE_CAFILE": "",
+            "YUMAI_METRICS_TOKEN": "",
+            "YUMAI_METRICS_TOKEN_FILE": str(self.state.metrics_token),
             "YUMAI_IDENTITY_DIR": str(self.state.identity),
             "YUMAI_WORK_DIR": str(self.state.work),
             "YUMAI_HOST": os.environ.get("YUMAI_HOST", HOST),

@@ -27,12 +27,13 @@ LOSS_SHARE = 0.999
 BYTES_MOST = 4 << 20
 
 
-def read(url: str, timeout: float) -> list[Sample]:
+def read(url: str, timeout: float, token: str = "") -> list[Sample]:
     """The samples of one process; none where it does not answer."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
     with contextlib.suppress(OSError, http.client.HTTPException, ValueError, IndexError):
-        connection.request("GET", "/metrics")
+        bearer = {"Authorization": f"Bearer {token}"} if token else {}
+        connection.request("GET", "/metrics", headers=bearer)
         answer = connection.getresponse()
         if answer.status == 200:
             return parse(answer.read(BYTES_MOST).decode())
@@ -154,10 +155,11 @@ def read_all(
     urls: Iterable[str],
     until: float,
     background: Callable[[Callable[[], Any]], Callable[[float], Any]],
+    token: str = "",
 ) -> dict[str, Any]:
     """Every process at once, none longer than until a moment (monotonic)."""
     left = max(until - time.monotonic(), 0.1)
-    asking = [background(lambda url=url: read(url, left)) for url in urls]  # type: ignore[misc]
+    asking = [background(lambda url=url: read(url, left, token)) for url in urls]  # type: ignore[misc]
     samples: list[Sample] = []
     for wait in asking:
         found = wait(until)

@@ -19,18 +19,25 @@ class State:
         self.kafka = self.directory / "kafka"
         self.store = self.directory / "store"
         self.identity = self.directory / "identity"
-        self.secrets = self.directory / "secrets"  # of `up --secure`
+        self.secrets = self.directory / "secrets"
+        self.store_password = self.secrets / "store"
+        self.metrics_token = self.secrets / "metrics"
         self.tls = self.secrets / "tls"
         self.logs = self.directory / "logs"
         self.work = self.directory / "work"
         self.run = self.directory / "run"
         self.up_file = self.run / "up.json"
 
-    def create(self) -> None:
-        for folder in (self.logs, self.run, self.work, self.identity):
-            folder.mkdir(parents=True, exist_ok=True)
-        self.run.chmod(0o700)  # who can reach the control socket can scale
-        self.identity.chmod(0o700)
+    def create(self) -> bool:
+        """Makes what is missing, for its owner alone. True where others could get in before."""
+        was_there = self.directory.is_dir()
+        self.logs.mkdir(parents=True, exist_ok=True)
+        was_open = was_there and bool(self.directory.stat().st_mode & 0o077)
+        self.directory.chmod(0o700)
+        for folder in (self.logs, self.run, self.work, self.identity, self.secrets):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o700)  # who can reach the control socket can scale
+        return was_open
 
     def read_up(self) -> dict[str, Any] | None:
         """What the last `up` wrote, whether it still runs or not."""

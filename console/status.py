@@ -11,6 +11,7 @@ from typing import Any
 
 from console import addresses, probes
 from console.state import State, lives
+from embedded import secret_files
 
 PROBE_TIMEOUT = 1.5
 FIGURES_TIMEOUT = 3.4
@@ -52,7 +53,7 @@ def collect(state: State) -> dict[str, Any]:
         problems.append(f"`yumai up` does not run for {state.directory}: start it")
     began = time.monotonic()
     figures = _background(lambda: _figures(state)) if up else None
-    told = _background(lambda: _signals(up, began)) if running else None
+    told = _background(lambda: _signals(state, up, began)) if running else None
     listed = processes(up)
     if running:
         problems += [f"{p['name']}: {p['reason']}" for p in listed if not p["healthy"]]
@@ -121,12 +122,13 @@ def _figures(state: State) -> dict[str, Any] | str:
     return status_figures.read(at.bootstrap, at.dsn, max(left, 1.2))
 
 
-def _signals(up: dict[str, Any], began: float) -> dict[str, Any]:
+def _signals(state: State, up: dict[str, Any], began: float) -> dict[str, Any]:
     from console import signals
 
     engines = ("broker", "store")
     urls = [p["url"] for p in up.get("processes", []) if p["name"] not in engines]
-    return signals.read_all(urls, began + FIGURES_TIMEOUT - 0.3, _background)
+    token = secret_files.read(state.metrics_token) if state.metrics_token.exists() else ""
+    return signals.read_all(urls, began + FIGURES_TIMEOUT - 0.3, _background, token)
 
 
 def _background(work: Callable[[], Any]) -> Callable[[float], Any]:

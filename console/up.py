@@ -38,7 +38,7 @@ def register(subparsers) -> None:  # type: ignore[no-untyped-def]
         "--secure",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="Kafka by TLS, with a user and ACLs for each (default: as this state was last run)",
+        help="Kafka's clients by TLS, too (default: as this state was last run)",
     )
     parser.add_argument("--metrics-workers", type=int, default=1, metavar="N")
     parser.add_argument(
@@ -55,25 +55,24 @@ def up(args: argparse.Namespace) -> int:
     if not 1 <= args.port_base <= 65_535 - 40 - MOST_WORKERS:
         raise Refusal(f"--port-base {args.port_base}: no room for the ports above it")
     state = State(args.state)
-    state.create()
+    # What children make, too, is their owner's alone.
+    os.umask(0o077)
+    if state.create():
+        tell(f"{state.directory}: others could read it; now only its owner can")
     lock = state.lock()
     if lock is None:
         other = (state.read_up() or {}).get("pid")
         raise Refusal(f"another `yumai up` (pid {other}) already runs on {state.directory}")
     with lock:
         before = state.read_up()
-        secure = bool((before or {}).get("secure")) if args.secure is None else args.secure
-        plan = Plan(state, args.port_base, secure)
+        tls = bool((before or {}).get("secure")) if args.secure is None else args.secure
+        plan = Plan(state, args.port_base, tls)
         clear_leftovers(before)
         waiting = LEFTOVERS_SECONDS if before is not None and not before.get("stopped") else 0.0
         canary = not args.empty if args.canary is None else args.canary
         ports.require_free(list(plan.ports(args.metrics_workers, 1, canary)), waiting)
         fetch_engines()
-        if secure:
-            from embedded import certificates
-
-            certificates.ensure(state.tls)
-            kafka_users.ensure_passwords(state)
+        make_secrets(plan)
         workers = {"metrics": args.metrics_workers, "alerts": 1}
         return Run(plan, workers, demo=not args.empty, canary=canary).run()
 
@@ -90,6 +89,20 @@ def clear_leftovers(before: dict[str, Any] | None) -> None:
                     os.killpg(child["pid"], signal.SIGKILL)
             deadline = time.monotonic() + 3.0
         time.sleep(0.05)
+
+
+def make_secrets(plan: Plan) -> None:
+    """Whoever asks broker or store names himself. What is there stays. Raises OSError."""
+    from embedded import certificates, secret_files
+
+    state = plan.state
+    certificates.ensure(state.tls)
+    kafka_users.ensure_passwords(state)
+    for file in (state.store_password, state.metrics_token):
+        secret_files.ensure(file)
+    properties = state.secrets / "kafka" / "client.properties"
+    properties.touch(0o600)
+    properties.write_text(kafka_users.administrator_properties(state, plan.internal))
 
 
 def fetch_engines() -> None:
@@ -245,8 +258,7 @@ class Run:
             for role in DEMO_ROLES:
                 tell(f"  {role:<16} {self.plan.page}/#token={identity.issue_token(role)}")
         tell("Other identities: yumai token --role …, yumai keys issue --platform …")
-        if self.plan.secure:
-            tell("A platform's Kafka user: yumai keys kafka --platform …")
+        tell("A platform's Kafka user: yumai keys kafka --platform …")
         tell("How it is doing: yumai status. Ctrl-C stops everything.\n")
 
     # Talking
@@ -278,7 +290,7 @@ class Run:
             "stopped": stopped,
             "port_base": self.plan.base,
             "bootstrap": self.plan.bootstrap,
-            "secure": self.plan.secure,
+            "secure": self.plan.tls,
             "dsn": self.plan.dsn,
             "page": f"{self.plan.page}/",
             "processes": [

@@ -3,8 +3,9 @@
 `python -m embedded.broker --data-dir DIR --port N --controller-port M` prepares the directory (on the first start it
 is formatted by Kafka's own StorageTool) and then *becomes* the Java process: its pid is the broker's.
 
-With `--tls DIR --internal-port K` every listener speaks TLS: clients name themselves by SCRAM on the port N and may do
-what ACLs grant; the broker, its controller and who makes users and ACLs name themselves by certificate.
+With `--certificates DIR --internal-port K` everybody names himself: clients on the port N by SCRAM, and may do what
+ACLs grant; the broker, its controller and who makes users and ACLs by certificate. `--tls` encrypts the port N too.
+`--plaintext` is for tests alone: whoever reaches the port reads and writes everything.
 """
 
 import argparse
@@ -77,22 +78,25 @@ def properties(data_dir: Path, port: int, controller_port: int) -> dict[str, obj
     }
 
 
-def secured(tls: Path, port: int, controller_port: int, internal_port: int) -> dict[str, object]:
-    """What `--tls` changes. No password is in here: SCRAM users live in Kafka's own log."""
+def secured(
+    folder: Path, port: int, controller_port: int, internal_port: int, *, tls: bool
+) -> dict[str, object]:
+    """What `--certificates` changes. No password is in here: SCRAM users live in Kafka's own log."""
+    clients = "SASL_SSL" if tls else "SASL_PLAINTEXT"
     names = (certificates.BROKER_NAME, certificates.ADMIN_NAME)
     return {
         "listeners": f"BROKER://127.0.0.1:{port},INTERNAL://127.0.0.1:{internal_port},"
         f"CONTROLLER://127.0.0.1:{controller_port}",
         "advertised.listeners": f"BROKER://127.0.0.1:{port},INTERNAL://127.0.0.1:{internal_port}",
-        "listener.security.protocol.map": "BROKER:SASL_SSL,INTERNAL:SSL,CONTROLLER:SSL",
+        "listener.security.protocol.map": f"BROKER:{clients},INTERNAL:SSL,CONTROLLER:SSL",
         "inter.broker.listener.name": "INTERNAL",
         "sasl.enabled.mechanisms": "SCRAM-SHA-512",
         "listener.name.broker.scram-sha-512.sasl.jaas.config": "org.apache.kafka.common.security"
         ".scram.ScramLoginModule required;",
         "ssl.keystore.type": "PEM",
-        "ssl.keystore.location": tls / certificates.BROKER,
+        "ssl.keystore.location": folder / certificates.BROKER,
         "ssl.truststore.type": "PEM",
-        "ssl.truststore.location": tls / certificates.CA,
+        "ssl.truststore.location": folder / certificates.CA,
         "listener.name.internal.ssl.client.auth": "required",
         "listener.name.controller.ssl.client.auth": "required",
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -113,6 +117,8 @@ def prepare(
     settings = data_dir / "server.properties"
     values = {**properties(data_dir.resolve(), port, controller_port), **more}
     lines = [f"{k}={v}\n" for k, v in values.items()]
+    settings.touch(0o600)
+    settings.chmod(0o600)
     settings.write_text("# Written at every start by embedded/broker.py.\n" + "".join(lines))
     base = [str(runtime), *HEAP, *LOGGING, "-cp", classpath]
     if not (data_dir / "log" / "meta.properties").is_file():
@@ -131,15 +137,24 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--controller-port", type=int, required=True)
-    parser.add_argument("--tls", type=Path, metavar="DIR", help="certificates; made if missing")
-    parser.add_argument("--internal-port", type=int, help="with --tls: for broker and admin")
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument("--certificates", type=Path, metavar="DIR", help="made if missing")
+    who.add_argument(
+        "--plaintext", action="store_true", help="nobody is asked who he is: for tests"
+    )
+    parser.add_argument(
+        "--internal-port", type=int, help="with --certificates: for broker and admin"
+    )
+    parser.add_argument("--tls", action="store_true", help="encrypt what clients send, too")
     args = parser.parse_args()
-    if (args.tls is None) != (args.internal_port is None):
-        parser.error("--tls and --internal-port belong together")
+    if (args.certificates is None) != (args.internal_port is None):
+        parser.error("--certificates and --internal-port belong together")
+    os.umask(0o077)
     more: dict[str, object] = {}
-    if args.tls is not None:
-        certificates.ensure(args.tls)
-        more = secured(args.tls.resolve(), args.port, args.controller_port, args.internal_port)
+    if args.certificates is not None:
+        certificates.ensure(args.certificates)
+        ports = (args.port, args.controller_port, args.internal_port)
+        more = secured(args.certificates.resolve(), *ports, tls=args.tls)
     command = prepare(args.data_dir, args.port, args.controller_port, more)
     os.execv(command[0], command)
 

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import settings
 
 from console import leash, probes
+from embedded import secret_files
 
 ROOT = Path(__file__).parent.parent
 
@@ -59,7 +60,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Bootstrap address of a real Apache Kafka."""
     folder = tmp_path_factory.mktemp("kafka")
     address = f"127.0.0.1:{free_port()}"
-    arguments = ["embedded.broker", "--data-dir", str(folder / "data")]
+    arguments = ["embedded.broker", "--plaintext", "--data-dir", str(folder / "data")]
     arguments += ["--port", address.split(":")[1], "--controller-port", str(free_port())]
     with running(arguments, folder / "broker.log", lambda: probes.broker(address).healthy):
         yield address
@@ -67,13 +68,14 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a real engine behind ClickHouse's HTTP interface, without a database: `{store}/{name}` is a DSN."""
+    """A real engine behind ClickHouse's HTTP interface, with its password: `{store}/{name}` is a DSN."""
     folder = tmp_path_factory.mktemp("store")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
+    port, password = free_port(), folder / "password"
     arguments = ["embedded.store", "--data-dir", str(folder / "data"), "--port", str(port)]
-    with running(arguments, folder / "store.log", lambda: probes.get(f"{url}/ping").healthy):
-        yield url
+    arguments += ["--password-file", str(password)]
+    ping = f"http://127.0.0.1:{port}/ping"
+    with running(arguments, folder / "store.log", lambda: probes.get(ping).healthy):
+        yield f"http://default:{secret_files.read(password)}@127.0.0.1:{port}"
 
 
 @pytest.fixture

@@ -16,7 +16,14 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from yumai import logs, otel_variables
-from yumai.broker.security import MECHANISMS, PLAINTEXT, PROTOCOLS, SASL_SSL, Cluster
+from yumai.broker.security import (
+    MECHANISMS,
+    PLAINTEXT,
+    PROTOCOLS,
+    SASL_PLAINTEXT,
+    SASL_SSL,
+    Cluster,
+)
 from yumai.store.address import Dsn, cluster_name, quorum, with_cluster, with_secrets
 
 MASK = "***"
@@ -74,6 +81,8 @@ class Settings:
     """Where traces and metrics go by OTLP (HTTP, protobuf); more of OTEL_* is the SDK's own to read."""
     log: str = ""
     """`json` or `pretty`; without it pretty on a terminal."""
+    metrics_token: str = field(default="", repr=False)
+    """Who reads `/metrics` brings it; without one it is open, and the network keeps others out."""
     webhook_allow_networks: str = ""
     """CIDRs inside which webhooks may point though they are private; http only there."""
 
@@ -99,6 +108,8 @@ class Settings:
             shown["kafka_sasl_password"] = MASK
         if self.canary_key:
             shown["canary_key"] = MASK
+        if self.metrics_token:
+            shown["metrics_token"] = MASK
         return shown
 
 
@@ -131,10 +142,11 @@ _VARIABLES = {
     "delivery_give_up_after": ("DELIVERY_GIVE_UP_AFTER", "P3D"),
     "otlp_endpoint": ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://otel-collector:4318"),
     "log": ("YUMAI_LOG", "json"),
+    "metrics_token": ("YUMAI_METRICS_TOKEN", "…"),
     "webhook_allow_networks": ("WEBHOOK_ALLOW_NETWORKS", "10.20.0.0/16,fd00::/8"),
 }
 
-_FILES = ("KAFKA_SASL_PASSWORD", "CLICKHOUSE_PASSWORD")
+_FILES = ("KAFKA_SASL_PASSWORD", "CLICKHOUSE_PASSWORD", "YUMAI_METRICS_TOKEN")
 """Each also as `…_FILE`: a file that holds it, as a mounted secret does."""
 _APART = ("CLICKHOUSE_PASSWORD", "CLICKHOUSE_CAFILE")
 """Set into the DSN, so that it can stand where everybody reads it."""
@@ -266,19 +278,27 @@ def _contradictions(settings: Settings) -> list[str]:
         "KAFKA_SASL_USERNAME": settings.kafka_sasl_username,
         "KAFKA_SASL_PASSWORD": settings.kafka_sasl_password,
     }
-    if settings.kafka_security_protocol == SASL_SSL:
-        return [
-            f"{name}: not set, and KAFKA_SECURITY_PROTOCOL is {SASL_SSL}"
-            for name, value in secured.items()
-            if not value
-        ]
-    secured["KAFKA_SSL_CAFILE"] = str(settings.kafka_ssl_cafile or "")
-    return [
-        # Or a user who believes to be protected would send in the clear.
-        f"{name}: set, but KAFKA_SECURITY_PROTOCOL is {PLAINTEXT}; want {SASL_SSL}, or leave it out"
-        for name, value in secured.items()
-        if value
+    protocol = settings.kafka_security_protocol
+    wanted = {} if protocol == PLAINTEXT else secured
+    problems = [
+        f"{name}: not set, and KAFKA_SECURITY_PROTOCOL is {protocol}"
+        for name, value in wanted.items()
+        if not value
     ]
+    if protocol != SASL_SSL:
+        idle = {"KAFKA_SSL_CAFILE": str(settings.kafka_ssl_cafile or "")}
+        problems += [
+            # Or a user who believes to be protected would send in the clear.
+            f"{name}: set, but KAFKA_SECURITY_PROTOCOL is {protocol}; want {SASL_SSL}, or leave it out"
+            for name, value in (idle if wanted else {**secured, **idle}).items()
+            if value
+        ]
+    if protocol == SASL_PLAINTEXT and not settings.kafka.is_local:
+        problems.append(
+            f"KAFKA_SECURITY_PROTOCOL={SASL_PLAINTEXT!r}: only to this machine, and KAFKA_BOOTSTRAP is"
+            f" {settings.kafka_bootstrap!r}; want {SASL_SSL}"
+        )
+    return problems
 
 
 def start(service: str, *quiet: str) -> Settings:

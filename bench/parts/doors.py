@@ -156,13 +156,13 @@ def kafka_json(run: Run) -> None:
         for p in range(topic.partitions):
             values[(topic.name, p)] = text[p :: topic.partitions]
     total = sum(map(len, values.values()))
-    admin = KafkaAdminClient(bootstrap_servers=run.system.bootstrap, client_id="bench")
+    admin = KafkaAdminClient(**run.system.kafka, client_id="bench")
     ingest = run.system.pids()["ingest"]
     try:
         before = _taken(admin)
         os.kill(ingest, signal.SIGSTOP)
         try:
-            fill(run.system.bootstrap, values)
+            fill(run.system.kafka, values)
         finally:
             os.kill(ingest, signal.SIGCONT)
         run.say(f"{total:,} JSON records in {len(values)} partitions; metrics scaled to 0")

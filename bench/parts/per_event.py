@@ -27,15 +27,21 @@ def per_event(run: Run) -> None:
     start = first + (SAMPLE_AT - first) % SAMPLE_EVERY
     events = rows(run.one_day(sample=True), start, count // SAMPLE_EVERY, SAMPLE_EVERY)
     run.system.scale(0)
-    make_topic(run.system.bootstrap, TOPIC, PARTITIONS)
-    fill(run.system.bootstrap, {(TOPIC, n): part for n, part in enumerate(_parts(lines(events)))})
+    make_topic(run.system.kafka, TOPIC, PARTITIONS)
+    fill(run.system.kafka, {(TOPIC, n): part for n, part in enumerate(_parts(lines(events)))})
     run.say(f"{len(events):,} events, those of one platform of metrics.columnar, a record each")
     port = run.system.base + 90
     log = run.system.state.logs / "per-event.log"
     with log.open("wb") as out:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "bench.faust_per_event", run.system.bootstrap, TOPIC]
-            + [str(port), str(run.system.state.work / "per-event")],
+            [
+                sys.executable,
+                "-m",
+                "bench.faust_per_event",
+                run.system.internal,
+                str(run.system.state.tls),
+            ]
+            + [TOPIC, str(port), str(run.system.state.work / "per-event")],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

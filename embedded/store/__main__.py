@@ -1,4 +1,8 @@
-"""Serves one data directory: `python -m embedded.store --data-dir DIR --port N`."""
+"""Serves one data directory: `python -m embedded.store --data-dir DIR --port N`.
+
+Whoever asks names the password that stands in `--password-file`; without the option in `DIR.password`, made at the
+first start. There is no way to serve without one.
+"""
 
 import argparse
 import asyncio
@@ -14,8 +18,9 @@ from pathlib import Path
 import uvicorn
 import uvloop
 
-from .app import App
-from .engine import Engine, machine_memory_bytes
+from embedded import secret_files
+
+from .confined import confine
 
 _GRACE_SECONDS = 1  # for requests in flight; the whole exit has to take less than 3
 _CLOSE_SECONDS = 1.0  # for the engine; if it takes longer it is as safe as after a kill -9
@@ -70,6 +75,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True, help="0 takes a free one")
     parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--password-file", type=Path, metavar="FILE", help="0600; made if missing")
     parser.add_argument(
         "--memory-mb", type=int, help="the engine's ceiling; default half the machine's memory"
     )
@@ -80,15 +86,34 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Runs until SIGTERM or SIGINT; ends the process with 0, or 1 when it cannot start."""
     asked = _arguments()
+    os.umask(0o077)
     _keep_freed_memory()
+    data_dir: Path = asked.data_dir.resolve()
+    backups = data_dir.with_name("backups")
+    password_file = asked.password_file or data_dir.with_name(f"{data_dir.name}.password")
+    try:
+        password = secret_files.ensure(password_file)
+        data_dir.mkdir(parents=True, exist_ok=True)
+        backups.mkdir(exist_ok=True)
+        is_confined = confine([data_dir, backups])
+    except OSError as error:
+        sys.exit(f"store: {error}")
+    # The engine's threads, and a directory for what is temporary, begin as it is imported: behind the wall.
+    temporary = data_dir / ".settings" / "temporary"
+    temporary.mkdir(parents=True, exist_ok=True)
+    os.environ["TMPDIR"] = str(temporary)
+    from .app import App
+    from .callers import Callers
+    from .engine import Engine, machine_memory_bytes
+
     memory_bytes = (asked.memory_mb or machine_memory_bytes() // (2 << 20)) << 20
     threads = asked.threads or min(len(os.sched_getaffinity(0)), 4)
     try:
-        engine = Engine(asked.data_dir, memory_bytes, threads)
+        engine = Engine(data_dir, memory_bytes, threads)
     except RuntimeError as error:
         sys.exit(f"store: {error}")
     config = uvicorn.Config(
-        App(engine, "yumai-embedded"),
+        App(engine, Callers(password, asked.host), "yumai-embedded"),
         host=asked.host,
         port=asked.port,
         loop="uvloop",
@@ -109,7 +134,7 @@ def main() -> None:
     )
     ready = (
         f"store ready on http://{asked.host}:{{port}} engine={engine.version} "
-        f"data={asked.data_dir} memory_mb={memory_bytes >> 20} threads={threads}"
+        f"data={asked.data_dir} memory_mb={memory_bytes >> 20} threads={threads} confined={'yes' if is_confined else 'no'}"
     )
     uvloop.run(_serve(_Server(config, ready)))
     closing = threading.Thread(target=engine.close, daemon=True)

@@ -11,7 +11,8 @@ import asyncio
 import logging
 import re
 
-from . import answer, rows, statement
+from . import answer, forbidden, rows, statement
+from .callers import Callers
 from .engine import Engine
 from .errors import EngineError, refused
 from .exchange import Body, Disconnected, Exchange, plain
@@ -27,8 +28,9 @@ log = logging.getLogger("yumai.store")
 class App:
     """The ASGI application over one open engine."""
 
-    def __init__(self, engine: Engine, server_name: str) -> None:
+    def __init__(self, engine: Engine, callers: Callers, server_name: str) -> None:
         self._engine = engine
+        self._callers = callers
         self._server_name = server_name
 
     async def __call__(self, scope, receive, send) -> None:
@@ -36,12 +38,6 @@ class App:
         path = scope["path"]
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         parameters = Parameters.read(scope["query_string"])
-        if path in ("/ping", "/replicas_status"):
-            return await plain(send, 200, b"Ok.\n")
-        if path not in ("/", "/query"):
-            return await plain(send, 404, b"There is no handle " + path.encode() + b"\n")
-        if scope["method"] in ("GET", "HEAD") and not parameters and not _has_body(headers):
-            return await plain(send, 200, b"Ok.\n")
         exchange = Exchange(
             self._engine,
             self._server_name,
@@ -51,6 +47,18 @@ class App:
             send,
         )
         try:
+            self._callers.check_page(headers, scope["server"][1])
+            if path in ("/ping", "/replicas_status"):
+                return await plain(send, 200, b"Ok.\n")
+            self._callers.check_password(headers, parameters)
+            if path not in ("/", "/query"):
+                return await plain(send, 404, b"There is no handle " + path.encode() + b"\n")
+            if scope["method"] in ("GET", "HEAD"):
+                if not parameters and not _has_body(headers):
+                    return await plain(send, 200, b"Ok.\n")
+                exchange.only_read()
+            elif scope["method"] != "POST":
+                return await plain(send, 405, b"", [(b"allow", b"GET, HEAD, POST")])
             await self._answer(exchange, headers)
         except (Disconnected, asyncio.CancelledError):
             pass  # nobody to answer, or the end of the grace after SIGTERM
@@ -101,8 +109,14 @@ class App:
                 text = await body.rest(text)
                 asked = statement.read(text)
             has_data = False
+        head = text[: asked.head_end] + b" VALUES" if asked.head_end is not None else text
+        if forbidden.is_suspect(head):
+            await self._engine.reading(forbidden.check, head, self._engine.rewritten)
         if asked.data_at is not None and (has_data or asked.format not in (None, "VALUES")):
             return await insert(exchange, asked, text, first, body)
+        if asked.data_at is not None:
+            forbidden.check_text(text[asked.data_at :])
+            exchange.has_expressions = True
         output = asked.format or exchange.parameters.get("default_format") or "TabSeparated"
         if asked.kind == b"INSERT":
             output = "TabSeparated"  # the format named was of its data

@@ -8,17 +8,16 @@ tables of one request cannot leak into another, and nothing has to be reset.
 
 import asyncio
 import os
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from xml.sax.saxutils import escape as xml_escape
 
 from chdb.state import connect
 from chdb.state.sqlitelike import Connection
 
+from . import rights
 from .errors import EngineError, from_engine, refused
 
 _SERVER_SETTINGS = """<clickhouse>
@@ -35,7 +34,7 @@ _SERVER_SETTINGS = """<clickhouse>
   <!-- Merges share the cores with the broker and the services. -->
   <background_pool_size>2</background_pool_size>
   <background_schedule_pool_size>4</background_schedule_pool_size>
-  <backups><allowed_path>{backups}/</allowed_path></backups>
+  {rights}
 </clickhouse>
 """
 
@@ -53,9 +52,20 @@ def machine_memory_bytes() -> int:
         return memory
 
 
+def backups_of(data_dir: Path) -> Path:
+    """Where BACKUP writes, beside the data."""
+    return data_dir.resolve().with_name("backups")
+
+
 def quoted(text: str) -> str:
     """A string literal of ClickHouse's SQL."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def identifier(name: str) -> bytes:
+    """A quoted name of ClickHouse's SQL."""
+    escaped = name.replace("\\", "\\\\").replace("`", "\\`")
+    return f"`{escaped}`".encode("utf-8", "surrogateescape")
 
 
 class Session:
@@ -89,27 +99,46 @@ class Engine:
         self.timezone = self._value("timezone()")
 
     def _open(self, memory_bytes: int) -> Connection:
-        with tempfile.NamedTemporaryFile("w", suffix=".xml") as config:
-            cache_bytes = min(memory_bytes // 16, 256 << 20)
-            config.write(
-                _SERVER_SETTINGS.format(
-                    memory_bytes=memory_bytes,
-                    cache_bytes=cache_bytes,
-                    backups=xml_escape(str(Path(self._path).with_name("backups"))),
-                )
+        # Within its own directory: no other can be read (`confined.py`).
+        folder = Path(self._path) / ".settings"
+        nothing = folder / "nothing"
+        nothing.mkdir(parents=True, exist_ok=True)
+        users, config = folder / "users.xml", folder / "server.xml"
+        users.write_text(rights.users())
+        config.write_text(
+            _SERVER_SETTINGS.format(
+                memory_bytes=memory_bytes,
+                cache_bytes=min(memory_bytes // 16, 256 << 20),
+                rights=rights.server(users, nothing, backups_of(Path(self._path))),
             )
-            config.flush()
-            patience_ends = time.monotonic() + _OPEN_PATIENCE_SECONDS
-            while True:
-                try:
-                    return connect(f"{self._path}?config-file={config.name}")
-                except RuntimeError as error:
-                    if time.monotonic() > patience_ends:
-                        raise RuntimeError(
-                            f"cannot open {self._path} ({error}); does another process serve it? "
-                            f"chDB allows one process per directory, see {self._path}/status"
-                        ) from error
-                time.sleep(0.1)
+        )
+        patience_ends = time.monotonic() + _OPEN_PATIENCE_SECONDS
+        while True:
+            try:
+                return connect(f"{self._path}?config-file={config}")
+            except RuntimeError as error:
+                if time.monotonic() > patience_ends:
+                    raise RuntimeError(
+                        f"cannot open {self._path} ({error}); does another process serve it? "
+                        f"chDB allows one process per directory, see {self._path}/status"
+                    ) from error
+            time.sleep(0.1)
+
+    def rewritten(self, statement: bytes) -> bytes:
+        """A statement as the engine's parser writes it: no comments, one way to quote.
+
+        Of an INSERT whose data follows only what stands before them. Raises EngineError.
+        """
+        text = statement.replace(b"\\", b"\\\\").replace(b"'", b"\\'")
+        settings = b" SETTINGS max_query_size = %d" % (2 * len(text) + 1024)
+        handle = connect(self._path)
+        try:
+            answer = handle.query(b"SELECT formatQuery('" + text + b"')" + settings, "TSVRaw")
+            return answer.bytes()
+        except RuntimeError as error:
+            raise self.error(error) from error
+        finally:
+            handle.close()
 
     def _value(self, expression: str) -> str:
         return self._keeper.query(f"SELECT {expression}", "TSV").bytes().decode().strip()
@@ -180,12 +209,15 @@ class Engine:
             for statement in session.replay if session else ():
                 handle.query(statement)
             if database:
-                handle.query(b"USE `" + database.encode().replace(b"`", b"\\`") + b"`")
+                handle.query(b"USE " + identifier(database))
             # In binary: a setting's value may be any bytes.
             text = ", ".join(f"{name} = {quoted(value)}" for name, value in sets.items())
             handle.query(f"SET {text}".encode("utf-8", "surrogateescape"))
             if readonly and not (session and session.handle):
                 handle.query(f"SET readonly = {quoted(readonly)}")
+            elif readonly and readonly != "0":
+                # It would stay so for the requests that follow.
+                raise refused(164, "READONLY", "A session with temporary tables writes: use POST")
         except Exception as error:
             self.give_back(handle, session, settings)
             raise self.error(error) from error

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from chdb.state.sqlitelike import Connection
 
-from . import answer
-from .engine import Engine, Session
+from . import answer, forbidden
+from .engine import Engine, Session, identifier
 from .errors import EngineError
 from .pipe import insert_whole
 from .request import Decoder, Parameters, Part
@@ -73,6 +73,8 @@ class Exchange:
         self.send = send
         self.session: Session | None = None
         self.external: list[Part] = []
+        self.has_expressions = False
+        """Its data are part of its statement, and were looked into."""
         self._server_name = server_name
         self._accept_encoding = accept_encoding
         self._started_at = time.monotonic()
@@ -80,7 +82,13 @@ class Exchange:
 
     def settings(self) -> dict[str, str]:
         """The engine settings that the request asks for."""
-        return self.parameters.settings([part.name for part in self.external])
+        found = self.parameters.settings([part.name for part in self.external])
+        return found | dict.fromkeys(forbidden.EXPRESSIONS if self.has_expressions else (), "1")
+
+    def only_read(self) -> None:
+        """Nothing is changed by this request, as ClickHouse has it for GET."""
+        if self.parameters.get("readonly", "0") == "0":
+            self.parameters["readonly"] = "2"
 
     def open_handle(self) -> Connection:
         """A handle in the request's database, with its settings and external tables. Blocks."""
@@ -170,11 +178,13 @@ def _add_external(handle: Connection, parameters: Parameters, part: Part) -> Non
     if not structure:
         types = parameters.get(f"{part.name}_types", "").split(",")
         structure = ", ".join(f"_{n} {name}" for n, name in enumerate(types, 1))
-    table = "`" + part.name.replace("`", "\\`") + "`"
-    handle.query(f"CREATE TEMPORARY TABLE {table} ({structure}) ENGINE = Memory")
+    described = structure.encode("utf-8", "surrogateescape")
+    forbidden.check_text(described)
+    table = identifier(part.name)
+    handle.query(b"CREATE TEMPORARY TABLE %b (%b) ENGINE = Memory" % (table, described))
     if part.data:
         data_format = parameters.get(f"{part.name}_format", "TabSeparated")
-        insert_whole(handle, f"INSERT INTO {table}".encode(), data_format, part.data)
+        insert_whole(handle, b"INSERT INTO " + table, data_format, part.data)
 
 
 def _content_type(output: str) -> bytes:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 import lz4.frame
 import zstandard
 
+from . import forbidden
 from .errors import refused
 
 # Parameters of the transport; every other one is a setting.
@@ -23,6 +24,8 @@ _TRANSPORT = {
     *("http_headers_progress_interval_ms", "cancel_http_readonly_queries_on_client_close"),
     *("http_zlib_compression_level", "http_write_exception_in_output_format"),
 }
+
+_NAME_OF_SETTING = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 class Parameters(dict[str, str]):
@@ -43,15 +46,29 @@ class Parameters(dict[str, str]):
         skip = {
             f"{table}_{part}" for table in external for part in ("format", "structure", "types")
         }
-        return {
-            name: value
+        found = {
+            _plain(name): value
             for name, value in self.items()
             if name not in _TRANSPORT and name not in skip and not name.startswith("param_")
         }
+        if not found.keys().isdisjoint(forbidden.EXPRESSIONS):
+            raise refused(452, "SETTING_CONSTRAINT_VIOLATION", "Setting should not be changed")
+        for value in found.values():
+            forbidden.check_text(value.encode("utf-8", "surrogateescape"))
+        return found
 
     def bindings(self) -> dict[str, str]:
         """The query's parameters. Values arrive TSV-escaped; the engine wants them so."""
-        return {name[6:]: value for name, value in self.items() if name.startswith("param_")}
+        return {
+            _plain(name[6:]): value for name, value in self.items() if name.startswith("param_")
+        }
+
+
+def _plain(name: str) -> str:
+    """A name that becomes part of a SET. Raises EngineError 115 for any other text."""
+    if not _NAME_OF_SETTING.fullmatch(name):
+        raise refused(115, "UNKNOWN_SETTING", f"Unknown setting '{name}'")
+    return name
 
 
 class Decoder:

@@ -92,7 +92,7 @@ class Worker:
                 self._judging.cancel()
                 await asyncio.wait({self._judging}, timeout=STOP_SECONDS)
 
-        health_pages(app, self.state)
+        health_pages(app, self.state, self.settings.metrics_token)
         return app
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -15,9 +15,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.canary import round as rounds
-from yumai import canary, exporting, telemetry
+from yumai import canary, exporting, scraping, telemetry
 from yumai.access import Identity
 from yumai.broker import topics
 from yumai.instruments import exposition
@@ -99,8 +100,27 @@ async def alive(_: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
+    """`/metrics`."""
     body, content_type = exposition(request.headers.get("accept", ""))
     return Response(body, headers={"Content-Type": content_type})
+
+
+def guarded(app: Starlette, settings: Settings) -> ASGIApp:
+    """Everything but the health pages asks for the token; a Host of elsewhere gets nothing."""
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            asked = Request(scope)
+            if not scraping.is_named(asked.headers.get("host", ""), settings.host):
+                return await Response(status_code=403)(scope, receive, send)
+            is_health = asked.url.path.startswith("/health/")
+            authorization = asked.headers.get("authorization")
+            if not (is_health or scraping.may_read(authorization, settings.metrics_token)):
+                refusal = Response(status_code=401, headers=scraping.REFUSED)
+                return await refusal(scope, receive, send)
+        await app(scope, receive, send)
+
+    return handle
 
 
 def main() -> int:
@@ -116,7 +136,7 @@ def main() -> int:
     mine.start()
     try:
         uvicorn.run(
-            Starlette(routes=routes),
+            guarded(Starlette(routes=routes), settings),
             host=settings.host,
             port=settings.port,
             log_config=None,

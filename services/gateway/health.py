@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from services.gateway.errors import Unavailable
 from services.gateway.store import Store
-from yumai import telemetry
+from yumai import scraping, telemetry
 from yumai.instruments import exposition
 
 SERVICES = ("ingest", "metrics", "alerts")
@@ -119,6 +119,9 @@ async def ready(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
+    token = request.app.state.settings.metrics_token
+    if not scraping.may_read(request.headers.get("authorization"), token):
+        return Response(status_code=401, headers=scraping.REFUSED)
     with contextlib.suppress(Unavailable):
         lag = (await request.app.state.store.freshness()).lag_seconds(datetime.now(UTC))
         telemetry.GATEWAY_FRESHNESS_LAG.set(lag)

@@ -30,7 +30,7 @@ from services.ingest.merchants import Registry
 from services.ingest.publish import Publisher
 from services.ingest.receipts import KEPT, KEPT_MS, Known
 from services.ingest.rounds import Rounds
-from yumai import telemetry
+from yumai import scraping, telemetry
 from yumai.access import Identity, Principal
 from yumai.broker.topics import MERCHANTS, RECEIPTS
 from yumai.http_requests import Observed
@@ -226,10 +226,13 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
             problems["stopping"] = "told to stop: no more requests, please"
         if problems:
             return answer({"status": "not ready", "problems": problems}, 503)
-        return answer({"status": "ready", "map_version": ingest.registry.index.map_version})
+        return answer({"status": "ready"})
 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:
+        authorization = request.headers.get("authorization")
+        if not scraping.may_read(authorization, settings.metrics_token):
+            return Response(status_code=401, headers=scraping.REFUSED)
         body, media_type = exposition(request.headers.get("accept", ""))
         return Response(body, media_type=media_type)
 

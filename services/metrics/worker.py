@@ -123,7 +123,7 @@ class Worker:
                 self.flush.stop.set()
             self.stopping = True
 
-        health_pages(app, self.state)
+        health_pages(app, self.state, self.settings.metrics_token)
         return app
 
     def _pump(self) -> Pump:
@@ -155,8 +155,6 @@ class Worker:
             "stopped": stopped,
             "waiting": self.waiting,
             "projections": self.projections.problem,
-            "seen_bytes": sum(s.seen.nbytes for s in states.values()),
-            "rounds": self.pump.rounds if self.pump else 0,
         }
 
     def _tell_states(self) -> None:

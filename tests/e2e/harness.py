@@ -30,10 +30,11 @@ import pyarrow as pa
 import zstandard
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from console import addresses
 from console.simulate.formats import MEDIA_TYPES
 from console.state import State
 from console.status import processes as listed_processes
-from embedded import certificates
+from embedded import certificates, secret_files
 from tests import recount as recounting
 from tests.recount import Cell, Expected, Recount
 from yumai.broker.security import Cluster, client_options
@@ -41,7 +42,7 @@ from yumai.broker.security import Cluster, client_options
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = float(os.environ.get("YUMAI_E2E_READY_SECONDS", "120"))
 SECURE = bool(os.environ.get("YUMAI_E2E_SECURE"))
-"""Every suite also on a secured broker."""
+"""Every suite also with Kafka's clients by TLS."""
 CANARY = "canary"
 """The platform of the entries that only show that it works again."""
 
@@ -76,13 +77,19 @@ def alive(pid: int | None) -> bool:
 
 
 class Yumai:
-    """`yumai up --empty` on a state directory and ports of its own; `secure`: by TLS, users and ACLs."""
+    """`yumai up --empty` on a state directory and ports of its own; `secure`: Kafka by TLS, too."""
 
     def __init__(
-        self, state: Path, base: int, *, metrics_workers: int = 1, secure: bool = SECURE
+        self,
+        state: Path,
+        base: int,
+        *,
+        metrics_workers: int = 1,
+        secure: bool = SECURE,
+        canary: bool = False,
     ) -> None:
         self.state, self.base, self.metrics_workers = state, base, metrics_workers
-        self.secure = secure
+        self.secure, self.canary = secure, canary
         self._feed_users: dict[str, dict[str, Any]] = {}
         self.up: subprocess.Popen[bytes] | None = None
         self.http = httpx.Client(timeout=httpx.Timeout(60.0, connect=2.0), trust_env=False)
@@ -100,10 +107,17 @@ class Yumai:
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.base + 2}"
 
+    @property
+    def dsn(self) -> str:
+        return addresses.of(self.state).dsn
+
+    @property
+    def metrics_token(self) -> dict[str, str]:
+        """The header that opens `/metrics`."""
+        return {"Authorization": f"Bearer {secret_files.read(State(self.state).metrics_token)}"}
+
     def kafka(self) -> dict[str, Any]:
         """Options of a client that sees everything."""
-        if not self.secure:
-            return {"bootstrap_servers": self.bootstrap}
         return {
             "bootstrap_servers": f"127.0.0.1:{self.base + 5}",
             "security_protocol": "SSL",
@@ -112,8 +126,6 @@ class Yumai:
 
     def feed_options(self, platform: str) -> dict[str, Any]:
         """Options of this platform's client at the Kafka door."""
-        if not self.secure:
-            return {"bootstrap_servers": self.bootstrap}
         if platform not in self._feed_users:
             self._feed_users[platform] = self.json("keys", "kafka", "--platform", platform)
         user = self._feed_users[platform]
@@ -124,7 +136,7 @@ class Yumai:
                 user["sasl_mechanism"],
                 user["username"],
                 user["password"],
-                Path(user["ca_file"]),
+                Path(user["ca_file"]) if user["ca_file"] else None,
             )
         )
 
@@ -137,6 +149,7 @@ class Yumai:
         command = [sys.executable, "-m", "console", "up", "--empty", "--state", str(self.state)]
         command += ["--port-base", str(self.base), "--metrics-workers", str(self.metrics_workers)]
         command += ["--secure"] if self.secure else []
+        command += ["--canary"] if self.canary else []
         with (self.state / "up.log").open("ab") as log:
             self.up = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT
@@ -283,7 +296,7 @@ class Yumai:
 
         consumer = None
         try:
-            client = connect(f"http://127.0.0.1:{self.base + 3}/yumai", timeout=10)
+            client = connect(self.dsn, timeout=10)
             rows = client.query("SELECT topic, next_offset FROM projections FINAL").result_rows
             client.close()
             stands = {str(topic): int(offset) for topic, offset in rows}

@@ -72,7 +72,7 @@ def known(counts: dict[str, int | None]) -> dict[str, int | None] | None:
 
 def booked(yumai: Yumai) -> int:
     """Rows of the canary that are in the ledger, whatever is shown."""
-    client = connect(f"http://127.0.0.1:{yumai.base + 3}/yumai", with_canary=True)
+    client = connect(yumai.dsn, with_canary=True)
     try:
         sql = f"SELECT count() FROM entries FINAL WHERE platform = '{canary.PLATFORM}'"
         return int(client.query(sql).result_rows[0][0])
@@ -83,7 +83,7 @@ def booked(yumai: Yumai) -> int:
 def announced(yumai: Yumai) -> tuple[int, int, int]:
     """Sums over commits.v1: entries, and the entries and fen of its changes."""
     part = TopicPartition("commits.v1", 0)
-    consumer = KafkaConsumer(bootstrap_servers=yumai.bootstrap, auto_offset_reset="earliest")
+    consumer = KafkaConsumer(**yumai.kafka(), auto_offset_reset="earliest")
     try:
         consumer.assign([part])
         end = consumer.end_offsets([part])[part]

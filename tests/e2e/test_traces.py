@@ -79,7 +79,9 @@ class Place:
 
     def judged(self) -> int:
         """Rounds of alerts that judged somebody."""
-        text = self.yumai.http.get(f"http://127.0.0.1:{self.yumai.base + 41}/metrics").text
+        text = self.yumai.http.get(
+            f"http://127.0.0.1:{self.yumai.base + 41}/metrics", headers=self.yumai.metrics_token
+        ).text
         found = re.search(r'^yumai_alerts_rounds_total{result="judged"} (\S+)', text, re.M)
         return int(float(found[1])) if found else 0
 
@@ -265,7 +267,9 @@ def test_metrics_go_out_under_their_own_names(at: Place) -> None:
 def test_every_service_exports_what_the_catalogue_says(at: Place) -> None:
     ports = {"gateway": 0, "ingest": 1, "metrics": 11, "alerts": 41}
     for service, offset in ports.items():
-        text = at.yumai.http.get(f"http://127.0.0.1:{at.yumai.base + offset}/metrics").text
+        text = at.yumai.http.get(
+            f"http://127.0.0.1:{at.yumai.base + offset}/metrics", headers=at.yumai.metrics_token
+        ).text
         exported = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
         named = {metric.name for metric in telemetry.of_service(service)}
         assert {name for name in exported if name.startswith("yumai_")} == named

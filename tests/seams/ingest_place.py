@@ -88,7 +88,7 @@ class Place:
             )  # fmt: skip
 
     def start_broker(self) -> None:
-        arguments = ["embedded.broker", "--data-dir", str(self.folder / "kafka")]
+        arguments = ["embedded.broker", "--plaintext", "--data-dir", str(self.folder / "kafka")]
         arguments += [
             "--port",
             str(self.kafka_port),

@@ -71,7 +71,7 @@ def test_killed_with_9_it_is_back_within_10_s_with_all_it_acknowledged(
     tmp_path: Path, unique: str
 ) -> None:
     address = f"127.0.0.1:{free_port()}"
-    arguments = ["embedded.broker", "--data-dir", str(tmp_path / "kafka")]
+    arguments = ["embedded.broker", "--plaintext", "--data-dir", str(tmp_path / "kafka")]
     arguments += ["--port", address.split(":")[1], "--controller-port", str(free_port())]
 
     def healthy() -> bool:
@@ -101,7 +101,7 @@ def test_killed_with_9_it_is_back_within_10_s_with_all_it_acknowledged(
 
 def test_a_clean_stop_is_quick(tmp_path: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
-    arguments = ["embedded.broker", "--data-dir", str(tmp_path / "kafka")]
+    arguments = ["embedded.broker", "--plaintext", "--data-dir", str(tmp_path / "kafka")]
     arguments += ["--port", address.split(":")[1], "--controller-port", str(free_port())]
     with running(arguments, tmp_path / "log", lambda: probes.broker(address).healthy) as process:
         process.terminate()

@@ -41,6 +41,7 @@ from kafka.structs import OffsetAndMetadata
 
 from console import kafka_users, probes
 from console.state import State
+from embedded import certificates, secret_files
 from tests.conftest import free_port, running
 from yumai.broker import principals, topics
 from yumai.broker.principals import FEED_GROUP, KAFKA_USERS, METRICS_GROUP, OPERATOR
@@ -57,20 +58,28 @@ class Secured:
     bootstrap: str
     internal: str
     words: dict[str, str]
+    tls: bool
+
+    def operator(self) -> Cluster:
+        return kafka_users.connection(self.state, self.bootstrap, OPERATOR, tls=self.tls)
 
     def platform(self, platform_id: str = "unipay") -> Cluster:
         user = principals.platform(platform_id)
-        return kafka_users.connection(self.state, self.bootstrap, user, self.words[platform_id])
+        word = self.words[platform_id]
+        return kafka_users.connection(self.state, self.bootstrap, user, word, tls=self.tls)
 
 
-@pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+@pytest.fixture(scope="module", params=[False, True], ids=["names", "names and TLS"])
+def secured(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Secured]:
+    """As `yumai up` runs it, and `yumai up --secure`."""
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     state = State(tmp_path_factory.mktemp("secured"))
     ports = [free_port() for _ in range(3)]
     arguments = ["embedded.broker", "--data-dir", str(state.kafka), "--port", str(ports[0])]
     arguments += ["--controller-port", str(ports[1]), "--internal-port", str(ports[2])]
-    arguments += ["--tls", str(state.tls)]
+    arguments += ["--certificates", str(state.tls), *(["--tls"] if request.param else [])]
     internal = f"127.0.0.1:{ports[2]}"
     kafka_users.ensure_passwords(state)
 
@@ -78,15 +87,15 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         return state.tls.is_dir() and probes.ask(f"kafkas://{internal}#{state.tls}").healthy
 
     with running(arguments, state.directory / "broker.log", healthy, 60):
-        place = Secured(state, f"127.0.0.1:{ports[0]}", internal, {})
+        place = Secured(state, f"127.0.0.1:{ports[0]}", internal, {}, request.param)
         with kafka_users.administrator(state, internal) as admin:
             kafka_users.put(
                 admin,
                 {u: kafka_users.password_file(state, u).read_text() for u in KAFKA_USERS.values()},
             )
-            place.words = {p: kafka_users.new_password() for p in PLATFORMS}
+            place.words = {p: secret_files.new() for p in PLATFORMS}
             kafka_users.put(admin, {principals.platform(p): w for p, w in place.words.items()})
-        operator = kafka_users.connection(state, place.bootstrap, OPERATOR)
+        operator = place.operator()
         topics.ensure(operator, (*topics.TOPICS, *map(topics.feed, PLATFORMS)))
         yield place
 
@@ -298,7 +307,7 @@ def test_a_platform_gives_nobody_rights(secured: Secured, admin: KafkaAdminClien
         word = UserScramCredentialUpsertion("yumai-operator", "SCRAM-SHA-512", "mine")
         assert admin.alter_user_scram_credentials([word])["yumai-operator"] is not None
         assert sorted(kafka_users.allowed(ruler)) == before
-    topics.ensure(kafka_users.connection(secured.state, secured.bootstrap, OPERATOR))
+    topics.ensure(secured.operator())
 
 
 @pytest.mark.parametrize("group", ["mine", FEED_GROUP, METRICS_GROUP])
@@ -324,7 +333,8 @@ def _connects(options: dict[str, Any]) -> bool:
 
 def test_who_does_not_prove_who_it_is_does_not_get_in(secured: Secured) -> None:
     to = secured.platform()
-    tls = {"security_protocol": "SSL", "ssl_cafile": str(to.cafile)}
+    ca = secured.state.tls / certificates.CA
+    tls = {"security_protocol": "SSL", "ssl_cafile": str(ca)}
     refused = {
         "wrong password": client_options(replace(to, password=to.password[:-1] + "x")),
         "unknown user": client_options(replace(to, username="platform-nobody")),
@@ -335,9 +345,13 @@ def test_who_does_not_prove_who_it_is_does_not_get_in(secured: Secured) -> None:
         "TLS without a user": {"bootstrap_servers": secured.bootstrap, **tls},
         "inside without a certificate": {"bootstrap_servers": secured.internal, **tls},
         "plaintext inside": {"bootstrap_servers": secured.internal},
-        # The other way round: the client does not trust a broker that its CA has not signed.
-        "unknown CA": client_options(replace(to, cafile=None)),
+        "a user without TLS" if secured.tls else "a user by TLS": client_options(
+            replace(to, protocol=kafka_users.protocol(not secured.tls), cafile=ca)
+        ),
     }
+    if secured.tls:
+        # The other way round: the client does not trust a broker that its CA has not signed.
+        refused["unknown CA"] = client_options(replace(to, cafile=None))
     with ThreadPoolExecutor(len(refused)) as pool:
         connected = dict(zip(refused, pool.map(_connects, refused.values()), strict=True))
     assert not any(connected.values()), connected
@@ -349,7 +363,7 @@ def test_a_new_password_ends_the_old_one(secured: Secured) -> None:
     user = principals.platform("unipay2")
     old = secured.platform("unipay2")
     with kafka_users.administrator(secured.state, secured.internal) as ruler:
-        secured.words["unipay2"] = kafka_users.new_password()
+        secured.words["unipay2"] = secret_files.new()
         kafka_users.put(ruler, {user: secured.words["unipay2"]})
     assert _connects(client_options(secured.platform("unipay2")))
     assert not _connects(client_options(old))

@@ -20,7 +20,14 @@ from yumai.store.migrate import migrate
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A broker of our own: what others leave in feeds and commits would count here."""
     folder, port = tmp_path_factory.mktemp("kafka"), free_port()
-    arguments = ["embedded.broker", "--data-dir", str(folder / "data"), "--port", str(port)]
+    arguments = [
+        "embedded.broker",
+        "--plaintext",
+        "--data-dir",
+        str(folder / "data"),
+        "--port",
+        str(port),
+    ]
     arguments += ["--controller-port", str(free_port())]
     address = f"127.0.0.1:{port}"
     with running(arguments, folder / "broker.log", lambda: probes.broker(address).healthy):

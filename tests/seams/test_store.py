@@ -27,6 +27,8 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureError
 from clickhouse_connect.driver.external import ExternalData
 
+from embedded import secret_files
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -50,17 +52,21 @@ class Store:
         line = self.process.stdout.readline()
         assert line.startswith("store ready on http://127.0.0.1:"), line
         self.port = int(line.split()[3].rsplit(":", 1)[1])
+        self.password = secret_files.read(self.data_dir.with_name("data.password"))
         return self
 
     def client(self, **options) -> Client:
         """A stock client with a connection pool of its own."""
         options.setdefault("autogenerate_session_id", False)
-        return clickhouse_connect.get_client(host="127.0.0.1", port=self.port, **options)
+        return clickhouse_connect.get_client(
+            host="127.0.0.1", port=self.port, password=self.password, **options
+        )
 
     def post(self, body: bytes, headers: dict[str, str] | None = None, **parameters):
         """A bare HTTP request -> (status, headers, body)."""
         url = f"http://127.0.0.1:{self.port}/?{urlencode(parameters)}"
-        request = urllib.request.Request(url, body, headers or {}, method="POST")
+        known = {"X-ClickHouse-Key": self.password, **(headers or {})}
+        request = urllib.request.Request(url, body, known, method="POST")
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, answer.headers, answer.read()
@@ -158,7 +164,11 @@ def test_rows_come_back_as_they_went(client: Client) -> None:
 
 async def test_the_async_client_works_and_answers_in_parallel(served: Store, database: str) -> None:
     client = await clickhouse_connect.get_async_client(
-        host="127.0.0.1", port=served.port, database=database, autogenerate_session_id=False
+        host="127.0.0.1",
+        port=served.port,
+        password=served.password,
+        database=database,
+        autogenerate_session_id=False,
     )
     async with client:
         await client.command("CREATE TABLE a (n UInt64) ENGINE = MergeTree ORDER BY n")
@@ -315,7 +325,7 @@ def test_a_session_remembers_and_others_do_not_see_it(served: Store, database: s
 def test_errors_carry_code_and_status(
     served: Store, client: Client, query: str, code: int, status: int
 ) -> None:
-    got, headers, text = served.post(query.encode())
+    got, headers, text = served.post(query.encode(), database=client.database)
     assert (got, headers["X-ClickHouse-Exception-Code"]) == (status, str(code))
     assert text.startswith(f"Code: {code}. DB::Exception: ".encode())
     with pytest.raises(DatabaseError) as caught:
@@ -493,7 +503,8 @@ def test_three_million_rows_are_one_arrow_stream(client: Client) -> None:
 
 
 def test_no_acknowledged_insert_is_lost_by_kill_9(own: Store) -> None:
-    own.client().command("CREATE TABLE k (n UInt32, part UInt32) ENGINE = MergeTree ORDER BY n")
+    own.client().command("CREATE DATABASE d")
+    own.client().command("CREATE TABLE d.k (n UInt32, part UInt32) ENGINE = MergeTree ORDER BY n")
     acknowledged: list[int] = []
     attempt = 0
     for _ in range(4):
@@ -505,7 +516,7 @@ def test_no_acknowledged_insert_is_lost_by_kill_9(own: Store) -> None:
                 while True:
                     attempt += 1
                     client.raw_insert(
-                        "k",
+                        "d.k",
                         insert_block=f"{attempt},7\n" * 2_000,
                         fmt="CSV",
                         column_names=["n", "part"],
@@ -522,7 +533,7 @@ def test_no_acknowledged_insert_is_lost_by_kill_9(own: Store) -> None:
         started_at = time.monotonic()
         own.start()
         assert time.monotonic() - started_at < 5
-        stored = dict(own.client().query("SELECT n, count() FROM k GROUP BY n").result_rows)
+        stored = dict(own.client().query("SELECT n, count() FROM d.k GROUP BY n").result_rows)
         assert {n: stored.get(n) for n in acknowledged} == dict.fromkeys(acknowledged, 2_000)
     assert len(acknowledged) > 20
 
@@ -531,9 +542,10 @@ def test_sigterm_is_a_clean_exit_with_open_connections(own: Store) -> None:
     own.client().command("SELECT 1")  # its pooled connection stays open
     idle = socket.create_connection(("127.0.0.1", own.port))
     busy = socket.create_connection(("127.0.0.1", own.port))
-    busy.sendall(b"POST /?query=SELECT+sleep(3) HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    host = f"Host: 127.0.0.1:{own.port}\r\nX-ClickHouse-Key: {own.password}\r\n".encode()
+    busy.sendall(b"POST /?query=SELECT+sleep(3) HTTP/1.1\r\n%bContent-Length: 0\r\n\r\n" % host)
     half = socket.create_connection(("127.0.0.1", own.port))
-    half.sendall(b"POST /?query=SELECT+1 HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\nx")
+    half.sendall(b"POST /?query=SELECT+1 HTTP/1.1\r\n%bContent-Length: 99\r\n\r\nx" % host)
     time.sleep(0.3)
     started_at = time.monotonic()
     assert own.stop(signal.SIGTERM) == 0

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
 import faust
+from aiohttp import web
+from faust.web.drivers.aiohttp import Web
 
-from yumai import exporting
+from yumai import exporting, scraping
 from yumai.broker.security import Cluster, tls
 from yumai.instruments import exposition
 from yumai.settings import Settings
@@ -28,6 +30,8 @@ def faust_app(name: str, settings: Settings, **more: Any) -> faust.App:
         web_bind=settings.host,
         web_host=settings.host,
         web_port=settings.port,
+        web_cors_options=None,
+        Web=Pages,
         topic_disable_leader=True,
         topic_allow_declare=False,
         # Unacknowledged is the normal state: a stop must not wait for it.
@@ -42,14 +46,31 @@ def faust_app(name: str, settings: Settings, **more: Any) -> faust.App:
     )
 
 
+class Pages(Web):  # type: ignore[misc]
+    """Faust's web server with our pages alone: none of its own (tables, router, statistics)."""
+
+    default_blueprints = production_blueprints = debug_blueprints = optional_blueprints = ()
+
+    def __init__(self, app: faust.App, **kwargs: Any) -> None:
+        super().__init__(app, **kwargs)
+
+        @web.middleware
+        async def named(request: web.Request, handler: Any) -> Any:
+            if not scraping.is_named(request.headers.get("host", ""), app.conf.web_bind):
+                raise web.HTTPForbidden(text="not a Host of this machine")
+            return await handler(request)
+
+        self.web_app.middlewares.append(named)
+
+
 def _credentials(cluster: Cluster) -> faust.SASLCredentials | None:
-    if not cluster.is_secure:
+    if not cluster.has_users:
         return None
     return faust.SASLCredentials(
         username=cluster.username,
         password=cluster.password,
         mechanism=cluster.mechanism,
-        ssl_context=tls(cluster),
+        ssl_context=tls(cluster) if cluster.is_encrypted else None,
     )
 
 
@@ -86,7 +107,9 @@ def _exit_code(worker: Worker) -> int:
     return 0
 
 
-def health_pages(app: faust.App, state: Callable[[], dict[str, object]]) -> None:
+def health_pages(
+    app: faust.App, state: Callable[[], dict[str, object]], metrics_token: str
+) -> None:
     """`/health/live`, `/health/ready` (200 or 503 by `state()["ready"]`) and `/metrics`."""
 
     @app.page("/health/live")
@@ -100,5 +123,7 @@ def health_pages(app: faust.App, state: Callable[[], dict[str, object]]) -> None
 
     @app.page("/metrics")
     async def metrics(view, request):  # type: ignore[no-untyped-def]
+        if not scraping.may_read(request.headers.get("authorization"), metrics_token):
+            return view.text("", status=401, headers=scraping.REFUSED)
         body, media_type = exposition(request.headers.get("accept", ""))
         return view.bytes(body, headers={"Content-Type": media_type})

@@ -1,6 +1,6 @@
 """Who may do what in Kafka: one table of least privilege, default deny.
 
-The embedded broker's ACLs (`yumai up --secure`) and the KafkaUsers of `deploy/k8s` both follow it.
+The embedded broker's ACLs (`yumai up`) and the KafkaUsers of `deploy/k8s` both follow it.
 What is not listed is refused: nobody creates, alters or deletes but as written here, and nobody has
 a transactional id. Read, write and delete include describe, as Kafka itself has it; so neither is
 named twice. An idempotent producer needs write on its topic only (since Kafka 2.8, KIP-679).

@@ -1,6 +1,6 @@
 """Where Kafka is and who asks: the one place that makes the security options of every client.
 
-A plain `host:port,…` is a cluster without TLS; `Cluster` says the rest. kafka-python, aiokafka and
+A plain `host:port,…` is a cluster without users; `Cluster` says the rest. kafka-python, aiokafka and
 Faust spell the same things differently; their spellings stand here and nowhere else.
 """
 
@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PLAINTEXT, SASL_SSL = "PLAINTEXT", "SASL_SSL"
-PROTOCOLS = (PLAINTEXT, SASL_SSL)
+PLAINTEXT, SASL_PLAINTEXT, SASL_SSL = "PLAINTEXT", "SASL_PLAINTEXT", "SASL_SSL"
+PROTOCOLS = (PLAINTEXT, SASL_PLAINTEXT, SASL_SSL)
+"""Nobody is asked who he is; users by SCRAM, for one machine; users by SCRAM, and TLS."""
+_LOOPBACK = {"127.0.0.1", "localhost", "[::1]"}
 MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256")
 
 
@@ -31,8 +33,18 @@ class Cluster:
         return self.bootstrap
 
     @property
-    def is_secure(self) -> bool:
+    def has_users(self) -> bool:
+        return self.protocol != PLAINTEXT
+
+    @property
+    def is_encrypted(self) -> bool:
         return self.protocol == SASL_SSL
+
+    @property
+    def is_local(self) -> bool:
+        """Whether all of it is reached without leaving this machine."""
+        hosts = {address.strip().rpartition(":")[0] for address in self.bootstrap.split(",")}
+        return hosts <= _LOOPBACK
 
 
 Bootstrap = Cluster | str
@@ -54,10 +66,11 @@ def client_options(of: Bootstrap) -> dict[str, Any]:
     """Keyword arguments of every kafka-python and aiokafka client. Raises OSError (see `tls`)."""
     to = cluster(of)
     options: dict[str, Any] = {"bootstrap_servers": to.bootstrap}
-    if to.is_secure:
+    if to.is_encrypted:
+        options["ssl_context"] = tls(to)
+    if to.has_users:
         options |= {
             "security_protocol": to.protocol,
-            "ssl_context": tls(to),
             "sasl_mechanism": to.mechanism,
             "sasl_plain_username": to.username,
             "sasl_plain_password": to.password,
@@ -68,7 +81,7 @@ def client_options(of: Bootstrap) -> dict[str, Any]:
 def java_properties(of: Cluster) -> dict[str, str]:
     """The same for a Java client's `client.properties`, which a platform is given."""
     found = {"bootstrap.servers": of.bootstrap, "security.protocol": of.protocol}
-    if of.is_secure:
+    if of.has_users:
         found |= {
             "sasl.mechanism": of.mechanism,
             "sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required"
