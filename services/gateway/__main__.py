@@ -7,7 +7,8 @@ import sys
 import uvicorn
 
 from services.gateway.app import build
-from yumai import exporting
+from yumai import exporting, telemetry
+from yumai.connections import bounded
 from yumai.serving import Draining, Server
 from yumai.settings import start
 
@@ -24,6 +25,7 @@ def main() -> int:
         draining.middleware(app),
         host=settings.host,
         port=settings.port,
+        http=bounded(settings.connections, telemetry.HTTP_CONNECTIONS_ENDED),
         log_config=None,
         log_level="warning",
         # The stream's address may carry a token: addresses are not logged.

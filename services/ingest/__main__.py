@@ -22,7 +22,8 @@ def main() -> int:
     import uvicorn
 
     from services.ingest.app import build
-    from yumai import exporting
+    from yumai import exporting, telemetry
+    from yumai.connections import bounded
     from yumai.serving import Draining, Server
 
     # They tell of every attempt to reach a broker that is away; we tell of it once.
@@ -35,7 +36,7 @@ def main() -> int:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=bounded(settings.connections, telemetry.HTTP_CONNECTIONS_ENDED),
         ws="none",
         access_log=False,
         log_config=None,
