@@ -10,16 +10,10 @@ from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 
-from yumai.access import Principal
 from yumai.turns import Budget, Spent
 
 _DRAIN_MAX_BYTES = 512 * 1024 * 1024
 _DRAIN_SECONDS = 20.0
-
-
-def sender_of(principal: Principal) -> str:
-    """Whom budgets count: a platform, an office, and of the bureau each person."""
-    return f"{principal.role}:{principal.code or principal.name}"
 
 
 class TooMuch(Exception):

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
+_REMEMBERED = 1_024
+
+
 class Turns:
     """What each sender has had, in any one unit (rows, seconds).
 
@@ -30,8 +33,10 @@ class Turns:
                 best, least = sender, had
         if best is not None:
             self._level = least
-            if len(self._had) > 1_024:
-                self._had = {who: had for who, had in self._had.items() if had > self._level}
+            if len(self._had) > 2 * _REMEMBERED:
+                # Who had the most has the most to gain by being forgotten.
+                most = sorted(self._had.items(), key=lambda one: -one[1])
+                self._had = {who: had for who, had in most[:_REMEMBERED] if had > self._level}
         return best
 
     def charge(self, sender: str, cost: float) -> None:

@@ -30,7 +30,7 @@ from contracts.alerts.outbox import (
     office_of,
 )
 from services.gateway.alerts import alerts_in_scope, answer, meta, register_of
-from services.gateway.bodies import Fields, parsed
+from services.gateway.bodies import Fields, parsed, taken
 from services.gateway.errors import Refused
 from services.gateway.login import principal_of
 from services.gateway.parameters import Reader
@@ -79,7 +79,7 @@ async def put(request: Request) -> Response:
     office = _office(principal)
     register = register_of(request)
     await register.ready()
-    body = parsed(await request.body())
+    body = parsed(await taken(request))
     if isinstance(body, dict) and isinstance(body.get("data"), list):
         body = body["data"]  # as GET gives it
     if not isinstance(body, list) or len(body) > MOST:

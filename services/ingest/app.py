@@ -28,16 +28,18 @@ from services.ingest.merchants import Registry
 from services.ingest.publish import Publisher
 from services.ingest.receipts import KEPT, KEPT_MS, Known
 from services.ingest.rounds import Rounds
-from services.ingest.workers import Workers
 from yumai import telemetry
 from yumai.access import Identity, Principal
+from yumai.asking import Awaited, asks
 from yumai.bodies import Bodies, NeverCame, TooLarge, TooMuch
 from yumai.broker.topics import MERCHANTS, RECEIPTS
 from yumai.http_requests import Observed
 from yumai.instruments import exposition
 from yumai.serving import Draining
 from yumai.settings import Settings
+from yumai.store.asked import Queries
 from yumai.turns import Budget
+from yumai.workers import Workers
 
 log = logging.getLogger("yumai.ingest")
 
@@ -54,12 +56,12 @@ class Ingest:
         bootstrap = settings.kafka
         self._bootstrap = bootstrap
         self.identity = Identity(settings.identity_dir)
-        self.workers = Workers(THREADS, THREADS_EACH)
+        self.workers = Workers(THREADS, THREADS_EACH, "judge")
         self.registry = Registry()
         self.publisher = Publisher(bootstrap)
         self.rounds = Rounds(self.publisher, self.registry.index, self.workers)
         self.known = Known()
-        self.bookings = Bookings(settings.clickhouse_dsn)
+        self.bookings = Bookings(settings.clickhouse_dsn, Queries(settings.reader_queries))
         bodies = Bodies(
             Budget(REQUESTS_MOST, settings.sender_requests),
             Budget(settings.held_bytes, settings.sender_bytes),
@@ -138,6 +140,7 @@ class Ingest:
         principal = self.identity.authenticate(request.headers.get("authorization"))
         if principal is None:
             raise Refusal("unauthorized")
+        asks(principal)
         return principal
 
 
@@ -163,6 +166,7 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
             yield
 
     app = FastAPI(title="Yumai ingest", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(Awaited)
     app.add_middleware(
         Observed,
         requests=telemetry.INGEST_REQUESTS,

@@ -23,10 +23,11 @@ from services.ingest.formats.refused import BodyRefused
 from services.ingest.merchants import Registry, read_rows
 from services.ingest.publish import Publisher, Unavailable
 from services.ingest.receipts import Known
-from services.ingest.workers import Workers
 from yumai.access import PLATFORM_ID, Principal
-from yumai.bodies import Bodies, Work, sender_of
+from yumai.asking import name_of
+from yumai.bodies import Bodies, Work
 from yumai.broker.topics import MERCHANTS
+from yumai.workers import Workers
 
 _RECEIPT_ID = re.compile(r"[0-9a-f]{32}")
 _VERDICTS = ("", "rejected", "duplicate", "conflict")
@@ -242,7 +243,7 @@ class MerchantsDoor:
         encoding = request.headers.get("content-encoding", "").strip().lower()
         if media_type != "application/json" or encoding not in compression.ENCODINGS:
             raise Refusal("unsupported_media_type", media_type[:100])
-        with self._bodies.work(sender_of(principal)) as work:
+        with self._bodies.work(name_of(principal)) as work:
             return await self._put(request, encoding, work)
 
     async def _put(self, request: HttpRequest, encoding: str, work: Work) -> Response:

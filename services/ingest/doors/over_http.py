@@ -23,11 +23,12 @@ from services.ingest.judging import BUREAU, ERRORS_SHOWN, Outcome, Request
 from services.ingest.publish import Unavailable
 from services.ingest.receipts import Identity, Known, identify
 from services.ingest.rounds import Rounds, count_entries
-from services.ingest.workers import Workers
 from yumai import tracing
 from yumai.access import Principal
-from yumai.bodies import Bodies, Work, sender_of
+from yumai.asking import name_of
+from yumai.bodies import Bodies, Work
 from yumai.entry import SHANGHAI
+from yumai.workers import Workers
 
 _KEY_MAX = 1_024
 _LINEAR = ("json", "ndjson", "csv")
@@ -107,7 +108,7 @@ class EntriesDoor:
 
     async def post(self, request: HttpRequest, principal: Principal) -> Response:
         said = envelope(request, principal, datetime.now(SHANGHAI).date())
-        with self._bodies.work(sender_of(principal)) as work:
+        with self._bodies.work(name_of(principal)) as work:
             return answer(receipt_answer(await self._take(request, said, work)))
 
     async def _take(self, request: HttpRequest, said: Envelope, work: Work) -> Receipt:
