@@ -7,8 +7,8 @@ Budget  amounts that are held: bounded for each sender and for all together.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
-
 
 _REMEMBERED = 1_024
 
@@ -82,3 +82,21 @@ class Budget:
             self._of[sender] = own
         else:
             self._of.pop(sender, None)
+
+
+class Rate:
+    """At most `most` within any `seconds`, for each sender."""
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self._most, self._seconds = most, seconds
+        self._taken: dict[str, deque[float]] = {}
+
+    def take(self, sender: str, now: float) -> float:
+        """0: taken. Else nothing is taken, and there is room after so many seconds."""
+        taken = self._taken.setdefault(sender, deque())
+        while taken and taken[0] <= now - self._seconds:
+            taken.popleft()
+        if len(taken) >= self._most:
+            return taken[0] + self._seconds - now
+        taken.append(now)
+        return 0.0

@@ -41,6 +41,7 @@ from services.gateway.store import Store
 from services.gateway.whole import Whole
 from yumai import telemetry
 from yumai.access import Identity
+from yumai.aside import Asides
 from yumai.asking import Awaited
 from yumai.bodies import Bodies, TooMuch
 from yumai.http_requests import Observed
@@ -95,6 +96,7 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     """The application; nothing is connected before the first request or the lifespan."""
     identity = Identity(settings.identity_dir)
     store = Store(settings.clickhouse_dsn, Queries(settings.reader_queries))
+    asides = Asides("judging addresses")
     workers = Workers(THREADS, THREADS_EACH, "judging")
     bodies = Bodies(
         Budget(REQUESTS_MOST, settings.sender_requests),
@@ -131,6 +133,7 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
         await app.state.targets.close()
         await store.close()
         workers.close()
+        asides.close()
 
     app = FastAPI(
         title="Yumai",
@@ -153,6 +156,8 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     app.state.store = store
     app.state.bodies = bodies
     app.state.workers = workers
+    app.state.asides = asides
+    app.state.tests = subscriptions.Tests()
     app.state.hub = hub
     app.state.readiness = readiness
     app.state.draining = draining or Draining()
