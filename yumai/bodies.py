@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,28 @@ class TooMuch(Exception):
     def __init__(self, budget: str, own: bool) -> None:
         super().__init__(budget)
         self.budget, self.own = budget, own
+
+
+class Brake:
+    """Who is over its budget has its answer a second later, so that asking again in a loop costs us little.
+
+    Of one sender `each` at most wait so: they hold connections. Others are told at once.
+    """
+
+    def __init__(self, seconds: float = 1.0, each: int = 64) -> None:
+        self._seconds, self._each = seconds, each
+        self._waiting: Counter[str] = Counter()
+
+    async def hold(self, sender: str) -> None:
+        if self._waiting[sender] >= self._each:
+            return
+        self._waiting[sender] += 1
+        try:
+            await asyncio.sleep(self._seconds)
+        finally:
+            self._waiting[sender] -= 1
+            if not self._waiting[sender]:
+                del self._waiting[sender]
 
 
 class TooLarge(Exception):

@@ -10,9 +10,14 @@ from contextlib import asynccontextmanager
 
 from yumai.turns import Spent, Turns
 
+ACTIVE_SECONDS = 2.0
+
 
 class Slots:
-    """`total` places; one sender has `each` of them at most, and at most `waiting` who wait."""
+    """`total` places; one sender has `each` of them at most, and at most `waiting` who wait.
+
+    While several are active they have equal shares: who has the others' places can't be sent away.
+    """
 
     def __init__(self, total: int, each: int, waiting: int | None = None) -> None:
         assert 0 < each <= total
@@ -20,6 +25,16 @@ class Slots:
         self._turns = Turns()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._running: dict[str, int] = {}
+        self._total = total
+        self._seen: dict[str, float] = {}
+        """When each sender last had or wanted a place."""
+
+    def _share(self, now: float) -> int:
+        """Places of one sender now."""
+        for sender, seen in list(self._seen.items()):
+            if now - seen > ACTIVE_SECONDS and sender not in self._running:
+                del self._seen[sender]
+        return max(1, min(self._each, self._total // max(len(self._seen), 1)))
 
     def running(self, sender: str) -> int:
         return self._running.get(sender, 0)
@@ -32,6 +47,7 @@ class Slots:
         if self._most is not None and self.waiting(sender) >= self._most:
             raise Spent(own=True)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._seen[sender] = time.monotonic()
         self._waiting.setdefault(sender, deque()).append(turn)
         self._begin()
         try:
@@ -45,7 +61,9 @@ class Slots:
         return time.monotonic()
 
     def give(self, sender: str, begun: float) -> None:
-        self._turns.charge(sender, time.monotonic() - begun)
+        now = time.monotonic()
+        self._turns.charge(sender, now - begun)
+        self._seen[sender] = now
         self._free += 1
         self._running[sender] -= 1
         if not self._running[sender]:
@@ -62,8 +80,9 @@ class Slots:
             self.give(sender, begun)
 
     def _begin(self) -> None:
-        while self._free:
-            able = (s for s in self._waiting if self.running(s) < self._each)
+        share = self._share(time.monotonic()) if self._waiting else 0
+        while self._free and self._waiting:
+            able = (s for s in self._waiting if self.running(s) < share)
             sender = self._turns.next(able)
             if sender is None:
                 return

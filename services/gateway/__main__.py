@@ -19,6 +19,8 @@ def main() -> int:
         print(f"YUMAI_MAP_FILE={str(settings.map_file)!r}: no such file", file=sys.stderr)
         return 2
     exporting.begin("gateway", settings.worker or "gateway")
+    # As in ingest: threads that compute give the interpreter back soon.
+    sys.setswitchinterval(0.001)
     draining = Draining()
     app = build(settings, draining)
     config = uvicorn.Config(

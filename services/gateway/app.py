@@ -42,8 +42,8 @@ from services.gateway.whole import Whole
 from yumai import telemetry
 from yumai.access import Identity
 from yumai.aside import Asides
-from yumai.asking import Awaited
-from yumai.bodies import Bodies, TooMuch
+from yumai.asking import Awaited, asker
+from yumai.bodies import Bodies, Brake, TooMuch
 from yumai.http_requests import Observed
 from yumai.serving import Draining
 from yumai.settings import Settings
@@ -96,6 +96,7 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     """The application; nothing is connected before the first request or the lifespan."""
     identity = Identity(settings.identity_dir)
     store = Store(settings.clickhouse_dsn, Queries(settings.reader_queries))
+    brake = Brake()
     asides = Asides("judging addresses")
     workers = Workers(THREADS, THREADS_EACH, "judging")
     bodies = Bodies(
@@ -145,7 +146,7 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
                 seconds=telemetry.GATEWAY_REQUEST_SECONDS,
             ),
             Middleware(Awaited),
-            Middleware(DefaultDeny, identity=identity, bodies=bodies),
+            Middleware(DefaultDeny, identity=identity, bodies=bodies, brake=brake),
         ],
         docs_url=None,
         redoc_url=None,
@@ -155,6 +156,7 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     app.state.identity = identity
     app.state.store = store
     app.state.bodies = bodies
+    app.state.brake = brake
     app.state.workers = workers
     app.state.asides = asides
     app.state.tests = subscriptions.Tests()
@@ -213,8 +215,10 @@ async def _refused(_: Request, error: Exception) -> Response:
     return errors.response(error)
 
 
-async def _too_much(_: Request, spent: Exception) -> Response:
+async def _too_much(request: Request, spent: Exception) -> Response:
     assert isinstance(spent, TooMuch)
+    if spent.own:
+        await request.app.state.brake.hold(asker())
     return errors.response(errors.spent(spent))
 
 

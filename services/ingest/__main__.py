@@ -26,6 +26,8 @@ def main() -> int:
     from yumai.connections import bounded
     from yumai.serving import Draining, Server
 
+    # Threads that judge hold the interpreter: the loop has it back within a millisecond.
+    sys.setswitchinterval(0.001)
     # They tell of every attempt to reach a broker that is away; we tell of it once.
     for noisy in ("kafka", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)

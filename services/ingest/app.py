@@ -30,8 +30,8 @@ from services.ingest.receipts import KEPT, KEPT_MS, Known
 from services.ingest.rounds import Rounds
 from yumai import telemetry
 from yumai.access import Identity, Principal
-from yumai.asking import Awaited, asks
-from yumai.bodies import Bodies, NeverCame, TooLarge, TooMuch
+from yumai.asking import Awaited, asker, asks
+from yumai.bodies import Bodies, Brake, NeverCame, TooLarge, TooMuch
 from yumai.broker.topics import MERCHANTS, RECEIPTS
 from yumai.http_requests import Observed
 from yumai.instruments import exposition
@@ -159,6 +159,7 @@ def warm_up() -> None:
 
 def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     ingest = Ingest(settings)
+    brake = Brake()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI):
@@ -181,6 +182,8 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     async def too_much(_: Request, spent: TooMuch) -> Response:
         telemetry.HTTP_OVER_BUDGET.inc(budget=spent.budget, whose="own" if spent.own else "all")
         code = "too_many" if spent.own else "unavailable"
+        if spent.own:
+            await brake.hold(asker())
         return Refusal(code, f"{spent.budget} in work").response()
 
     @app.exception_handler(TooLarge)
