@@ -85,6 +85,12 @@ _ALL = [
     Reason("forbidden", 403, "not yours", "无权访问"),
     Reason("not_found", 404, "not found", "未找到"),
     Reason("too_large", 413, "more than 64 MiB, also after decompression", "超过 64 MiB(含解压后)"),
+    Reason(
+        "too_many",
+        429,
+        "you have more in work than one sender may have at once; try again",
+        "您同时在办的请求超过单个发送方的限额;请稍后重试",
+    ),
     Reason("unsupported_media_type", 415, "this media type is not accepted", "不支持的媒体类型"),
     Reason(
         "unavailable",

@@ -83,6 +83,18 @@ class Settings:
     """`json` or `pretty`; without it pretty on a terminal."""
     metrics_token: str = field(default="", repr=False)
     """Who reads `/metrics` brings it; without one it is open, and the network keeps others out."""
+    connections: int = 1_000
+    """HTTP connections of one process; where they are used up, the oldest idle one makes room."""
+    held_bytes: int = 1 << 30
+    """Of all request bodies that one process holds, as they came and unpacked."""
+    sender_bytes: int = 256 << 20
+    """Of these, one sender's."""
+    sender_requests: int = 128
+    """Requests with a body that one sender may have in work at once."""
+    reader_queries: int = 4
+    """Queries of one reader that the store answers at once; others of its own wait."""
+    reader_streams: int = 20
+    """Streams of events that one reader may have open."""
     webhook_allow_networks: str = ""
     """CIDRs inside which webhooks may point though they are private; http only there."""
 
@@ -143,6 +155,12 @@ _VARIABLES = {
     "otlp_endpoint": ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://otel-collector:4318"),
     "log": ("YUMAI_LOG", "json"),
     "metrics_token": ("YUMAI_METRICS_TOKEN", "…"),
+    "connections": ("YUMAI_CONNECTIONS", "1000"),
+    "held_bytes": ("YUMAI_HELD_BYTES", "1073741824"),
+    "sender_bytes": ("YUMAI_SENDER_BYTES", "268435456"),
+    "sender_requests": ("YUMAI_SENDER_REQUESTS", "128"),
+    "reader_queries": ("YUMAI_READER_QUERIES", "4"),
+    "reader_streams": ("YUMAI_READER_STREAMS", "20"),
     "webhook_allow_networks": ("WEBHOOK_ALLOW_NETWORKS", "10.20.0.0/16,fd00::/8"),
 }
 
@@ -157,6 +175,10 @@ _CHOICES = {
     "log": logs.FORMS,
 }
 
+_COUNTS = (
+    *("connections", "held_bytes", "sender_bytes", "sender_requests"),
+    *("reader_queries", "reader_streams"),
+)
 DURATIONS = ("alerts_escalate_after", "alerts_repeat_after", "delivery_give_up_after")
 _DURATION = re.compile(
     r"P(?=.)(?:(\d+(?:\.\d+)?)W)?(?:(\d+(?:\.\d+)?)D)?"
@@ -223,6 +245,10 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
                 values[name] = port
             elif name in ("session_timeout", "drain_seconds"):
                 values[name] = float(text)
+            elif name in _COUNTS:
+                if not (text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 48):
+                    raise ValueError("not a whole number above 0")
+                values[name] = int(text)
             elif name in DURATIONS:
                 values[name] = duration(text)
             else:

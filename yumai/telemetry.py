@@ -88,6 +88,8 @@ FLUSH_STEPS = ("ledger", "cells", "receipts", "dead_letters", "blocks", "announc
 PARTITIONS = Numbers(SLOTS)
 """There can't be more partitions than slots."""
 PARTITION_STATES = ("placed", "placing", "stopped")
+BUDGETS = ("requests", "bytes", "queries", "streams", "tests")
+"""What a sender or reader may have only so much of at once."""
 CANARY_FAULTS = ("refused", "unanswered", "late", "wrong", OTHER)
 TABLES = (
     *("entries", "cells", "blocks", "progress", "receipt_bookings", "verdicts", "receipts"),
@@ -411,6 +413,23 @@ GATEWAY_FRESHNESS_LAG = Gauge(
     "s",
     "How long ago the last record was appended that is surely booked.",
     _GATEWAY,
+)
+
+# -- senders and readers at their worst (ingest and gateway) ---------------------------------------------
+
+HTTP_OVER_BUDGET = Counter(
+    "yumai_http_over_budget_total",
+    "{request}",
+    "Requests refused because a budget was used up: the sender's own (429), or that of all (503).",
+    ("ingest", "gateway"),
+    {"budget": BUDGETS, "whose": ("own", "all")},
+)
+HTTP_CONNECTIONS_ENDED = Counter(
+    "yumai_http_connections_ended_total",
+    "{connection}",
+    "Connections ended: a head too large or too slow, a reader who takes nothing, no room for more.",
+    ("ingest", "gateway"),
+    {"reason": ("head", "slow_head", "slow_reader", "crowd")},
 )
 
 # -- the canary ---------------------------------------------------------------------------------------

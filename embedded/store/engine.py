@@ -94,6 +94,7 @@ class Engine:
         # Apart, so that a burst of inserts leaves threads for the readers.
         self._readers = ThreadPoolExecutor(24, "reader")
         self._writers = ThreadPoolExecutor(12, "writer")
+        self._killers = ThreadPoolExecutor(2, "killer")
         self._keeper = self._open(memory_bytes)
         self.version = self._value("version()")
         self.timezone = self._value("timezone()")
@@ -150,6 +151,19 @@ class Engine:
     def writing(self, function: Callable, *arguments) -> asyncio.Future:
         """Calls `function` in a writer's thread."""
         return asyncio.get_running_loop().run_in_executor(self._writers, function, *arguments)
+
+    def kill(self, mark: str) -> asyncio.Future:
+        """Cancels the queries whose `log_comment` is `mark`, if they run; they end with 394 soon after."""
+        return asyncio.get_running_loop().run_in_executor(self._killers, self._kill, mark)
+
+    def _kill(self, mark: str) -> None:
+        handle = connect(self._path)
+        try:
+            handle.query(
+                f"KILL QUERY WHERE Settings['log_comment'] = {quoted(mark)} ASYNC FORMAT Null"
+            )
+        finally:
+            handle.close()
 
     def close(self) -> None:
         """Closes every handle of its own; the engine ends with the last one."""

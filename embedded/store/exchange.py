@@ -79,11 +79,16 @@ class Exchange:
         self._accept_encoding = accept_encoding
         self._started_at = time.monotonic()
         self._id = parameters.get("query_id") or str(uuid.uuid4())
+        self.mark = uuid.uuid4().hex
+        """What its queries are found by, to end them: chDB takes no query_id."""
+        self.left = False
+        """The client has gone: what has not begun need not begin."""
 
     def settings(self) -> dict[str, str]:
-        """The engine settings that the request asks for."""
+        """The engine settings that the request asks for, and our mark."""
         found = self.parameters.settings([part.name for part in self.external])
-        return found | dict.fromkeys(forbidden.EXPRESSIONS if self.has_expressions else (), "1")
+        found |= dict.fromkeys(forbidden.EXPRESSIONS if self.has_expressions else (), "1")
+        return found | {"log_comment": self.mark}
 
     def only_read(self) -> None:
         """Nothing is changed by this request, as ClickHouse has it for GET."""
@@ -91,7 +96,12 @@ class Exchange:
             self.parameters["readonly"] = "2"
 
     def open_handle(self) -> Connection:
-        """A handle in the request's database, with its settings and external tables. Blocks."""
+        """A handle in the request's database, with its settings and external tables. Blocks.
+
+        Raises Disconnected where the client has gone while the request waited for a thread.
+        """
+        if self.left:
+            raise Disconnected
         handle = self.engine.handle(self.session, self.parameters.get("database"), self.settings())
         try:
             for part in self.external:

@@ -12,14 +12,45 @@ from .errors import EngineError
 from .exchange import Disconnected, Exchange
 from .statement import Statement
 
+_KILL_SECONDS = 0.5  # a query may be killed before it has begun: then again
 _WAIT_BYTES = 16 << 20  # of a result, held back for a client that wants to wait for its end
 
 
 async def whole(exchange: Exchange, asked: Statement, text: bytes, output: str) -> None:
-    """Runs a statement to its end and sends what it gave. Raises EngineError."""
-    data, summary = await exchange.engine.reading(_run, exchange, asked, text, output)
+    """Runs a statement to its end and sends what it gave. Raises EngineError, Disconnected.
+
+    What gives rows ends when its client has gone; whatever changes something goes on.
+    """
+    running = exchange.engine.reading(_run, exchange, asked, text, output)
+    if asked.gives_rows:
+        await _awaited(exchange, running)
+    data, summary = await running
     shown = output if data or asked.gives_rows else None  # clients take it for "there are rows"
     await exchange.send_whole(data, shown, summary)
+
+
+async def _awaited(exchange: Exchange, running: asyncio.Future) -> None:
+    """Until `running` is done. Raises Disconnected when the client has gone, having ended its query."""
+    gone = asyncio.ensure_future(exchange.receive())
+    try:
+        await asyncio.wait({running, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            return
+        await _end(exchange, running)
+    finally:
+        gone.cancel()
+    begun = running.result() if running.exception() is None else None
+    if isinstance(begun, _Begun) and begun.ended is None:
+        await exchange.engine.reading(_abandon, exchange, begun)
+    raise Disconnected
+
+
+async def _end(exchange: Exchange, running: asyncio.Future) -> None:
+    """Ends what a thread does for a client who has gone; returns when the thread is free."""
+    exchange.left = True
+    while not running.done():
+        await exchange.engine.kill(exchange.mark)
+        await asyncio.wait({running}, timeout=_KILL_SECONDS)
 
 
 def _run(exchange: Exchange, asked: Statement, text: bytes, output: str) -> tuple[bytes, str]:
@@ -57,7 +88,9 @@ async def stream(
     16 MB. A larger result is streamed to it all the same: to hold it whole is what ends a small
     machine, and an error is still seen, since it breaks the answer off.
     """
-    begun = await exchange.engine.reading(_begin, exchange, text, output, joiner)
+    beginning = exchange.engine.reading(_begin, exchange, text, output, joiner)
+    await _awaited(exchange, beginning)
+    begun = await beginning
     if begun is None:  # a statement that only looked like one with rows
         await whole(exchange, asked, text, output)
     elif begun.ended is not None:
@@ -93,6 +126,8 @@ def _begin(exchange: Exchange, text: bytes, output: str, joiner: Joiner) -> _Beg
             if len(ready) >= 2 and size > patience:
                 keep = True
                 return _Begun(handle, result, b"".join(ready), None)
+    except Disconnected:
+        raise
     except Exception as error:
         if "Streaming query is not supported" in str(error):
             return None
@@ -128,7 +163,12 @@ async def _send_pieces(exchange: Exchange, begun: _Begun, output: str, joiner: J
                 raise Disconnected
             if data:
                 await send({"type": "http.response.body", "body": data, "more_body": True})
-            data = await asyncio.shield(fetching)  # see insert._append
+            # Not awaited itself: a cancelled task must not cancel it, see insert._append.
+            await asyncio.wait({fetching, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not fetching.done():
+                await _end(exchange, fetching)
+                raise Disconnected
+            data = await fetching
             if data is not None:
                 fetching = reading(_next, begun.stream, joiner, compress)
         last = compress(joiner.end()) + (encoder.flush() if encoder else b"")

@@ -166,6 +166,14 @@ def dropped(delivery: Delivery, why: str, now: int) -> Delivery:
     return msgspec.structs.replace(delivery, state="given_up", last_error=why, at=now)
 
 
+def has_room(delivery: Delivery, busy: Iterable[Delivery], office_at_once: int) -> bool:
+    """Whether it may be tried beside what is tried now: one of an address, so many of an office."""
+    of_office = [other for other in busy if other.office == delivery.office]
+    return len(of_office) < office_at_once and all(
+        other.subscription != delivery.subscription for other in of_office
+    )
+
+
 def heads(waiting: Iterable[Delivery]) -> list[Delivery]:
     """The first of each queue, in the order in which they were made."""
     found: dict[tuple[str, str, str], Delivery] = {}

@@ -1,6 +1,8 @@
 """Sends what waits, attempt by attempt; every outcome is a record of `deliveries.v1`.
 
 At least once: an attempt whose outcome could not be written is made again, under the same id.
+Each office's attempts run in a thread and a pool of their own, and of one address one at a time: a receiver
+that hangs holds up its own address, and no other office.
 """
 
 from __future__ import annotations
@@ -22,12 +24,16 @@ from services.alerts import outbox, wording
 from services.alerts.channels import chat
 from services.alerts.channels.webhook import Failed, Sender
 from services.alerts.journal import Journal
-from yumai import telemetry
+from yumai import apprise_addresses, telemetry
+from yumai.aside import Asides
 from yumai.settings import Settings, networks
 
 log = logging.getLogger("yumai.alerts")
 
-AT_ONCE = 16
+OFFICE_AT_ONCE = 8
+"""Attempts of one office."""
+ATTEMPT_SECONDS = 45.0
+"""One attempt, with look-ups and every address that a name has."""
 Write = Callable[[list[Delivery]], Awaitable[None]]
 
 
@@ -39,23 +45,25 @@ class Sending:
         self._journal = journal
         self._write = write
         self._allowed = networks(settings.webhook_allow_networks)
-        self._webhooks = Sender(self._allowed)
+        self._webhooks: dict[str, Sender] = {}
+        """By office: each lives in its office's thread."""
+        self._asides = Asides("sending")
         self._give_up_after = int(settings.delivery_give_up_after * 1000)
-        self._busy: dict[str, asyncio.Task[None]] = {}
+        self._busy: dict[str, tuple[Delivery, asyncio.Task[None]]] = {}
         self.given_up = 0
 
     async def close(self) -> None:
-        tasks = list(self._busy.values())
+        tasks = [task for _, task in self._busy.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._busy.clear()
-        await self._webhooks.close()
-        self._webhooks = Sender(self._allowed)
+        self._webhooks.clear()
+        self._asides.close()
 
     async def look(self) -> None:
         """Begins what is due; quiet hours begin and end. Raises what `write` raises, later too."""
-        for id_, task in list(self._busy.items()):
+        for id_, (_, task) in list(self._busy.items()):
             if task.done():
                 del self._busy[id_]
                 task.result()
@@ -73,8 +81,11 @@ class Sending:
                 continue
             if delivery.state == "held":
                 changed.append(outbox.released(delivery, now))
-            elif now >= delivery.next_at and len(self._busy) < AT_ONCE:
-                self._busy[delivery.id] = asyncio.create_task(self._attempt(delivery, subscription))
+            elif now >= delivery.next_at and outbox.has_room(
+                delivery, (busy for busy, _ in self._busy.values()), OFFICE_AT_ONCE
+            ):
+                task = asyncio.create_task(self._attempt(delivery, subscription))
+                self._busy[delivery.id] = delivery, task
         # Not only heads: what waits in quiet hours says so.
         for delivery in self._journal.deliveries.values():
             if delivery.state != "pending" or delivery.id in self._busy or _is_test(delivery):
@@ -102,7 +113,11 @@ class Sending:
         try:
             if message is None and not _is_test(delivery):
                 raise Failed("what it tells of is not in the log")
-            await self._send(delivery, subscription, message)
+            await self._asides.of(delivery.office).run(
+                lambda: self._send(delivery, subscription, message), ATTEMPT_SECONDS
+            )
+        except TimeoutError:
+            after = outbox.failed(delivery, "no answer in time", _now(), self._give_up_after)
         except Failed as error:
             after = outbox.failed(delivery, str(error), _now(), self._give_up_after)
         except Exception as error:
@@ -144,10 +159,11 @@ class Sending:
         url = self._url(message)
         if subscription.channel == "webhook":
             body = orjson.dumps(body_of(delivery, message, subscription.language, url))
-            await self._webhooks.send(
-                subscription.address, delivery.id, body, subscription.secret or ""
-            )
+            sender = self._webhooks.setdefault(delivery.office, Sender(self._allowed))
+            await sender.send(subscription.address, delivery.id, body, subscription.secret or "")
         elif subscription.channel != "inbox":
+            if why := apprise_addresses.problem(subscription.channel, subscription.address):
+                raise Failed(why)
             title, text = _words(message, subscription.language, url)
             await chat.send(subscription.channel, subscription.address, title, text, self._allowed)
 

@@ -7,7 +7,8 @@ import sys
 import uvicorn
 
 from services.gateway.app import build
-from yumai import exporting
+from yumai import exporting, telemetry
+from yumai.connections import bounded
 from yumai.serving import Draining, Server
 from yumai.settings import start
 
@@ -18,12 +19,15 @@ def main() -> int:
         print(f"YUMAI_MAP_FILE={str(settings.map_file)!r}: no such file", file=sys.stderr)
         return 2
     exporting.begin("gateway", settings.worker or "gateway")
+    # As in ingest: threads that compute give the interpreter back soon.
+    sys.setswitchinterval(0.001)
     draining = Draining()
     app = build(settings, draining)
     config = uvicorn.Config(
         draining.middleware(app),
         host=settings.host,
         port=settings.port,
+        http=bounded(settings.connections, telemetry.HTTP_CONNECTIONS_ENDED),
         log_config=None,
         log_level="warning",
         # The stream's address may carry a token: addresses are not logged.

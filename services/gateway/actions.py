@@ -16,7 +16,7 @@ from starlette.responses import Response
 from contracts.actions.codec import Action, Kind, Verdict, encode
 from contracts.alerts.codec import LIVE
 from services.gateway.alerts import answer, meta, mine, register_of, shown
-from services.gateway.bodies import Fields, parsed
+from services.gateway.bodies import Fields, parsed, taken
 from services.gateway.errors import Refused
 from services.gateway.login import principal_of
 from services.gateway.register import Register
@@ -48,7 +48,7 @@ async def silence(request: Request) -> Response:
 async def _act(request: Request, kind: Kind) -> Response:
     register = register_of(request)
     step = await mine(request, register)
-    body = parsed(await request.body(), {} if kind == "acknowledge" else None)
+    body = parsed(await taken(request), {} if kind == "acknowledge" else None)
     asked = _asked(kind, body)
     if step.state not in LIVE:
         raise _ended(step.id, step.state)

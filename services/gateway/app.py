@@ -41,10 +41,18 @@ from services.gateway.store import Store
 from services.gateway.whole import Whole
 from yumai import telemetry
 from yumai.access import Identity
+from yumai.aside import Asides
+from yumai.asking import Awaited, asker
+from yumai.bodies import Bodies, Brake, TooMuch
 from yumai.http_requests import Observed
 from yumai.serving import Draining
 from yumai.settings import Settings
+from yumai.store.asked import Queries
+from yumai.turns import Budget
+from yumai.workers import Workers
 
+THREADS, THREADS_EACH = 3, 2
+REQUESTS_MOST = 1_024
 PAGES = Path(__file__).parent / "pages"
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
@@ -87,8 +95,15 @@ WRITES: tuple[tuple[str, str, health.Handler], ...] = (
 def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     """The application; nothing is connected before the first request or the lifespan."""
     identity = Identity(settings.identity_dir)
-    store = Store(settings.clickhouse_dsn)
-    hub = live.Hub(store)
+    store = Store(settings.clickhouse_dsn, Queries(settings.reader_queries))
+    brake = Brake()
+    asides = Asides("judging addresses")
+    workers = Workers(THREADS, THREADS_EACH, "judging")
+    bodies = Bodies(
+        Budget(REQUESTS_MOST, settings.sender_requests),
+        Budget(settings.held_bytes, settings.sender_bytes),
+    )
+    hub = live.Hub(store, settings.reader_streams)
     follower = Follower(settings.kafka, hub.commit, hub.learn, hub.alert, hub.whole)
     register = Register(settings.kafka)
     whole = Whole(settings.kafka, settings.clickhouse_dsn)
@@ -118,6 +133,8 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
         await register.close()
         await app.state.targets.close()
         await store.close()
+        workers.close()
+        asides.close()
 
     app = FastAPI(
         title="Yumai",
@@ -128,7 +145,8 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
                 requests=telemetry.GATEWAY_REQUESTS,
                 seconds=telemetry.GATEWAY_REQUEST_SECONDS,
             ),
-            Middleware(DefaultDeny, identity=identity),
+            Middleware(Awaited),
+            Middleware(DefaultDeny, identity=identity, bodies=bodies, brake=brake),
         ],
         docs_url=None,
         redoc_url=None,
@@ -137,6 +155,11 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.identity = identity
     app.state.store = store
+    app.state.bodies = bodies
+    app.state.brake = brake
+    app.state.workers = workers
+    app.state.asides = asides
+    app.state.tests = subscriptions.Tests()
     app.state.hub = hub
     app.state.readiness = readiness
     app.state.draining = draining or Draining()
@@ -144,7 +167,7 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     app.state.targets = targets.TargetLog(settings.kafka)
     app.state.feeds = feeds.Health(store)
     app.state.evaluations = progress.Evaluations(
-        store, app.state.targets, app.state.feeds, settings.alerts_rules
+        store, app.state.targets, app.state.feeds, settings.alerts_rules, workers
     )
     app.state.standing = standing.Standing(app.state.evaluations)
     app.state.overviews = overview.Overviews(store, app.state.evaluations, app.state.feeds)
@@ -160,6 +183,7 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, _no_such)
     app.add_exception_handler(errors.Refused, _refused)
     app.add_exception_handler(errors.Unavailable, _unavailable)
+    app.add_exception_handler(TooMuch, _too_much)
     return app
 
 
@@ -189,6 +213,13 @@ async def _no_such(_: Request, error: Exception) -> Response:
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, errors.Refused)
     return errors.response(error)
+
+
+async def _too_much(request: Request, spent: Exception) -> Response:
+    assert isinstance(spent, TooMuch)
+    if spent.own:
+        await request.app.state.brake.hold(asker())
+    return errors.response(errors.spent(spent))
 
 
 async def _unavailable(_: Request, error: Exception) -> Response:

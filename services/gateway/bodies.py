@@ -1,4 +1,4 @@
-"""Bodies of requests as typed values, with every problem named. Pure."""
+"""Bodies of requests: read up to a limit, and as typed values, with every problem named."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import orjson
+from starlette.requests import Request
 
 from services.gateway.errors import Refused
+from yumai.bodies import Bodies, NeverCame, TooLarge
 from yumai.store.figures import SHANGHAI
 
 TEXT_MOST = 2_000
@@ -18,10 +20,23 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 MISSING = object()
 
 
+async def taken(request: Request, most: int = BODY_MOST) -> bytes:
+    """The body, never more of it than `most`. Raises Refused, TooMuch."""
+    if request.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+        raise Refused("unsupported_media_type", "content-encoding", "want the body unpacked")
+    bodies: Bodies = request.app.state.bodies
+    try:
+        return await bodies.read(request, request.state.in_work, most)
+    except TooLarge as error:
+        raise Refused("too_large", None, f"more than {most >> 20} MiB") from error
+    except NeverCame as error:
+        raise Refused(
+            "invalid_field", None, f"the body did not come to its end: {error}"
+        ) from error
+
+
 def parsed(raw: bytes, empty: Any = MISSING) -> Any:
     """JSON of a body. Raises Refused."""
-    if len(raw) > BODY_MOST:
-        raise Refused("too_large", None, f"more than {BODY_MOST >> 20} MiB")
     if not raw.strip() and empty is not MISSING:
         return empty
     try:

@@ -6,12 +6,16 @@ import orjson
 from starlette.responses import Response
 
 from contracts.reasons import REASONS
+from yumai import telemetry
+from yumai.bodies import TooMuch
 
 RETRY_SECONDS = 2
 
 
 class Refused(Exception):
     """A request that gets no answer: `code` of contracts/reasons, the parameter, and why."""
+
+    retry_seconds: int | None = None
 
     def __init__(self, code: str, field: str | None = None, message: str | None = None) -> None:
         reason = REASONS[code]
@@ -33,8 +37,20 @@ class Unavailable(Exception):
     """The store or the broker is away: the reader should try again."""
 
 
+def spent(of: TooMuch, retry_seconds: int | None = None) -> Refused:
+    """A budget that is used up: one's own (429), or that of all (503)."""
+    telemetry.HTTP_OVER_BUDGET.inc(budget=of.budget, whose="own" if of.own else "all")
+    code = "too_many" if of.own else "unavailable"
+    reason = REASONS[code]
+    refused = Refused(code, None, f"{reason.en} / {reason.zh} ({of.budget})")
+    refused.retry_seconds = retry_seconds
+    return refused
+
+
 def response(refused: Refused) -> Response:
-    headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else None
+    headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
+    if refused.status in (429, 503):
+        headers["Retry-After"] = str(refused.retry_seconds or RETRY_SECONDS)
     return Response(
         orjson.dumps({"errors": refused.errors}),
         refused.status,

@@ -15,6 +15,7 @@ from services.gateway.login import platforms_in_scope, principal_of
 from services.gateway.parameters import Reader
 from services.gateway.store import Store
 from yumai import feeds
+from yumai.asking import for_all
 
 KEPT_SECONDS = 5.0
 SHARE_OF_TIME = 20
@@ -42,7 +43,8 @@ class Health:
         async with self._lock:
             begun = time.monotonic()
             if begun >= self._until:
-                self._kept = await self.now()
+                with for_all():
+                    self._kept = await self.now()
                 took = time.monotonic() - begun
                 self._until = begun + max(KEPT_SECONDS, took * SHARE_OF_TIME)
             return self._kept

@@ -20,6 +20,7 @@ import msgspec
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from contracts.alerts import codec as alerts_codec
 from contracts.commits import codec as commits_codec
@@ -28,13 +29,18 @@ from services.gateway.login import principal_of
 from services.gateway.store import Store
 from yumai import telemetry, tracing
 from yumai.access import Identity, Principal
+from yumai.asking import name_of
+from yumai.bodies import TooMuch
 from yumai.store.figures import ledger_changes
+from yumai.turns import Budget, Spent
 
 log = logging.getLogger("yumai.gateway")
 
 HEARTBEAT_SECONDS = 10.0
 QUEUE_EVENTS = 2_000
 """A reader that is further behind is dropped; it comes back and reads the figures anew."""
+STREAMS_MOST = 2_000
+"""Of one process."""
 BLOCK_OFFSETS = 1_024
 STORE_TRIES_SECONDS = (0.0, 0.5, 1.0, 2.0)
 
@@ -111,8 +117,9 @@ def alert_event(step: alerts_codec.Step, parents: Sequence[str] = ()) -> Event:
 class Hub:
     """Hands every commit and alert to the readers who may see it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, streams_each: int) -> None:
         self._store = store
+        self._streams = Budget(STREAMS_MOST, streams_each)
         self._subscribers: set[Subscriber] = set()
         self._offsets: dict[tuple[int, int], int] = {}
         self._platform_work: asyncio.Queue[tuple[commits_codec.Commit, int, tuple[str, ...]]] = (
@@ -123,6 +130,11 @@ class Hub:
         """The commits are known from the first on: a partition not seen yet has told nothing."""
 
     def subscribe(self, principal: Principal) -> Subscriber:
+        """Raises TooMuch."""
+        try:
+            self._streams.take(name_of(principal), 1)
+        except Spent as spent:
+            raise TooMuch("streams", spent.own) from spent
         subscriber = Subscriber(principal)
         self._subscribers.add(subscriber)
         telemetry.GATEWAY_SUBSCRIBERS.set(len(self._subscribers))
@@ -131,6 +143,8 @@ class Hub:
         return subscriber
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
+        if subscriber in self._subscribers:
+            self._streams.give(name_of(subscriber.principal), 1)
         self._subscribers.discard(subscriber)
         telemetry.GATEWAY_SUBSCRIBERS.set(len(self._subscribers))
 
@@ -232,31 +246,43 @@ class Hub:
 async def stream(request: Request) -> Response:
     hub: Hub = request.app.state.hub
     identity: Identity = request.app.state.identity
-    body = _frames(hub, identity, principal_of(request), request.state.credential)
-    return StreamingResponse(
-        body,
+    subscriber = hub.subscribe(principal_of(request))
+    return _Stream(
+        hub,
+        subscriber,
+        _frames(subscriber, identity, request.state.credential),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
+class _Stream(StreamingResponse):
+    """Gives its place back however it ends, also where it never began."""
+
+    def __init__(self, hub: Hub, subscriber: Subscriber, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._hub, self._subscriber = hub, subscriber
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._hub.unsubscribe(self._subscriber)
+
+
 async def _frames(
-    hub: Hub, identity: Identity, principal: Principal, credential: str
+    subscriber: Subscriber, identity: Identity, credential: str
 ) -> AsyncIterator[bytes]:
-    subscriber = hub.subscribe(principal)
-    try:
-        yield b"retry: 2000\n: connected\n\n"
-        while True:
-            try:
-                async with asyncio.timeout(HEARTBEAT_SECONDS):
-                    text = await subscriber.queue.get()
-            except TimeoutError:
-                # A token that has run out, or a key taken back, ends the stream too.
-                if identity.authenticate(credential) is None:
-                    return
-                text = b": heartbeat\n\n"
-            if text is None:
+    yield b"retry: 2000\n: connected\n\n"
+    while True:
+        try:
+            async with asyncio.timeout(HEARTBEAT_SECONDS):
+                text = await subscriber.queue.get()
+        except TimeoutError:
+            # A token that has run out, or a key taken back, ends the stream too.
+            if identity.authenticate(credential) is None:
                 return
-            yield text
-    finally:
-        hub.unsubscribe(subscriber)
+            text = b": heartbeat\n\n"
+        if text is None:
+            return
+        yield text

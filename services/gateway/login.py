@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway import errors
 from yumai.access import Identity, Principal
+from yumai.asking import asks, name_of
+from yumai.bodies import Bodies, Brake, TooMuch
 
 STREAM_PATH = "/v1/stream"
 
@@ -20,9 +22,11 @@ STREAM_PATH = "/v1/stream"
 class DefaultDeny:
     """ASGI middleware: under /v1 nothing is answered before the sender is known."""
 
-    def __init__(self, app: ASGIApp, identity: Identity) -> None:
+    def __init__(self, app: ASGIApp, identity: Identity, bodies: Bodies, brake: Brake) -> None:
         self._app = app
         self._identity = identity
+        self._bodies = bodies
+        self._brake = brake
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
@@ -33,9 +37,19 @@ class DefaultDeny:
         if principal is None:
             refusal = errors.response(errors.Refused("unauthorized", "authorization"))
             return await refusal(scope, receive, send)
+        asks(principal)
         scope.setdefault("state", {})["principal"] = principal
         scope["state"]["credential"] = credential
-        return await self._app(scope, receive, send)
+        if path == STREAM_PATH:  # bounded by its own number
+            return await self._app(scope, receive, send)
+        try:
+            with self._bodies.work(name_of(principal)) as work:
+                scope["state"]["in_work"] = work
+                return await self._app(scope, receive, send)
+        except TooMuch as spent:
+            if spent.own:
+                await self._brake.hold(name_of(principal))
+            return await errors.response(errors.spent(spent))(scope, receive, send)
 
 
 def authorization(scope: Scope) -> str | None:

@@ -7,6 +7,8 @@ it ends on), so that a year can be drawn day by day; the present is judged when 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -25,14 +27,16 @@ from services.gateway.parameters import Reader
 from services.gateway.store import Store
 from services.gateway.targets import TargetLog, in_scope
 from yumai import feeds
+from yumai.asking import ALL, asker, for_all
 from yumai.districts import districts, districts_of
 from yumai.evaluation import cells, judge
 from yumai.evaluation.books import Books, table_of
 from yumai.evaluation.coverage import Doubts
 from yumai.evaluation.judge import Judged, Moment
-from yumai.evaluation.rows import progress_rows
+from yumai.evaluation.rows import ProgressRow, progress_rows
 from yumai.store.figures import SHANGHAI
 from yumai.targets import SECTORS, Held
+from yumai.workers import Workers
 
 KEPT = 6
 """Courses."""
@@ -46,7 +50,10 @@ METHOD = "nowcast-1"
 class Evaluations:
     """Courses by year and knowledge, each judged by one request at a time."""
 
-    def __init__(self, store: Store, targets: TargetLog, health: Health, rules: str) -> None:
+    def __init__(
+        self, store: Store, targets: TargetLog, health: Health, rules: str, workers: Workers
+    ) -> None:
+        self._workers = workers
         self._store = store
         self._health = health
         self._targets = targets
@@ -73,7 +80,9 @@ class Evaluations:
         held = await self._targets.current()
         lock, books = self._books_of(as_of)
         async with lock:
-            years = await self._read(books, year)
+            # What is known now is read for all who ask; another day's knowledge for its asker alone.
+            with for_all() if as_of is None else contextlib.nullcontext():
+                years = await self._read(books, year)
             # Of a day that is over: the whole year's course up to yesterday, so that all days share it.
             whole = Moment(min(today - timedelta(days=1), cells.last_day(year)))
             if (
@@ -91,14 +100,34 @@ class Evaluations:
             key = (year, asked, books.serial, books.changes, self._targets.changes, doubted)
             judged = self._kept.get(key)
             if judged is None:
-                judged = await asyncio.to_thread(
-                    self._judge, years, year, asked, held, as_of, books, doubts
+                judged = await self._workers.run(
+                    asker() if as_of else ALL,
+                    self._judge,
+                    years,
+                    year,
+                    asked,
+                    held,
+                    as_of,
+                    books,
+                    doubts,
                 )
                 self._kept[key] = judged
                 while len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(key)
         return judged, judged.days.index(moment.day)
+
+    async def rows(
+        self,
+        judged: Judged,
+        districts: Sequence[str] | None,
+        sectors: Sequence[str | None] | None,
+        shown: str,
+        day: int,
+    ) -> list[ProgressRow]:
+        """Rows of one course, for whoever asks now."""
+        rows = functools.partial(progress_rows, judged, districts, sectors, at=shown, day=day)
+        return await self._workers.run(asker(), rows)
 
     async def booked(self) -> datetime:
         """Now, or as far as the books are: what is not booked yet is not lagging. Raises Unavailable."""
@@ -187,7 +216,7 @@ async def get_progress(request: Request) -> Response:
     booked = await evaluations.booked()
     moment, shown = moment_of(year, at, here, booked)
     judged, day = await evaluations.of(year, moment, here.date(), as_of)
-    data = await asyncio.to_thread(progress_rows, judged, allowed, sectors, at=shown, day=day)
+    data = await evaluations.rows(judged, allowed, sectors, shown, day)
     meta = meta_of(freshness, now) | {
         "year": year,
         "at": shown,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -13,12 +13,16 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from services.gateway.errors import Unavailable
 from yumai import canary
+from yumai.asking import for_all
+from yumai.store.asked import Queries, limits
 from yumai.store.client import STORE_ERRORS, connect_async
 from yumai.store.figures import FRESHNESS, Freshness, Query
 from yumai.store.migrate import APPLIED, OldSchema, require_schema
 
 ANSWER_SECONDS = 30.0
 """Until the first bytes of an answer."""
+EXPORT_SECONDS = 300.0
+"""Until the last ones."""
 SHORT_SECONDS = 10.0
 FRESHNESS_SECONDS = 0.5
 """How long an answer about freshness is used again: older only promises less."""
@@ -29,8 +33,9 @@ _TAIL = 4096
 class Store:
     """One asyncio client, connected when it is first needed and the store is there."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, queries: Queries) -> None:
         self._dsn = dsn
+        self._queries = queries
         self._client: AsyncClient | None = None
         self._lock = asyncio.Lock()
         self._freshness: tuple[float, Freshness] | None = None
@@ -47,12 +52,13 @@ class Store:
             await self._client.close()
 
     async def rows(self, query: Query, seconds: float = ANSWER_SECONDS) -> Sequence[Sequence[Any]]:
-        """All rows of a query. Raises Unavailable."""
+        """All rows of a query. Raises Unavailable, TooMuch."""
+        settings = _seeing(query) | limits(seconds)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds), self._queries.turn():
                 client = await self._connected()
                 return (
-                    await client.query(query.sql, query.parameters, settings=_seeing(query))
+                    await client.query(query.sql, query.parameters, settings=settings)
                 ).result_rows
         except _AWAY as error:
             raise _unavailable(error) from error
@@ -61,7 +67,8 @@ class Store:
         """How far the books are, as known at most half a second ago. Raises Unavailable."""
         now = time.monotonic()
         if self._freshness is None or now - self._freshness[0] > FRESHNESS_SECONDS:
-            ((through, known, wanted),) = await self.rows(FRESHNESS, SHORT_SECONDS)
+            with for_all():
+                ((through, known, wanted),) = await self.rows(FRESHNESS, SHORT_SECONDS)
             self._freshness = (now, Freshness.of_row(through if known else None, known, wanted))
         return self._freshness[1]
 
@@ -77,25 +84,28 @@ class Store:
     async def pieces(self, query: Query, format_: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """The answer as the store writes it, piece by piece.
 
-        Raises Unavailable, also in mid-answer: an answer that ends early never looks whole.
+        Raises TooMuch, and Unavailable also in mid-answer: an answer that ends early never looks whole.
         """
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                client = await self._connected()
-                stream = await client.raw_stream(
-                    query.sql, query.parameters, settings=_seeing(query), fmt=format_
-                )
-        except _AWAY as error:
-            raise _unavailable(error) from error
-        with stream as source:
-            yield _checked(source)
+        settings = _seeing(query) | limits(EXPORT_SECONDS)
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await held.enter_async_context(self._queries.turn())
+                    client = await self._connected()
+                    stream = await client.raw_stream(
+                        query.sql, query.parameters, settings=settings, fmt=format_
+                    )
+            except _AWAY as error:
+                raise _unavailable(error) from error
+            with stream as source:
+                yield _checked(source, time.monotonic() + EXPORT_SECONDS)
 
 
-def _seeing(query: Query) -> dict[str, str] | None:
-    return canary.SHOWING if query.with_canary else None
+def _seeing(query: Query) -> dict[str, Any]:
+    return dict(canary.SHOWING) if query.with_canary else {}
 
 
-async def _checked(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _checked(source: AsyncIterator[bytes], until: float) -> AsyncIterator[bytes]:
     tail = b""
     iterator = aiter(source)
     while True:
@@ -110,6 +120,8 @@ async def _checked(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         # The store tells an error in mid-answer as text at the end of what it has sent.
         if b"DB::Exception" in tail or b"__exception__" in tail:
             raise Unavailable("the store gave up in mid-answer")
+        if time.monotonic() > until:
+            raise Unavailable("the answer took too long to send")
         yield piece
 
 

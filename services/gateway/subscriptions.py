@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import math
 import re
 import secrets
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 import msgspec
@@ -22,6 +23,7 @@ from contracts.alerts.outbox import (
     LEVELS,
     SECRET_PREFIX,
     Channel,
+    Delivery,
     QuietHours,
     Subscription,
     Subscriptions,
@@ -30,24 +32,20 @@ from contracts.alerts.outbox import (
     office_of,
 )
 from services.gateway.alerts import alerts_in_scope, answer, meta, register_of
-from services.gateway.bodies import Fields, parsed
-from services.gateway.errors import Refused
+from services.gateway.bodies import Fields, parsed, taken
+from services.gateway.errors import Refused, spent
 from services.gateway.login import principal_of
 from services.gateway.parameters import Reader
-from yumai import webhooks
+from yumai import apprise_addresses, webhooks
 from yumai.access import Principal
+from yumai.aside import Asides
+from yumai.bodies import TooMuch
 from yumai.broker.topics import ACTIONS, SUBSCRIPTIONS
 from yumai.settings import networks
 from yumai.store.figures import SERVICE_SECTORS
+from yumai.turns import Rate
 
 CHANNELS = get_args(Channel)
-SCHEMAS = {
-    "email": ("mailto", "mailtos"),
-    "dingtalk": ("dingtalk",),
-    "wecom": ("wecombot",),
-    "feishu": ("feishu", "lark"),
-}
-"""What Apprise calls each channel."""
 FIELDS = (
     "id",
     "channel",
@@ -60,6 +58,9 @@ FIELDS = (
 )
 LANGUAGES = ("zh", "en")
 MOST = 100
+JUDGE_SECONDS = 30.0
+TESTS_A_MINUTE = 10
+TESTS_WAITING = 20
 ADDRESS_MOST = 2_000
 SECRET_BYTES = 32
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -79,7 +80,7 @@ async def put(request: Request) -> Response:
     office = _office(principal)
     register = register_of(request)
     await register.ready()
-    body = parsed(await request.body())
+    body = parsed(await taken(request))
     if isinstance(body, dict) and isinstance(body.get("data"), list):
         body = body["data"]  # as GET gives it
     if not isinstance(body, list) or len(body) > MOST:
@@ -87,16 +88,23 @@ async def put(request: Request) -> Response:
     known = {s.id: s for s in register.offices.get(office, ())}
     allowed = networks(request.app.state.settings.webhook_allow_networks)
     found: list[Subscription] = []
-    problems: list[Refused] = []
+    judged: list[tuple[Fields, Subscription]] = []
+    rows: list[Fields] = []
     for index, row in enumerate(body):
         fields = Fields(row, FIELDS, index)
         subscription = _read(fields, known)
         if subscription is not None and any(s.id == subscription.id for s in found):
             fields.wrong("id", f"{subscription.id!r} is there twice")
         if subscription is not None and not fields.problems:
-            await _judge(fields, subscription, allowed)
+            judged.append((fields, subscription))
             found.append(subscription)
-        problems += fields.problems
+        rows.append(fields)
+    # Names are looked up in a thread of the office's own: one that hangs hangs nobody else's.
+    asides: Asides = request.app.state.asides
+    await asides.of(office).run(
+        lambda: asyncio.gather(*(_judge(*one, allowed) for one in judged)), JUDGE_SECONDS
+    )
+    problems = [problem for fields in rows for problem in fields.problems]
     if problems:
         raise Refused.all(problems)
     record = Subscriptions(office, found, principal.name, int(time.time() * 1000))
@@ -113,6 +121,8 @@ async def test(request: Request) -> Response:
     id_ = request.path_params["id"]
     if not any(s.id == id_ for s in register.offices.get(office, ())):
         raise Refused("not_found", "id", f"no subscription {id_}")
+    tests: Tests = request.app.state.tests
+    tests.allow(office, register.deliveries.values())
     action = Action(
         uuid.uuid4().hex,
         "test",
@@ -124,6 +134,25 @@ async def test(request: Request) -> Response:
     await register.write(ACTIONS, action.id, encode_action(action))
     data = {"id": delivery_id(office, id_, f"test/{action.id}"), "subscription": id_}
     return answer({"meta": await meta(request), "data": data}, 202)
+
+
+class Tests:
+    """Test messages: so many of an office in a minute, and so many that wait to be sent."""
+
+    def __init__(self) -> None:
+        self._rate = Rate(TESTS_A_MINUTE, 60.0)
+
+    def allow(self, office: str, deliveries: Iterable[Delivery]) -> None:
+        """Raises Refused (429)."""
+        waiting = sum(
+            d.office == office and d.state == "pending" and d.source.startswith("test/")
+            for d in deliveries
+        )
+        if waiting >= TESTS_WAITING:
+            raise spent(TooMuch("tests", own=True), 60)
+        wait = self._rate.take(office, time.monotonic())
+        if wait > 0:
+            raise spent(TooMuch("tests", own=True), math.ceil(wait))
 
 
 def _office(principal: Principal) -> str:
@@ -232,16 +261,8 @@ async def _judge(
         except webhooks.Unresolved:
             pass
     elif subscription.channel != "inbox":
-        schema = subscription.address.partition(":")[0].lower()
-        schemas = SCHEMAS[subscription.channel]
-        if schema not in schemas:
-            fields.wrong("address", f"want an Apprise address: {' or '.join(schemas)}://…")
-        elif not await asyncio.to_thread(_is_readable, subscription.address):
-            fields.wrong("address", "Apprise can't read this address")
-
-
-def _is_readable(address: str) -> bool:
-    # Imported when it is first needed: it takes a while, and many never need it.
-    from apprise import Apprise
-
-    return Apprise.instantiate(address, suppress_exceptions=True) is not None
+        why = await asyncio.to_thread(
+            apprise_addresses.problem, subscription.channel, subscription.address
+        )
+        if why is not None:
+            fields.wrong("address", why)

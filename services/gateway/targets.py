@@ -24,18 +24,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.targets.codec import CITY, decode, encode, key_of, of_versions
+from services.gateway.bodies import taken
 from services.gateway.errors import Refused, Unavailable
 from services.gateway.login import principal_of
 from services.gateway.parameters import Reader
 from services.gateway.store import Store
 from yumai import targets
 from yumai.access import Principal
+from yumai.asking import asker
 from yumai.broker.consumers import let_go
 from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import MESSAGE_MAX_BYTES, TARGETS
 from yumai.districts import districts
 from yumai.evaluation.reads import booked_of_year
 from yumai.targets import Asked, Held, Wrong
+from yumai.workers import Workers
 
 PARTITION = TopicPartition(TARGETS.name, 0)
 BODY_MOST = 16 << 20
@@ -191,7 +194,9 @@ async def put_targets(request: Request) -> Response:
     if not principal.is_bureau:
         raise Refused("forbidden", None, "targets are set by the bureau")
     Reader(request.query_params, ()).check()
-    asked, wrong = targets.read(_rows(await _body(request)))
+    body = await taken(request, BODY_MOST)
+    workers: Workers = request.app.state.workers
+    asked, wrong = await workers.run(asker(), lambda: targets.read(_rows(body)))
     if wrong:
         raise refused(wrong)
     async with log.writing:
@@ -251,15 +256,6 @@ def in_scope(principal: Principal, asked: Sequence[str] | None) -> Sequence[str]
     if asked is not None and any(code != principal.code for code in asked):
         raise Refused("forbidden", "district", f"district {', '.join(asked)}: not yours")
     return [principal.code]
-
-
-async def _body(request: Request) -> bytes:
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > BODY_MOST:
-            raise Refused("too_large")
-    return body
 
 
 def _rows(body: bytes) -> list[Any]:

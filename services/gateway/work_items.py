@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from contracts.work_items.codec import EMPTY, FIELDS, Event, Kind, Status, encode, is_overdue
 from services.gateway.alerts import alerts_in_scope, answer, instant, meta, register_of
-from services.gateway.bodies import Fields, parsed
+from services.gateway.bodies import Fields, parsed, taken
 from services.gateway.errors import Refused
 from services.gateway.login import principal_of
 from services.gateway.parameters import Reader
@@ -66,7 +66,7 @@ async def make(request: Request) -> Response:
     alerts_in_scope(principal, None)
     register = register_of(request)
     await register.ready()
-    changes = _read(parsed(await request.body()), principal, register, new=True)
+    changes = _read(parsed(await taken(request)), principal, register, new=True)
     if changes.get("departments") is None and changes.get("task"):
         changes["departments"] = plan_items()[f"plan-{changes['task']}"]["departments"]
     fields = EMPTY | {name: value for name, value in changes.items() if value is not None}
@@ -79,7 +79,7 @@ async def change(request: Request) -> Response:
     principal = principal_of(request)
     register = register_of(request)
     id_ = await _mine(request, register)
-    changes = _read(parsed(await request.body()), principal, register, new=False)
+    changes = _read(parsed(await taken(request)), principal, register, new=False)
     known = register.items.items[id_]
     # What holds already makes no event: changing twice is harmless.
     changes = {name: value for name, value in changes.items() if known[name] != value}

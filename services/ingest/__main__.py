@@ -22,9 +22,12 @@ def main() -> int:
     import uvicorn
 
     from services.ingest.app import build
-    from yumai import exporting
+    from yumai import exporting, telemetry
+    from yumai.connections import bounded
     from yumai.serving import Draining, Server
 
+    # Threads that judge hold the interpreter: the loop has it back within a millisecond.
+    sys.setswitchinterval(0.001)
     # They tell of every attempt to reach a broker that is away; we tell of it once.
     for noisy in ("kafka", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
@@ -35,7 +38,7 @@ def main() -> int:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=bounded(settings.connections, telemetry.HTTP_CONNECTIONS_ENDED),
         ws="none",
         access_log=False,
         log_config=None,

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 from fastapi import FastAPI, Request
@@ -19,7 +18,6 @@ from services.ingest import formats
 from services.ingest.bookings import Bookings
 from services.ingest.classify import MerchantIndex
 from services.ingest.doors.answers import Refusal, answer
-from services.ingest.doors.bodies import Bodies
 from services.ingest.doors.figures import MerchantsDoor, ReceiptFigures
 from services.ingest.doors.over_http import EntriesDoor
 from services.ingest.doors.over_kafka import KafkaDoor
@@ -32,16 +30,23 @@ from services.ingest.receipts import KEPT, KEPT_MS, Known
 from services.ingest.rounds import Rounds
 from yumai import scraping, telemetry
 from yumai.access import Identity, Principal
+from yumai.asking import Awaited, asker, asks
+from yumai.bodies import Bodies, Brake, NeverCame, TooLarge, TooMuch
 from yumai.broker.topics import MERCHANTS, RECEIPTS
 from yumai.http_requests import Observed
 from yumai.instruments import exposition
 from yumai.serving import Draining
 from yumai.settings import Settings
+from yumai.store.asked import Queries
+from yumai.turns import Budget
+from yumai.workers import Workers
 
 log = logging.getLogger("yumai.ingest")
 
 _PRELOAD_SECONDS = 3.0
-THREADS = 2
+THREADS, THREADS_EACH = 3, 2
+"""One sender keeps as many threads at work as there are cores at least; one is left for another."""
+REQUESTS_MOST = 1_024
 
 
 class Ingest:
@@ -51,16 +56,20 @@ class Ingest:
         bootstrap = settings.kafka
         self._bootstrap = bootstrap
         self.identity = Identity(settings.identity_dir)
-        self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="judge")
+        self.workers = Workers(THREADS, THREADS_EACH, "judge")
         self.registry = Registry()
         self.publisher = Publisher(bootstrap)
-        self.rounds = Rounds(self.publisher, self.registry.index, self.pool)
+        self.rounds = Rounds(self.publisher, self.registry.index, self.workers)
         self.known = Known()
-        self.bookings = Bookings(settings.clickhouse_dsn)
-        bodies = Bodies()
-        self.entries = EntriesDoor(self.rounds, self.known, bodies, self.pool)
+        self.bookings = Bookings(settings.clickhouse_dsn, Queries(settings.reader_queries))
+        bodies = Bodies(
+            Budget(REQUESTS_MOST, settings.sender_requests),
+            Budget(settings.held_bytes, settings.sender_bytes),
+            telemetry.INGEST_HELD_BYTES.set,
+        )
+        self.entries = EntriesDoor(self.rounds, self.known, bodies, self.workers)
         self.receipts = ReceiptFigures(self.known, self.bookings, self.entries)
-        self.merchants = MerchantsDoor(self.registry, self.publisher, bodies, self.pool)
+        self.merchants = MerchantsDoor(self.registry, self.publisher, bodies, self.workers)
         self.feeds = KafkaDoor(settings, self.publisher, self.registry.index, self.receipts.feeds)
         self._preloaded = False
 
@@ -79,7 +88,7 @@ class Ingest:
             asyncio.create_task(self.rounds.run()),
             asyncio.create_task(self._preload()),
         ]
-        await loop.run_in_executor(self.pool, warm_up)
+        await self.workers.run("", warm_up)
         self.feeds.start(loop, self.follower.caught_up)
         try:
             yield
@@ -90,7 +99,7 @@ class Ingest:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.bookings.close()
-            self.pool.shutdown(wait=False, cancel_futures=True)
+            self.workers.close()
 
     async def _preload(self) -> None:
         """Receipts of the last day, so that a repeated request is answered as before."""
@@ -131,6 +140,7 @@ class Ingest:
         principal = self.identity.authenticate(request.headers.get("authorization"))
         if principal is None:
             raise Refusal("unauthorized")
+        asks(principal)
         return principal
 
 
@@ -149,6 +159,7 @@ def warm_up() -> None:
 
 def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     ingest = Ingest(settings)
+    brake = Brake()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI):
@@ -156,6 +167,7 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
             yield
 
     app = FastAPI(title="Yumai ingest", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(Awaited)
     app.add_middleware(
         Observed,
         requests=telemetry.INGEST_REQUESTS,
@@ -165,6 +177,22 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     @app.exception_handler(Refusal)
     async def refused(_: Request, refusal: Refusal) -> Response:
         return refusal.response()
+
+    @app.exception_handler(TooMuch)
+    async def too_much(_: Request, spent: TooMuch) -> Response:
+        telemetry.HTTP_OVER_BUDGET.inc(budget=spent.budget, whose="own" if spent.own else "all")
+        code = "too_many" if spent.own else "unavailable"
+        if spent.own:
+            await brake.hold(asker())
+        return Refusal(code, f"{spent.budget} in work").response()
+
+    @app.exception_handler(TooLarge)
+    async def too_large(_: Request, __: TooLarge) -> Response:
+        return Refusal("too_large").response()
+
+    @app.exception_handler(NeverCame)
+    async def never_came(_: Request, error: NeverCame) -> Response:
+        return Refusal("body_undecodable", f"the body did not come to its end: {error}").response()
 
     @app.exception_handler(Exception)
     async def failed(_: Request, error: Exception) -> Response:

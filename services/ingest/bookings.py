@@ -10,6 +10,7 @@ from typing import Any
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from yumai import canary
+from yumai.store.asked import Queries, limits
 from yumai.store.client import STORE_ERRORS, connect_async
 
 _TIMEOUT_SECONDS = 15.0
@@ -35,8 +36,9 @@ _RECEIPT = "toFixedString(unhex({receipt:String}), 16)"
 
 
 class Bookings:
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, queries: Queries) -> None:
         self._dsn = dsn
+        self._queries = queries
         self._client: AsyncClient | None = None
 
     async def close(self) -> None:
@@ -46,14 +48,18 @@ class Bookings:
     async def _rows(
         self, sql: str, parameters: dict[str, Any], settings: dict[str, str] | None = None
     ) -> list[tuple[Any, ...]]:
-        """Raises StoreAway."""
+        """Raises StoreAway, TooMuch."""
         try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS):
+            async with asyncio.timeout(_TIMEOUT_SECONDS), self._queries.turn():
                 if self._client is None:
                     self._client = await connect_async(
                         self._dsn, timeout=_TIMEOUT_SECONDS, sequential=True, with_canary=True
                     )
-                result = await self._client.query(sql, parameters=parameters, settings=settings)
+                result = await self._client.query(
+                    sql,
+                    parameters=parameters,
+                    settings={**limits(_TIMEOUT_SECONDS), **(settings or {})},
+                )
                 return [tuple(row) for row in result.result_rows]
         except _AWAY as error:
             raise StoreAway(f"{type(error).__name__}: {str(error)[:200]}") from error

@@ -11,6 +11,7 @@ dead = dead_letters.records(…)                  # by platform
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,7 +66,8 @@ class Chunk:
     """What a chunk has become: nothing of it is durable yet."""
 
     entries: list[batches.Record]
-    dead: list[tuple[str, pa.Buffer]]
+    dead: Iterable[tuple[str, pa.Buffer]]
+    """Made as it is read, since it takes long where many rows are refused."""
     outcomes: list[Outcome]
     recorded_on: str | None
     refused: dict[str, int]
@@ -127,7 +129,7 @@ def judge(requests: list[Request], index: MerchantIndex, partitions: int, now_ms
         refused.append(
             Refused(at, request.receipt, int(row[at]), _owner(request, platforms, at), code, name)
         )
-    dead = list(dead_letters.records(columns, refused, now_ms))
+    dead = dead_letters.records(columns, refused, now_ms)
     codes = Counter(one.code for one in refused)
     return Chunk(entries, dead, outcomes, first.recorded_on, dict(codes))
 

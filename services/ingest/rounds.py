@@ -6,10 +6,11 @@ A round: judge (in a thread) → entries and dead letters durable → receipts d
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from contracts import traces
@@ -20,16 +21,19 @@ from services.ingest import batches
 from services.ingest.classify import MerchantIndex
 from services.ingest.judging import Chunk, Outcome, Request, judge
 from services.ingest.publish import ACK_SECONDS, Message, Publisher, Unavailable
+from services.ingest.queue import Chunk as Taken
+from services.ingest.queue import Queue
 from yumai import telemetry, tracing
 from yumai.broker.topics import DEAD_LETTERS, ENTRIES, RECEIPTS
+from yumai.workers import Workers
 
 log = logging.getLogger("yumai.ingest")
 
 WAIT_SECONDS = 0.01
 """What a small request waits for company at most, where others come too."""
-CHUNK_ROWS = 131_072
-CHUNK_BYTES = 256 * 1024 * 1024
-ROUNDS_AT_ONCE = 3
+ROUNDS_AT_ONCE = 4
+ROUNDS_EACH = 3
+"""Of one sender's turn: so another's next round begins without waiting for one of these."""
 _FULL_ROWS = 16_384
 
 
@@ -37,18 +41,19 @@ _FULL_ROWS = 16_384
 class Waiting:
     request: Request | None
     """None: a request without rows."""
-    size: int
     receipt_of: Callable[[Outcome], Receipt] | None
     done: asyncio.Future[tuple[Outcome, Receipt | None]]
     since: float
 
 
 class Rounds:
-    def __init__(self, publisher: Publisher, index: MerchantIndex, pool: Executor) -> None:
-        self._publisher, self._index, self._pool = publisher, index, pool
-        self._waiting: list[Waiting] = []
-        self._rows = 0
+    def __init__(self, publisher: Publisher, index: MerchantIndex, workers: Workers) -> None:
+        self._publisher, self._index, self._workers = publisher, index, workers
+        self._waiting: Queue[Waiting] = Queue()
         self._last_size = 0
+        self._behind = False
+        """More waits than there are rounds for."""
+        self._leading: Counter[str] = Counter()
         self._wake = asyncio.Event()
         self._full = asyncio.Event()
         self._ended = asyncio.Event()
@@ -56,37 +61,49 @@ class Rounds:
 
     async def commit(
         self,
+        sender: str,
         request: Request | None,
         size: int,
         receipt_of: Callable[[Outcome], Receipt] | None,
     ) -> tuple[Outcome, Receipt | None]:
         """The outcome, when all of it is durable, receipt included. Raises Unavailable."""
         done: asyncio.Future = asyncio.get_running_loop().create_future()
-        self._waiting.append(Waiting(request, size, receipt_of, done, time.monotonic()))
-        self._rows += request.columns.rows if request else 0
+        waiting = Waiting(request, receipt_of, done, time.monotonic())
+        kind, rows = (request.kind, request.columns.rows) if request else (None, 0)
+        self._waiting.add(sender, kind, waiting, rows, size)
         self._wake.set()
-        if self._rows >= _FULL_ROWS:
+        if self._waiting.rows >= _FULL_ROWS:
             self._full.set()
         return await done
 
     async def run(self) -> None:
         while True:
             await self._wake.wait()
-            await self._gather()
-            waiting, self._waiting, self._rows = self._waiting, [], 0
-            self._last_size = len(waiting)
+            if not self._behind:
+                await self._gather()
+            self._last_size = len(self._waiting)
             self._wake.clear()
             self._full.clear()
-            for chunk in _chunks(waiting):
-                while len(self._running) >= ROUNDS_AT_ONCE:
-                    await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
-                task = asyncio.create_task(self._round(chunk))
+            while (chunk := self._next()) is not None:
+                task = asyncio.create_task(self._round(chunk.sender, chunk.items))
                 self._running.add(task)
-                task.add_done_callback(self._end)
+                self._leading[chunk.sender] += 1
+                task.add_done_callback(functools.partial(self._end, chunk.sender))
+            self._behind = len(self._waiting) > 0
 
-    def _end(self, task: asyncio.Task[None]) -> None:
+    def _next(self) -> Taken[Waiting] | None:
+        if len(self._running) >= ROUNDS_AT_ONCE:
+            return None
+        return self._waiting.chunk([s for s, n in self._leading.items() if n >= ROUNDS_EACH])
+
+    def _end(self, sender: str, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
+        self._leading[sender] -= 1
+        if not self._leading[sender]:
+            del self._leading[sender]
         self._ended.set()
+        if self._behind:
+            self._wake.set()
 
     async def _gather(self) -> None:
         """Waits for company: until enough has come or WAIT_SECONDS are over.
@@ -103,9 +120,9 @@ class Rounds:
         for task in until:
             task.cancel()
 
-    async def _round(self, waiting: list[Waiting]) -> None:
+    async def _round(self, sender: str, waiting: list[Waiting]) -> None:
         try:
-            await self._write(waiting)
+            await self._write(sender, waiting)
         except Unavailable as error:
             _fail(waiting, error)
         except Exception as error:
@@ -115,11 +132,10 @@ class Rounds:
                 _fail(waiting, Unavailable(f"not processed: {type(error).__name__}"))
                 return
             for one in waiting:
-                await self._round([one])
+                await self._round(sender, [one])
 
-    async def _write(self, waiting: list[Waiting]) -> None:
+    async def _write(self, sender: str, waiting: list[Waiting]) -> None:
         begun = time.monotonic()
-        loop = asyncio.get_running_loop()
         requests = [one.request for one in waiting if one.request is not None]
         # While Kafka is away nobody waits longer than ACK_SECONDS in all.
         waited = begun - min(one.since for one in waiting)
@@ -132,9 +148,13 @@ class Rounds:
             now_ms = time.time_ns() // 1_000_000
             parents = (parent for request in requests for parent in request.parents)
             with tracing.work("group commit", parents) as work:
-                chunk = await loop.run_in_executor(
-                    self._pool, judge, requests, self._index, epoch.partitions, now_ms
+                chunk = await self._workers.run(
+                    sender, judge, requests, self._index, epoch.partitions, now_ms
                 )
+                # A refused row costs more than a good one: others have their turn in between.
+                refusals, chunk.dead = iter(chunk.dead), []
+                while (record := await self._workers.run(sender, next, refusals, None)) is not None:
+                    chunk.dead.append(record)
                 if self._publisher.epoch != epoch:
                     raise Unavailable("the log was made anew meanwhile")
                 await self._publisher.send(messages(chunk, epoch.epoch, requests, work))
@@ -197,26 +217,6 @@ def messages(
         Message(DEAD_LETTERS.name, value, platform.encode(), 0) for platform, value in chunk.dead
     ]
     return entries + dead
-
-
-def _chunks(waiting: list[Waiting]) -> Iterable[list[Waiting]]:
-    """Requests of one kind, in pieces of a bearable size; a large request is one by itself."""
-    kinds: dict[object, list[Waiting]] = {}
-    for one in waiting:
-        kind = one.request.kind if one.request else None
-        kinds.setdefault(kind, []).append(one)
-    for alike in kinds.values():
-        piece: list[Waiting] = []
-        rows = size = 0
-        for one in alike:
-            more = one.request.columns.rows if one.request else 0
-            if piece and (rows + more > CHUNK_ROWS or size + one.size > CHUNK_BYTES):
-                yield piece
-                piece, rows, size = [], 0, 0
-            piece.append(one)
-            rows, size = rows + more, size + one.size
-        if piece:
-            yield piece
 
 
 def _fail(waiting: list[Waiting], error: Unavailable) -> None:

@@ -24,14 +24,32 @@ BYTES_MOST = {WECOM: 2_000}
 async def send(
     channel: str, address: str, title: str, body: str, allowed: Sequence[webhooks.Network]
 ) -> None:
-    """Raises Failed. A mail server of one's own network has to be allowed as a webhook has."""
+    """Raises Failed. A mail server of one's own network has to be allowed as a webhook has.
+
+    A thread that hangs can't be ended: until it ends by itself its address is not tried again.
+    """
+    attempt = (id(asyncio.get_running_loop()), address)
+    if attempt in _under_way:
+        raise Failed("the attempt before still hangs")
     if channel == MAIL:
         await _judge_mail(address, allowed)
     try:
         async with asyncio.timeout(SEND_SECONDS):
-            await asyncio.to_thread(_notify, channel, address, title, body)
+            await asyncio.to_thread(_attempted, attempt, channel, address, title, body)
     except TimeoutError as error:
         raise Failed("no answer in time") from error
+
+
+_under_way: set[tuple[int, str]] = set()
+"""Attempts by the loop they were made from (each office has its own) and their address."""
+
+
+def _attempted(attempt: tuple[int, str], *given: str) -> None:
+    _under_way.add(attempt)
+    try:
+        _notify(*given)
+    finally:
+        _under_way.discard(attempt)
 
 
 async def _judge_mail(address: str, allowed: Sequence[webhooks.Network]) -> None:

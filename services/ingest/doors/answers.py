@@ -32,7 +32,7 @@ class Refusal(Exception):
         said = f"{reason.en} / {reason.zh}"
         message = f"{said} ({self.detail})" if self.detail else said
         headers = {}
-        if self.status == 503:
+        if self.status in (429, 503):
             headers["Retry-After"] = str(RETRY_SECONDS)
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"

@@ -6,7 +6,6 @@ import asyncio
 import csv
 import io
 import re
-from concurrent.futures import Executor
 from datetime import date
 from typing import Any
 
@@ -18,7 +17,6 @@ from contracts.receipts.codec import Receipt
 from services.ingest.bookings import Bookings, Counts, StoreAway
 from services.ingest.dead_letters import message
 from services.ingest.doors.answers import Refusal, answer
-from services.ingest.doors.bodies import Bodies
 from services.ingest.doors.over_http import EntriesDoor, receipt_answer
 from services.ingest.formats import compression
 from services.ingest.formats.refused import BodyRefused
@@ -26,7 +24,10 @@ from services.ingest.merchants import Registry, read_rows
 from services.ingest.publish import Publisher, Unavailable
 from services.ingest.receipts import Known
 from yumai.access import PLATFORM_ID, Principal
+from yumai.asking import name_of
+from yumai.bodies import Bodies, Work
 from yumai.broker.topics import MERCHANTS
+from yumai.workers import Workers
 
 _RECEIPT_ID = re.compile(r"[0-9a-f]{32}")
 _VERDICTS = ("", "rejected", "duplicate", "conflict")
@@ -221,10 +222,10 @@ def _limit(text: str) -> int:
 
 class MerchantsDoor:
     def __init__(
-        self, registry: Registry, publisher: Publisher, bodies: Bodies, pool: Executor
+        self, registry: Registry, publisher: Publisher, bodies: Bodies, workers: Workers
     ) -> None:
         self._registry, self._publisher = registry, publisher
-        self._bodies, self._pool = bodies, pool
+        self._bodies, self._workers = bodies, workers
         self._one = asyncio.Lock()
         self._moved = asyncio.Condition()
         self._position = 0
@@ -242,23 +243,24 @@ class MerchantsDoor:
         encoding = request.headers.get("content-encoding", "").strip().lower()
         if media_type != "application/json" or encoding not in compression.ENCODINGS:
             raise Refusal("unsupported_media_type", media_type[:100])
-        body = await self._bodies.read(request)
-        loop = asyncio.get_running_loop()
+        with self._bodies.work(name_of(principal)) as work:
+            return await self._put(request, encoding, work)
+
+    async def _put(self, request: HttpRequest, encoding: str, work: Work) -> Response:
+        body = await self._bodies.read(request, work, compression.BODY_MAX_BYTES)
         try:
-            rows, problems = await loop.run_in_executor(
-                self._pool, lambda: read_rows(compression.decompress(encoding, body))
+            rows, problems = await self._workers.run(
+                work.sender, lambda: read_rows(compression.decompress(encoding, body))
             )
         except BodyRefused as refused:
             raise Refusal(refused.code, refused.detail) from refused
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise Refusal("body_undecodable", f"want a JSON array: {error}") from error
-        finally:
-            self._bodies.release(len(body))
         if problems:
             return answer({"errors": problems}, 422)
         # One at a time: each builds on the histories that the one before has left.
         async with self._one:
-            change = await loop.run_in_executor(self._pool, self._registry.change, rows)
+            change = await self._workers.run(work.sender, self._registry.change, rows)
             if change.records:
                 try:
                     end = await self._publisher.send_many(

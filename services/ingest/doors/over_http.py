@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -18,7 +17,6 @@ from starlette.responses import Response
 from contracts import traces
 from contracts.receipts.codec import Receipt
 from services.ingest.doors.answers import Refusal, answer
-from services.ingest.doors.bodies import Bodies
 from services.ingest.formats import MEDIA_TYPES, Read, compression, read
 from services.ingest.formats.refused import BodyRefused
 from services.ingest.judging import BUREAU, ERRORS_SHOWN, Outcome, Request
@@ -27,9 +25,16 @@ from services.ingest.receipts import Identity, Known, identify
 from services.ingest.rounds import Rounds, count_entries
 from yumai import tracing
 from yumai.access import Principal
+from yumai.asking import name_of
+from yumai.bodies import Bodies, Work
 from yumai.entry import SHANGHAI
+from yumai.workers import Workers
 
 _KEY_MAX = 1_024
+_LINEAR = ("json", "ndjson", "csv")
+"""Formats whose small bodies are read at once: they can't become more than they are."""
+_ROW_BYTES = 200
+"""What a row holds at least while it is judged."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,8 @@ def parents_of(request: HttpRequest) -> tuple[str, ...]:
 class EntriesDoor:
     """Takes bodies, gives receipts. A repeated request gets the receipt it had."""
 
-    def __init__(self, rounds: Rounds, known: Known, bodies: Bodies, pool: Executor) -> None:
-        self._rounds, self._known, self._bodies, self._pool = rounds, known, bodies, pool
+    def __init__(self, rounds: Rounds, known: Known, bodies: Bodies, workers: Workers) -> None:
+        self._rounds, self._known, self._bodies, self._workers = rounds, known, bodies, workers
         self._in_work: dict[bytes, asyncio.Future[Receipt]] = {}
         self._keys_in_work: dict[str, bytes] = {}
         self.unacknowledged: dict[str, str] = {}
@@ -103,33 +108,27 @@ class EntriesDoor:
 
     async def post(self, request: HttpRequest, principal: Principal) -> Response:
         said = envelope(request, principal, datetime.now(SHANGHAI).date())
-        return answer(receipt_answer(await self._take(request, said)))
+        with self._bodies.work(name_of(principal)) as work:
+            return answer(receipt_answer(await self._take(request, said, work)))
 
-    async def _take(self, request: HttpRequest, said: Envelope) -> Receipt:
-        body = await self._bodies.read(request)
-        held = len(body)
+    async def _take(self, request: HttpRequest, said: Envelope, work: Work) -> Receipt:
+        body = await self._bodies.read(request, work, compression.BODY_MAX_BYTES)
         try:
-            loop = asyncio.get_running_loop()
 
             def unpack() -> tuple[int, Identity, Callable[[], Read]]:
                 whole = compression.decompress(said.encoding, body)
                 who = identify(said.sender, said.key, whole, said.recorded_on)
                 return len(whole), who, lambda: read(said.format, whole)
 
-            small = len(body) < 16_384 and not said.encoding
-            size, who, reading = (
-                unpack() if small else await loop.run_in_executor(self._pool, unpack)
-            )
-            self._bodies.hold(size - held)
-            held = size
+            small = len(body) < 16_384 and not said.encoding and said.format in _LINEAR
+            size, who, reading = unpack() if small else await self._workers.run(work.sender, unpack)
+            work.hold(size)
             earlier = await self._earlier(who)
             if earlier is not None:
                 return earlier
-            return await self._process(said, who, size, reading, small)
+            return await self._process(said, who, work, reading, small)
         except BodyRefused as refused:
             raise Refusal(refused.code, refused.detail, refused.field) from refused
-        finally:
-            self._bodies.release(held)
 
     async def _earlier(self, who: Identity) -> Receipt | None:
         """The receipt of the same request, known or in work. Raises Refusal for a used key."""
@@ -150,14 +149,14 @@ class EntriesDoor:
         return None
 
     async def _process(
-        self, said: Envelope, who: Identity, size: int, reading: Callable[[], Read], small: bool
+        self, said: Envelope, who: Identity, work: Work, reading: Callable[[], Read], small: bool
     ) -> Receipt:
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._in_work[who.receipt] = future
         if who.key_hash:
             self._keys_in_work[who.key_hash] = who.receipt
         try:
-            receipt = await self._commit(said, who, size, reading, small)
+            receipt = await self._commit(said, who, work, reading, small)
             future.set_result(receipt)
             return receipt
         except BaseException as error:
@@ -175,12 +174,13 @@ class EntriesDoor:
             self._keys_in_work.pop(who.key_hash, None)
 
     async def _commit(
-        self, said: Envelope, who: Identity, size: int, reading: Callable[[], Read], small: bool
+        self, said: Envelope, who: Identity, work: Work, reading: Callable[[], Read], small: bool
     ) -> Receipt:
-        loop = asyncio.get_running_loop()
-        rows = reading() if small else await loop.run_in_executor(self._pool, reading)
-        request = None
+        rows = reading() if small else await self._workers.run(work.sender, reading)
+        size, request = work.held, None
         if rows.columns is not None:
+            # Rows cost memory also where their bytes are few: nulls, dictionaries, constants.
+            work.hold(max(size, rows.columns.rows * _ROW_BYTES))
             request = Request(
                 receipt=who.receipt,
                 sender=None if said.principal.is_bureau else said.principal.code,
@@ -206,7 +206,7 @@ class EntriesDoor:
                 body_hash=who.body_hash,
             )
 
-        outcome, receipt = await self._rounds.commit(request, size, receipt_of)
+        outcome, receipt = await self._rounds.commit(work.sender, request, size, receipt_of)
         assert receipt is not None
         self._known.add(receipt)
         self.unacknowledged.pop(receipt.receipt_id, None)

@@ -156,6 +156,7 @@ class KafkaDoor(threading.Thread):
             for request in requests:
                 request.parents = request.parents or work.parents
         chunk = judge(requests, self._index, epoch.partitions, time.time_ns() // 1_000_000)
+        chunk.dead = list(chunk.dead)
         return _Lot(chunk, epoch.epoch, requests, work)
 
     def _requests(self, partition: TopicPartition, records) -> Iterator[Request]:

@@ -176,7 +176,7 @@ async def settled(made: Rounds, world: World) -> Rounds:
         made._due, made._clock_due, made._all = 0.0, 0.0, True
         try:
             await made._tick()
-            for task in list(made.sending._busy.values()):
+            for _, task in list(made.sending._busy.values()):
                 await asyncio.wait({task})
             if made._judging is not None:
                 await asyncio.wait({made._judging})

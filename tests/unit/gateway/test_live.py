@@ -34,7 +34,7 @@ def taken(subscriber) -> list[tuple[str, dict]]:
 
 
 def hub_with(*principals):
-    hub = Hub(store=None)  # type: ignore[arg-type]
+    hub = Hub(store=None, streams_each=20)  # type: ignore[arg-type]
     return hub, [hub.subscribe(principal) for principal in principals]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from services.gateway import health
 from services.gateway.store import Store
+from yumai.store.asked import Queries
 
 
 class Reachable(Store):
@@ -23,7 +24,9 @@ def _ask_anew(monkeypatch: pytest.MonkeyPatch):
 def states(service_urls: str, broker: list[str]) -> list[dict]:
     """What it says while the broker's problem is each of these in turn."""
     left = iter(broker)
-    made = health.Readiness(service_urls, Reachable("http://127.0.0.1:1/none"), lambda: next(left))
+    made = health.Readiness(
+        service_urls, Reachable("http://127.0.0.1:1/none", Queries(4)), lambda: next(left)
+    )
 
     async def ask() -> list[dict]:
         found = [await made.state() for _ in broker]

@@ -1,0 +1,50 @@
+"""What people's reads may take of the store: places, seconds, memory. Metrics' writes have none of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from yumai import asking
+from yumai.bodies import TooMuch
+from yumai.slots import Slots
+from yumai.turns import Spent
+
+AT_ONCE = 12
+"""Queries of one process in the store; half of the threads that the embedded one has for reads."""
+WAITING = 32
+"""Queries that one asker has waiting, at most."""
+MEMORY_BYTES = 2 << 30
+THREADS = 4
+
+
+def limits(seconds: float) -> dict[str, str]:
+    """A query's settings: it ends by itself though its asker can't end it."""
+    return {
+        "max_execution_time": str(math.ceil(seconds)),
+        "max_memory_usage": str(MEMORY_BYTES),
+        "max_threads": str(THREADS),
+        # ClickHouse; the embedded store does so for every read.
+        "cancel_http_readonly_queries_on_client_close": "1",
+    }
+
+
+class Queries:
+    """Places of one process, taken in turn by askers; each has `each` of them at most."""
+
+    def __init__(self, each: int) -> None:
+        self._slots = Slots(max(AT_ONCE, 2 * each), each, WAITING)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """For whoever asks now. Raises TooMuch."""
+        asker = asking.asker()
+        try:
+            begun = await self._slots.take(asker)
+        except Spent as spent:
+            raise TooMuch("queries", own=asker != asking.ALL) from spent
+        try:
+            yield
+        finally:
+            self._slots.give(asker, begun)
