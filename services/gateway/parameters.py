@@ -10,8 +10,8 @@ from datetime import date
 from starlette.datastructures import QueryParams
 
 from services.gateway.errors import Refused
-from yumai.access import PLATFORM_ID
 from yumai.districts import UNKNOWN, districts
+from yumai.platforms import is_platform_id
 from yumai.sectors import SECTOR_NUMBERS
 from yumai.store.figures import DIMENSIONS, GRAINS
 
@@ -100,7 +100,7 @@ class Reader:
     def platforms(self) -> tuple[str, ...] | None:
         platforms = self.listed("platform")
         for platform in platforms or ():
-            if not PLATFORM_ID.fullmatch(platform):
+            if not is_platform_id(platform):
                 self.wrong("platform", f"{platform!r} is no platform id")
         return platforms
 

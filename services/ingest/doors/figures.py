@@ -25,8 +25,9 @@ from services.ingest.formats.refused import BodyRefused
 from services.ingest.merchants import Registry, read_rows
 from services.ingest.publish import Publisher, Unavailable
 from services.ingest.receipts import Known
-from yumai.access import PLATFORM_ID, Principal
+from yumai.access import Principal
 from yumai.broker.topics import MERCHANTS
+from yumai.platforms import is_platform_id
 
 _RECEIPT_ID = re.compile(r"[0-9a-f]{32}")
 _VERDICTS = ("", "rejected", "duplicate", "conflict")
@@ -285,7 +286,7 @@ class MerchantsDoor:
         merchant_id = request.query_params.get("merchant_id", "")
         if not platform_id and principal.role == "platform":
             platform_id = principal.code
-        if not PLATFORM_ID.fullmatch(platform_id):
+        if not is_platform_id(platform_id):
             raise Refusal("invalid_parameter", "platform_id", "platform_id")
         if not merchant_id:
             raise Refusal("invalid_parameter", "merchant_id", "merchant_id")
