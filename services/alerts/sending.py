@@ -141,6 +141,7 @@ class Sending:
         ]
 
     async def _send(self, delivery: Delivery, subscription: Subscription, message: Any) -> None:
+        message = _as_heard(message, delivery.office)
         url = self._url(message)
         if subscription.channel == "webhook":
             body = orjson.dumps(body_of(delivery, message, subscription.language, url))
@@ -154,6 +155,15 @@ class Sending:
     def _url(self, message: Any) -> str:
         base = self._settings.gateway_url
         return wording.alert_url(base, message.id) if isinstance(message, Whole) else f"{base}/"
+
+
+def _as_heard(message: Any, office: str) -> Any:
+    """The message without what is not this office's to know."""
+    if isinstance(message, FeedStep):
+        return outbox.feed_as_heard(message, office)
+    if isinstance(message, Event):
+        return outbox.item_as_heard(message, office)
+    return message
 
 
 def body_of(delivery: Delivery, message: Any, language: str, url: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
     commits.v1, alerts.v1 ─▶ Hub (one consumer, no group) ─▶ a queue a reader ─▶ SSE
 
-Bureau and districts are served from the commits themselves. A platform's own part is read from the
+Bureau and districts are served from the commits themselves; to districts changes go once three entries
+stand behind them. A platform's own part is read from the
 ledger between two positions, so it sees nothing of others. What is told twice on `commits.v1` is told
 once here as far as the last offset shows it; figures to rely on are in `/v1/cells`.
 """
@@ -28,6 +29,7 @@ from services.gateway.login import principal_of
 from services.gateway.store import Store
 from yumai import telemetry, tracing
 from yumai.access import Identity, Principal
+from yumai.store.disclosure import LEAST
 from yumai.store.figures import ledger_changes
 
 log = logging.getLogger("yumai.gateway")
@@ -39,13 +41,18 @@ BLOCK_OFFSETS = 1_024
 STORE_TRIES_SECONDS = (0.0, 0.5, 1.0, 2.0)
 
 
+Change = tuple[str, str, int, int]
+"""District, sector, net_fen, entries."""
+
+
 @dataclass(frozen=True)
 class Event:
-    """`text`: the whole SSE frame. `platform` empty: of all platforms together."""
+    """`text`: the whole SSE frame. `platform` empty: of all platforms together. `to` empty: to all offices."""
 
     district: str
     platform: str
     text: bytes
+    to: str = ""
 
 
 @dataclass(eq=False)
@@ -58,7 +65,9 @@ class Subscriber:
         """Its own only: a platform never sees events of all platforms together."""
         if self.principal.role == "platform":
             return event.platform == self.principal.code
-        return not event.platform and self.principal.may_see_district(event.district)
+        if event.platform or event.to not in ("", self.principal.role):
+            return False
+        return self.principal.may_see_district(event.district)
 
 
 def frame(kind: str, id_: str, body: dict[str, Any]) -> bytes:
@@ -67,11 +76,12 @@ def frame(kind: str, id_: str, body: dict[str, Any]) -> bytes:
 
 def cells_events(
     commit: commits_codec.Commit,
-    changes: Iterable[tuple[str, str, int, int]],
+    changes: Iterable[Change],
     platform: str,
     parents: Sequence[str] = (),
+    to: str = "",
 ) -> list[Event]:
-    """One event a district. `changes`: district, sector, net_fen, entries."""
+    """One event a district."""
     districts: dict[str, dict[str, Any]] = {}
     for district, sector, net_fen, entries in changes:
         of = districts.setdefault(district, {"net_fen": 0, "entries": 0, "sectors": {}})
@@ -90,7 +100,7 @@ def cells_events(
         about["platform"] = platform
     about |= traced(parents)
     return [
-        Event(code, platform, frame("cells", id_, {"district": code, **of, **about}))
+        Event(code, platform, frame("cells", id_, {"district": code, **of, **about}), to)
         for code, of in sorted(districts.items())
     ]
 
@@ -108,6 +118,21 @@ def alert_event(step: alerts_codec.Step, parents: Sequence[str] = ()) -> Event:
     return Event(step.district, "", frame("alert", f"{step.id}-{step.seq}", body))
 
 
+class Held:
+    """Changes that districts are not told yet: fewer than three entries would tell of single ones."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def told(self, changes: Iterable[Change]) -> list[Change]:
+        """What may be told now, with what was held back before."""
+        for district, sector, net_fen, entries in changes:
+            net, number = self._sums.get((district, sector), (0, 0))
+            self._sums[district, sector] = (net + net_fen, number + entries)
+        ready = [key for key, (_, number) in self._sums.items() if number >= LEAST]
+        return [(*key, *self._sums.pop(key)) for key in ready]
+
+
 class Hub:
     """Hands every commit and alert to the readers who may see it."""
 
@@ -115,6 +140,7 @@ class Hub:
         self._store = store
         self._subscribers: set[Subscriber] = set()
         self._offsets: dict[tuple[int, int], int] = {}
+        self._held = Held()
         self._platform_work: asyncio.Queue[tuple[commits_codec.Commit, int, tuple[str, ...]]] = (
             asyncio.Queue(1_000)
         )
@@ -158,7 +184,9 @@ class Hub:
         changes = [(c.district, c.sector, c.net_fen, c.entries) for c in commit.changes]
         with self._telling("cells", parents) as work:
             parents = work.parents or parents
-            self.publish(cells_events(commit, changes, "", parents))
+            self.publish(cells_events(commit, changes, "", parents, "bureau"))
+            held = self._held.told(changes)
+            self.publish(cells_events(commit, held, "", parents, "district"))
         age = time.time() - commit.recorded_from / 1000
         telemetry.GATEWAY_STREAM_SECONDS.observe(max(age, 0.0))
         if self._platforms() and changes:

@@ -30,7 +30,9 @@ from yumai.evaluation import cells, judge
 from yumai.evaluation.books import Books, table_of
 from yumai.evaluation.coverage import Doubts
 from yumai.evaluation.judge import Judged, Moment
-from yumai.store.figures import SHANGHAI
+from yumai.methods.guards import SUPPRESSED
+from yumai.store import disclosure
+from yumai.store.figures import SHANGHAI, Filter
 from yumai.targets import SECTORS, Held
 
 KEPT = 6
@@ -40,6 +42,19 @@ STEP_SECONDS = 2
 WARM_AFTER_SECONDS = 20.0
 AS_OF_KEPT = 2
 METHOD = "nowcast-1"
+FROM_ENTRIES = (
+    "attained_fen",
+    "comparable_fen",
+    "pace",
+    "nowcast_fen",
+    "nowcast_low_fen",
+    "nowcast_high_fen",
+    "p_meet",
+    "required_growth",
+    "raw_level",
+    "level",
+)
+"""What of a row follows from this year's entries."""
 
 
 class Evaluations:
@@ -187,6 +202,9 @@ async def get_progress(request: Request) -> Response:
     moment, shown = moment_of(year, at, here, booked)
     judged, day = await evaluations.of(year, moment, here.date(), as_of)
     data = await asyncio.to_thread(judge.rows, judged, allowed, sectors, at=shown, day=day)
+    if principal.role == "district":
+        few = await few_entries(store, principal.code, year, moment.day, as_of)
+        data = [shown_row(row, few) for row in data]
     meta = meta_of(freshness, now) | {
         "year": year,
         "at": shown,
@@ -196,6 +214,25 @@ async def get_progress(request: Request) -> Response:
         "approximate": sorted(judged.approximate),
     }
     return Response(orjson.dumps({"meta": meta, "data": data}), media_type="application/json")
+
+
+async def few_entries(
+    store: Store, district: str, year: int, last: date, as_of: date | None
+) -> frozenset[str | None]:
+    """Sectors (None: all services) whose year until then has so few entries that its sum would tell them."""
+    within = Filter(date(year, 1, 1), last, [district], SECTORS, None, as_of)
+    found = {str(code): int(n) for code, n in await store.rows(disclosure.counted(within))}
+    few: set[str | None] = {code for code in SECTORS if found.get(code, 0) < disclosure.LEAST}
+    if sum(found.values()) < disclosure.LEAST:
+        few.add(None)
+    return frozenset(few)
+
+
+def shown_row(row: dict[str, Any], few: frozenset[str | None]) -> dict[str, Any]:
+    """A progress row as its district is shown it: without what too few entries stand behind."""
+    if row["sector"] not in few or not row["attained_fen"]:
+        return row
+    return row | dict.fromkeys(FROM_ENTRIES) | {"guards": [*row["guards"], SUPPRESSED]}
 
 
 def _sectors(reader: Reader) -> Sequence[str | None] | None:

@@ -24,6 +24,8 @@ FRESHNESS_SECONDS = 0.5
 """How long an answer about freshness is used again: older only promises less."""
 _AWAY: tuple[type[Exception], ...] = (*STORE_ERRORS, aiohttp.ClientError, TimeoutError)
 _TAIL = 4096
+WRITTEN = {"format_csv_null_representation": ""}
+"""An empty field is what every program reads as no value."""
 
 
 class Store:
@@ -83,7 +85,10 @@ class Store:
             async with asyncio.timeout(ANSWER_SECONDS):
                 client = await self._connected()
                 stream = await client.raw_stream(
-                    query.sql, query.parameters, settings=_seeing(query), fmt=format_
+                    query.sql,
+                    query.parameters,
+                    settings={**(_seeing(query) or {}), **WRITTEN},
+                    fmt=format_,
                 )
         except _AWAY as error:
             raise _unavailable(error) from error
