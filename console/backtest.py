@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from console.commands import Refusal
+from yumai import printable
 from yumai.methods import backtest as methods
 
 YEARS = range(1800, 2200)
@@ -90,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         with args.out.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(OUT_COLUMNS)
-            writer.writerows(rows)
+            writer.writerows([printable.cell(value) for value in row] for row in rows)
     except OSError as error:
         raise Refusal(f"{args.out}: {error.strerror}") from None
     if args.json:

@@ -25,6 +25,7 @@ from services.ingest.formats.refused import BodyRefused
 from services.ingest.merchants import Registry, read_rows
 from services.ingest.publish import Publisher, Unavailable
 from services.ingest.receipts import Known
+from yumai import printable
 from yumai.access import Principal
 from yumai.broker.topics import MERCHANTS
 from yumai.platforms import is_platform_id
@@ -132,7 +133,7 @@ class ReceiptFigures:
             out = io.StringIO()
             writer = csv.DictWriter(out, ["index", "field", "code", "message"])
             writer.writeheader()
-            writer.writerows(data)
+            writer.writerows({name: printable.cell(v) for name, v in row.items()} for row in data)
             return Response(out.getvalue(), media_type="text/csv; charset=utf-8")
         meta = {"receipt_id": receipt_id, "verdict": verdict or None, "rows": len(data)}
         return answer({"meta": meta, "data": data})
