@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 import re
 import secrets
 import time
@@ -23,6 +22,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import jwt
 
+from yumai import private_files
 from yumai.districts import districts
 from yumai.platforms import is_platform_id, too_alike, why_not
 
@@ -131,13 +131,7 @@ class Identity:
         """Made where there is none. Raises OSError where it can't be, ValueError where it is no key."""
         key = self._signing_key.now()
         if not key and not self._signing_path.exists():
-            self._directory.mkdir(parents=True, exist_ok=True)
-            fresh = self._directory / f".signing.{secrets.token_hex(4)}"
-            _write_private(fresh, secrets.token_urlsafe(48))
-            # The first to link wins, so that two processes at once agree on one key.
-            with contextlib.suppress(FileExistsError):
-                os.link(fresh, self._signing_path)
-            fresh.unlink()
+            private_files.make_once(self._signing_path, lambda: secrets.token_urlsafe(48))
             key = self._signing_key.now()
         if not key:
             raise ValueError(f"{self._signing_path}: not {SIGNING_KEY_LEAST} bytes or more of text")
@@ -158,7 +152,7 @@ class Identity:
             if alike is not None:
                 raise ValueError(f"platform id {platform_id!r}: too like {alike!r}, which has keys")
             keys[_hash(key)] = platform_id
-            self._store(self._keys_path, keys)
+            private_files.replace(self._keys_path, json.dumps(keys, indent=1))
         return key
 
     def revoke_keys(self, platform_id: str, name: str | None = None) -> int:
@@ -172,7 +166,7 @@ class Identity:
             ]
             left = {hashed: platform for hashed, platform in keys.items() if hashed not in gone}
             if gone:
-                self._store(self._keys_path, left)
+                private_files.replace(self._keys_path, json.dumps(left, indent=1))
         return len(gone)
 
     def revoke_tokens(self, role: str, name: str | None = None) -> None:
@@ -184,7 +178,7 @@ class Identity:
         with self._writing():
             revoked = self._stored(self._revoked_path, _revoked_of)
             revoked[_of_token(role, name)] = int(time.time())
-            self._store(self._revoked_path, revoked)
+            private_files.replace(self._revoked_path, json.dumps(revoked, indent=1))
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -199,11 +193,6 @@ class Identity:
             return read(path.read_bytes() if path.exists() else b"{}")
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-
-    def _store(self, path: Path, value: Any) -> None:
-        fresh = self._directory / f".{path.stem}.{secrets.token_hex(4)}"
-        _write_private(fresh, json.dumps(value, indent=1))
-        fresh.replace(path)
 
     def issue_token(self, role: str, name: str | None = None, days: int = TOKEN_DAYS) -> str:
         """A JWT for `bureau`, `district:CODE` or `platform:ID`. Raises ValueError."""
@@ -301,14 +290,6 @@ def _instant(value: Any) -> float:
 def _hash(key: str) -> str:
     # Keys are 256 random bits: a plain hash is enough, there is nothing to guess.
     return hashlib.sha256(key.encode()).hexdigest()
-
-
-def _write_private(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 @contextlib.contextmanager

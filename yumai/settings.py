@@ -74,6 +74,8 @@ class Settings:
     """Where traces and metrics go by OTLP (HTTP, protobuf); more of OTEL_* is the SDK's own to read."""
     log: str = ""
     """`json` or `pretty`; without it pretty on a terminal."""
+    subscriptions_key: str = field(default="", repr=False)
+    """Fernet keys that seal addresses in `subscriptions.v1`; without one `identity_dir` has it."""
     webhook_allow_networks: str = ""
     """CIDRs inside which webhooks may point though they are private; http only there."""
 
@@ -99,6 +101,8 @@ class Settings:
             shown["kafka_sasl_password"] = MASK
         if self.canary_key:
             shown["canary_key"] = MASK
+        if self.subscriptions_key:
+            shown["subscriptions_key"] = MASK
         return shown
 
 
@@ -131,10 +135,11 @@ _VARIABLES = {
     "delivery_give_up_after": ("DELIVERY_GIVE_UP_AFTER", "P3D"),
     "otlp_endpoint": ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://otel-collector:4318"),
     "log": ("YUMAI_LOG", "json"),
+    "subscriptions_key": ("YUMAI_SUBSCRIPTIONS_KEY", "… (32 bytes in base64url)"),
     "webhook_allow_networks": ("WEBHOOK_ALLOW_NETWORKS", "10.20.0.0/16,fd00::/8"),
 }
 
-_FILES = ("KAFKA_SASL_PASSWORD", "CLICKHOUSE_PASSWORD")
+_FILES = ("KAFKA_SASL_PASSWORD", "CLICKHOUSE_PASSWORD", "YUMAI_SUBSCRIPTIONS_KEY")
 """Each also as `…_FILE`: a file that holds it, as a mounted secret does."""
 _APART = ("CLICKHOUSE_PASSWORD", "CLICKHOUSE_CAFILE")
 """Set into the DSN, so that it can stand where everybody reads it."""
@@ -177,11 +182,21 @@ def _backup_to(text: str) -> None:
         raise ValueError("want {name} in it once")
 
 
+def _sealing_keys(text: str) -> None:
+    # Takes a while to import, and most processes have none.
+    from yumai.sealing import keys_of
+
+    keys_of(text)
+
+
+_HIDDEN = ("clickhouse_dsn", "backup_to", "subscriptions_key")
+"""What a complaint does not repeat."""
 CHECKED: dict[str, Callable[[str], object]] = {
     "clickhouse_dsn": Dsn.parse,
     "clickhouse_cluster": cluster_name,
     "clickhouse_insert_quorum": quorum,
     "backup_to": _backup_to,
+    "subscriptions_key": _sealing_keys,
     "webhook_allow_networks": networks,
 }
 
@@ -218,7 +233,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
                     CHECKED[name](text)
                 values[name] = text
         except ValueError as error:
-            shown = "" if name in ("clickhouse_dsn", "backup_to") else f"={text!r}"
+            shown = "" if name in _HIDDEN else f"={text!r}"
             problems.append(f"{variable}{shown}: {error}; for example {variable}={example}")
     problems += otel_variables.problems(environment)
     if not problems:

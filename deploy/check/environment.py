@@ -56,11 +56,12 @@ SERVED = (
 )
 NEEDED = {
     "ingest": (*ALL, *SERVED, "YUMAI_IDENTITY_DIR"),
-    "gateway": (*ALL, *SERVED, "YUMAI_IDENTITY_DIR"),
+    "gateway": (*ALL, *SERVED, "YUMAI_IDENTITY_DIR", "YUMAI_SUBSCRIPTIONS_KEY"),
     "metrics": (*ALL, *SERVED),
     "alerts": (
         *(*ALL, *SERVED),
         *("ALERTS_ESCALATE_AFTER", "ALERTS_REPEAT_AFTER", "DELIVERY_GIVE_UP_AFTER"),
+        "YUMAI_SUBSCRIPTIONS_KEY",
     ),
     "backup": (*ALL, "YUMAI_BACKUP_TO"),
     "canary": (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +24,7 @@ from services.alerts.channels import chat
 from services.alerts.channels.webhook import Failed, Sender
 from services.alerts.journal import Journal
 from yumai import telemetry
+from yumai.sealing import is_sealed, without_secrets
 from yumai.settings import Settings, networks
 
 log = logging.getLogger("yumai.alerts")
@@ -104,11 +106,13 @@ class Sending:
                 raise Failed("what it tells of is not in the log")
             await self._send(delivery, subscription, message)
         except Failed as error:
-            after = outbox.failed(delivery, str(error), _now(), self._give_up_after)
+            reason = without_secrets(str(error), subscription)
+            after = outbox.failed(delivery, reason, _now(), self._give_up_after)
         except Exception as error:
             # A channel's own bug must not end the worker: it is a failed attempt with a reason.
-            log.exception("channel %s failed", subscription.channel)
-            reason = f"{type(error).__name__}: {error}"
+            reason = without_secrets(f"{type(error).__name__}: {error}", subscription)
+            stack = without_secrets(traceback.format_exc(), subscription)
+            log.error("channel %s failed: %s", subscription.channel, stack)
             after = outbox.failed(delivery, reason, _now(), self._give_up_after)
         else:
             after = outbox.delivered(delivery, _now())
@@ -141,6 +145,8 @@ class Sending:
         ]
 
     async def _send(self, delivery: Delivery, subscription: Subscription, message: Any) -> None:
+        if is_sealed(subscription.address) or is_sealed(subscription.secret or ""):
+            raise Failed("the address was sealed with another key (YUMAI_SUBSCRIPTIONS_KEY)")
         message = _as_heard(message, delivery.office)
         url = self._url(message)
         if subscription.channel == "webhook":

@@ -42,6 +42,7 @@ from services.gateway.whole import Whole
 from yumai import telemetry
 from yumai.access import Identity
 from yumai.http_requests import Observed
+from yumai.sealing import Sealer
 from yumai.serving import Draining
 from yumai.settings import Settings
 
@@ -90,7 +91,8 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     store = Store(settings.clickhouse_dsn)
     hub = live.Hub(store)
     follower = Follower(settings.kafka, hub.commit, hub.learn, hub.alert, hub.whole)
-    register = Register(settings.kafka)
+    sealer = Sealer(settings.subscriptions_key, settings.identity_dir)
+    register = Register(settings.kafka, sealer)
     whole = Whole(settings.kafka, settings.clickhouse_dsn)
     readiness = health.Readiness(
         settings.service_urls, store, lambda: follower.problem or register.problem
@@ -141,6 +143,7 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     app.state.readiness = readiness
     app.state.draining = draining or Draining()
     app.state.register = register
+    app.state.sealer = sealer
     app.state.targets = targets.TargetLog(settings.kafka)
     app.state.feeds = feeds.Health(store)
     app.state.evaluations = progress.Evaluations(

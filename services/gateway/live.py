@@ -11,6 +11,7 @@ once here as far as the last offset shows it; figures to rely on are in `/v1/cel
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -35,6 +36,8 @@ from yumai.store.figures import ledger_changes
 log = logging.getLogger("yumai.gateway")
 
 HEARTBEAT_SECONDS = 10.0
+LOOK_SECONDS = 2.0
+"""How soon who is no longer known is cut off."""
 QUEUE_EVENTS = 2_000
 """A reader that is further behind is dropped; it comes back and reads the figures anew."""
 BLOCK_OFFSETS = 1_024
@@ -274,17 +277,24 @@ async def _frames(
     subscriber = hub.subscribe(principal)
     try:
         yield b"retry: 2000\n: connected\n\n"
+        told = looked = time.monotonic()
         while True:
-            try:
-                async with asyncio.timeout(HEARTBEAT_SECONDS):
+            text: bytes | None = b""
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
                     text = await subscriber.queue.get()
-            except TimeoutError:
-                # A token that has run out, or a key taken back, ends the stream too.
-                if identity.authenticate(credential) is None:
+            now = time.monotonic()
+            if now - looked >= LOOK_SECONDS:
+                looked = now
+                # A token that has run out, or a key taken back, ends the stream.
+                if identity.authenticate(credential) != principal:
                     return
-                text = b": heartbeat\n\n"
             if text is None:
                 return
-            yield text
+            if not text and now - told >= HEARTBEAT_SECONDS:
+                text = b": heartbeat\n\n"
+            if text:
+                told = now
+                yield text
     finally:
         hub.unsubscribe(subscriber)
