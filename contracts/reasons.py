@@ -86,6 +86,7 @@ _ALL = [
     Reason("not_found", 404, "not found", "未找到"),
     Reason("too_large", 413, "more than 64 MiB, also after decompression", "超过 64 MiB(含解压后)"),
     Reason("unsupported_media_type", 415, "this media type is not accepted", "不支持的媒体类型"),
+    Reason("internal", 500, "an error of ours; it is logged", "系统内部错误,已记录"),
     Reason(
         "unavailable",
         503,

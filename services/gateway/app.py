@@ -163,6 +163,7 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, _no_such)
     app.add_exception_handler(errors.Refused, _refused)
     app.add_exception_handler(errors.Unavailable, _unavailable)
+    app.add_exception_handler(Exception, _failed)
     return app
 
 
@@ -197,6 +198,11 @@ async def _refused(_: Request, error: Exception) -> Response:
 async def _unavailable(_: Request, error: Exception) -> Response:
     assert isinstance(error, errors.Unavailable)
     return errors.unavailable(error)
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    """A bug: its stack goes to the log, never to who asked."""
+    return errors.response(errors.Refused("internal"))
 
 
 def _ended(task: asyncio.Task[None]) -> None:

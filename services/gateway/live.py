@@ -41,6 +41,7 @@ LOOK_SECONDS = 2.0
 QUEUE_EVENTS = 2_000
 """A reader that is further behind is dropped; it comes back and reads the figures anew."""
 BLOCK_OFFSETS = 1_024
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 STORE_TRIES_SECONDS = (0.0, 0.5, 1.0, 2.0)
 
 
@@ -261,13 +262,15 @@ class Hub:
 
 
 async def stream(request: Request) -> Response:
+    if request.method == "HEAD":
+        return Response(media_type="text/event-stream", headers=HEADERS)
     hub: Hub = request.app.state.hub
     identity: Identity = request.app.state.identity
     body = _frames(hub, identity, principal_of(request), request.state.credential)
     return StreamingResponse(
         body,
         media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        headers=HEADERS,
     )
 
 

@@ -21,7 +21,7 @@ from services.gateway.errors import Unavailable
 from services.gateway.feeds import Health
 from services.gateway.figures import meta_of
 from services.gateway.login import principal_of
-from services.gateway.parameters import Reader
+from services.gateway.parameters import FIRST_DAY, Reader
 from services.gateway.store import Store
 from services.gateway.targets import TargetLog, in_scope
 from yumai import feeds
@@ -180,8 +180,10 @@ async def get_progress(request: Request) -> Response:
     now = datetime.now(UTC)
     here = now.astimezone(SHANGHAI)
     reader = Reader(request.query_params, ("year", "district", "sector", "at", "as_of"))
-    at, as_of = reader.day("at"), reader.day("as_of")
+    at, as_of = reader.day("at"), reader.as_of()
     year = reader.year("year") or (at or here.date()).year
+    if year < FIRST_DAY.year:
+        reader.wrong("at" if at is not None else "year", f"{year} is before {FIRST_DAY.year}")
     if year > here.year:
         reader.wrong("year", f"{year} has not begun")
     if at is not None and at > here.date():

@@ -42,6 +42,7 @@ log = logging.getLogger("yumai.ingest")
 
 _PRELOAD_SECONDS = 3.0
 THREADS = 2
+READ = ["GET", "HEAD"]
 
 
 class Ingest:
@@ -185,19 +186,19 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
             raise Refusal("unavailable", "; ".join(ingest.problems().values()))
         return await ingest.entries.post(request, principal)
 
-    @app.get("/v1/receipts")
+    @app.api_route("/v1/receipts", methods=READ)
     async def receipts(request: Request) -> Response:
         return await ingest.receipts.newest(request, ingest.principal(request))
 
-    @app.get("/v1/receipts/{receipt_id}")
+    @app.api_route("/v1/receipts/{receipt_id}", methods=READ)
     async def receipt(receipt_id: str, request: Request) -> Response:
         return await ingest.receipts.show(receipt_id, ingest.principal(request))
 
-    @app.get("/v1/receipts/{receipt_id}/rows")
+    @app.api_route("/v1/receipts/{receipt_id}/rows", methods=READ)
     async def rows(receipt_id: str, request: Request) -> Response:
         return await ingest.receipts.rows(receipt_id, request, ingest.principal(request))
 
-    @app.get("/v1/control-totals")
+    @app.api_route("/v1/control-totals", methods=READ)
     async def control_totals(request: Request) -> Response:
         return await ingest.receipts.control_totals(request, ingest.principal(request))
 
@@ -208,18 +209,18 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
             raise Refusal("unavailable", "; ".join(ingest.problems().values()))
         return await ingest.merchants.put(request, principal)
 
-    @app.get("/v1/merchants")
+    @app.api_route("/v1/merchants", methods=READ)
     async def merchants(request: Request) -> Response:
         principal = ingest.principal(request)
         if not ingest.follower.caught_up.is_set():
             raise Refusal("unavailable", "the registry is still being read")
         return ingest.merchants.show(request, principal)
 
-    @app.get("/health/live")
+    @app.api_route("/health/live", methods=READ)
     async def live() -> Response:
         return answer({"status": "live"})
 
-    @app.get("/health/ready")
+    @app.api_route("/health/ready", methods=READ)
     async def ready() -> Response:
         problems = ingest.problems()
         if draining is not None and draining.begun:
@@ -228,7 +229,7 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
             return answer({"status": "not ready", "problems": problems}, 503)
         return answer({"status": "ready", "map_version": ingest.registry.index.map_version})
 
-    @app.get("/metrics")
+    @app.api_route("/metrics", methods=READ)
     async def metrics(request: Request) -> Response:
         body, media_type = exposition(request.headers.get("accept", ""))
         return Response(body, media_type=media_type)

@@ -588,7 +588,7 @@ def test_secrets_of_subscriptions_are_sealed_in_the_log_and_told_once(kafka, sto
             {
                 "id": "m",
                 "channel": "email",
-                "address": "mailtos://li:p4ssw0rd@8.8.8.8?to=a@b.example",
+                "address": "mailtos://li:p4ssw0rd@8.8.8.8?from=a@b.example&to=a@b.example",
             },
         ]
 

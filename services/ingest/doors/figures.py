@@ -31,6 +31,9 @@ from yumai.broker.topics import MERCHANTS
 from yumai.platforms import is_platform_id
 
 _RECEIPT_ID = re.compile(r"[0-9a-f]{32}")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(2149, 6, 6)
+"""Of ClickHouse's Date."""
 _VERDICTS = ("", "rejected", "duplicate", "conflict")
 _MERCHANTS_SECONDS = 60.0
 
@@ -170,8 +173,10 @@ class ReceiptFigures:
     async def control_totals(self, request: HttpRequest, principal: Principal) -> Response:
         try:
             text = request.query_params.get("date", "")
+            if not _DAY.fullmatch(text):
+                raise ValueError
             day = date.fromisoformat(text)
-            if len(text) != 10:
+            if not _FIRST_DAY <= day <= _LAST_DAY:
                 raise ValueError
         except ValueError:
             raise Refusal("invalid_parameter", "date=YYYY-MM-DD", "date") from None
