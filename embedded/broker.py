@@ -22,6 +22,7 @@ CLUSTER = (
 )
 LARGEST_RECORD = 32 * 2**20
 
+UTF8_LOCALE = "C.UTF-8"
 HEAP = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC")
 # log4j-core is there because Kafka refers to it; what is logged goes through slf4j to standard error.
 LOGGING = (
@@ -118,6 +119,8 @@ def prepare(
     values = {**properties(data_dir.resolve(), port, controller_port), **more}
     lines = [f"{k}={v}\n" for k, v in values.items()]
     settings.write_text("# Written at every start by embedded/broker.py.\n" + "".join(lines))
+    # Under LC_ALL=C Java writes a path's characters beyond ASCII as `?`.
+    os.environ["LC_ALL"] = UTF8_LOCALE
     base = [str(runtime), *HEAP, *LOGGING, "-cp", classpath]
     if not (data_dir / "log" / "meta.properties").is_file():
         # --ignore-formatted: a start that was killed in the middle of this leaves some of the files.
