@@ -6,7 +6,6 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,9 +20,10 @@ from contracts.work_items.codec import FIELDS as ITEM_FIELDS
 from services.gateway import actions, app, parameters, subscriptions
 from services.ingest import app as ingest_app
 from tests.conftest import free_port, running
-from tests.seams.test_gateway import book_progress, world
+from tests.seams.test_gateway import world
 from yumai import targets
 from yumai.access import Identity
+from yumai.broker import epochs
 from yumai.settings import Settings
 
 ROLES = ("bureau", "district:500101", "platform:p1")
@@ -217,7 +217,7 @@ def site(kafka, store, tmp_path_factory) -> Iterator[Site]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with world(kafka, store, folder) as made:
-        book_progress(made.dsn, [datetime.now(UTC)] * 2)
+        epochs.ensure(kafka, made.dsn)
         told = {"KAFKA_BOOTSTRAP": kafka, "CLICKHOUSE_DSN": made.dsn, "YUMAI_PORT": str(port)}
         told |= {"YUMAI_IDENTITY_DIR": str(folder / "identity")}
         with (
