@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from console.commands import Refusal
+from yumai import printable
 from yumai.methods import backtest as methods
 
 YEARS = range(1800, 2200)
@@ -74,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
     records = {month: methods.Record.empty() for month in methods.SHOWN_MONTHS}
     rows: list[tuple[str, str, int, str, str, str, str, str]] = []
+    plain = 0
     for forecast in methods.forecasts(
         sales,
         sector,
@@ -83,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         moving_festival=args.calendar == "china",
     ):
         rows += _rows(forecast, keys, first_year)
+        plain += int((forecast.judged & ~forecast.fine).sum())
         if forecast.month in records:
             records[forecast.month].add(forecast, sales, targets, args.targets is not None)
     rows.sort()
@@ -90,9 +93,15 @@ def run(args: argparse.Namespace) -> int:
         with args.out.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(OUT_COLUMNS)
-            writer.writerows(rows)
+            writer.writerows([printable.cell(value) for value in row] for row in rows)
     except OSError as error:
         raise Refusal(f"{args.out}: {error.strerror}") from None
+    if plain:
+        print(
+            f"yumai: {plain} forecasts are what is booked plus last year's rest: their months are of"
+            " both signs, or their totals not positive, and growth means nothing there",
+            file=sys.stderr,
+        )
     if args.json:
         print(json.dumps({"rows": len(rows), "months": _summary(records)}, ensure_ascii=False))
     else:
@@ -111,11 +120,16 @@ def _rows(
             *keys[n],
             year,
             at,
-            repr(float(forecast.nowcast[n])),
-            repr(float(forecast.low[n])),
-            repr(float(forecast.high[n])),
-            "" if math.isnan(p) else repr(p),
+            _finite(float(forecast.nowcast[n])),
+            _finite(float(forecast.low[n])),
+            _finite(float(forecast.high[n])),
+            _finite(p),
         )
+
+
+def _finite(value: float) -> str:
+    """Empty where there is no number."""
+    return repr(value) if math.isfinite(value) else ""
 
 
 def _values(path: Path, columns: tuple[str, ...], when: Any) -> Iterator[tuple[Any, float | None]]:
@@ -194,12 +208,12 @@ def _summary(records: dict[int, methods.Record]) -> list[dict[str, Any]]:
 
 
 def _plain(values: Any) -> list[float | None]:
-    return [None if math.isnan(value) else float(value) for value in values]
+    return [float(value) if math.isfinite(value) else None for value in values]
 
 
 def _print(rows: int, args: argparse.Namespace, records: dict[int, methods.Record]) -> None:
     def percent(value: float) -> str:
-        return "-" if math.isnan(value) else f"{100 * value:.2f} %"
+        return f"{100 * value:.2f} %" if math.isfinite(value) else "-"
 
     print(f"{rows} forecasts written to {args.out}")
     print("\nmedian absolute error of the year-end forecast, at the end of")

@@ -52,7 +52,9 @@ def register(subparsers) -> None:  # type: ignore[no-untyped-def]
     parser.add_argument("--limit", type=_count, metavar="N", help="default: all")
     parser.add_argument("--bytes", action="store_true", help="add the rows' bytes, in base64")
     parser.set_defaults(run=list_letters)
-    parser = commands.add_parser("show", help="a row's bytes, exactly, to standard output")
+    parser = commands.add_parser(
+        "show", help="a row's bytes, exactly, to a file or pipe; fit for eyes on a terminal"
+    )
     parser.add_argument("receipt", metavar="RECEIPT")
     parser.add_argument("row", type=int, metavar="ROW")
     parser.set_defaults(run=show_letter)
@@ -275,6 +277,9 @@ def show_letter(args: argparse.Namespace) -> int:
             time.sleep(0.2)
     if not rows:
         raise Refusal(f"no dead letter of receipt {args.receipt}, row {args.row}", exit_code=1)
+    if sys.stdout.isatty():
+        print(rows[0][0].decode(errors="backslashreplace"))  # what they say, not what they do
+        return 0
     sys.stdout.buffer.write(rows[0][0])
     sys.stdout.buffer.flush()
     return 0

@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from console import terminal
+
 DEFAULT_STATE = ".yumai"
 
 # Which module offers which command. Only the module of the command asked for is imported: `yumai status` must not
@@ -93,6 +95,11 @@ def modules_for(arguments: Sequence[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    with terminal.printing():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     args = build_parser(modules_for(words)).parse_args(words)
     args.state = Path(getattr(args, "state", DEFAULT_STATE))

@@ -28,6 +28,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from console import terminal
 from console.simulate import door, seasons
 from console.simulate.city import CITY_YEAR_FEN, city
 from console.simulate.flow import DAY_MS, SCHEMA, ZONE_MS, Flow, scale_for
@@ -381,6 +382,7 @@ class _Bar:
         self._began = self._said = time.monotonic()
         self._bar: Any = None
         if out is print and sys.stdout.isatty() and days > 1:
+            from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             self._bar = Progress(
@@ -388,6 +390,7 @@ class _Bar:
                 BarColumn(),
                 TextColumn("{task.fields[entries]:,} entries, {task.fields[speed]:,.0f}/s"),
                 TimeRemainingColumn(),
+                console=Console(file=terminal.plain(sys.stdout)),
             )
             self._task = self._bar.add_task("", total=days, day="", entries=0, speed=0.0)
             self._bar.start()

@@ -12,9 +12,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from console import addresses
+from console import addresses, terminal
 from console.commands import Refusal
 from console.pieces import NotCut, compressed, format_of, pieces
+from yumai import printable
 
 PATIENCE_SECONDS = 300.0
 ERRORS_SHOWN = 10
@@ -157,6 +158,7 @@ def _progress(files: list[Path], quiet: bool) -> Iterator[Any]:
         yield lambda path, sent: None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     columns = (
@@ -165,10 +167,12 @@ def _progress(files: list[Path], quiet: bool) -> Iterator[Any]:
         DownloadColumn(),
         TransferSpeedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=Console(file=terminal.plain(sys.stderr))) as bars:
         tasks = {
             path: bars.add_task(
-                path.name, total=None if format_of(path)[1] else path.stat().st_size, start=True
+                escape(printable.line(path.name)),
+                total=None if format_of(path)[1] else path.stat().st_size,
+                start=True,
             )
             for path in files
         }
@@ -186,10 +190,15 @@ def _progress(files: list[Path], quiet: bool) -> Iterator[Any]:
 def show(answers: list[dict[str, Any]]) -> None:
     from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     # Into a file or a pipe: as wide as it needs.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console = Console(
+        file=terminal.plain(sys.stdout),
+        highlight=False,
+        width=None if sys.stdout.isatty() else 200,
+    )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=len(answers) > 1)
     total = {
         name: sum(answer.get(name) or 0 for answer in answers)
@@ -201,6 +210,7 @@ def show(answers: list[dict[str, Any]]) -> None:
         table.add_column(name, footer=f"{number:,}", justify="right", no_wrap=True)
     for answer in answers:
         name = Path(answer["file"]).name + (f" ({answer['part'] + 1})" if answer["part"] else "")
+        name = escape(printable.line(name))
         if "receipt_id" in answer:
             table.add_row(name, answer["receipt_id"], *(f"{answer[n]:,}" for n in total))
         else:
@@ -208,7 +218,7 @@ def show(answers: list[dict[str, Any]]) -> None:
     console.print(table)
     errors = list(_errors(answers))
     for line in errors[:ERRORS_SHOWN]:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(printable.line(line), markup=False, soft_wrap=True)
     hidden = sum(1 for a in answers if "receipt_id" not in a) + total["rejected"] - ERRORS_SHOWN
     if hidden > 0:
         console.print(

@@ -92,6 +92,7 @@ _ALL = [
         "您同时在办的请求超过单个发送方的限额;请稍后重试",
     ),
     Reason("unsupported_media_type", 415, "this media type is not accepted", "不支持的媒体类型"),
+    Reason("internal", 500, "an error of ours; it is logged", "系统内部错误,已记录"),
     Reason(
         "unavailable",
         503,

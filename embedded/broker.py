@@ -23,6 +23,7 @@ CLUSTER = (
     "eXVtYWktZW1iZWRkZWQwMQ"  # 16 bytes in base64url, any will do: one node has nobody to confuse
 )
 
+UTF8_LOCALE = "C.UTF-8"
 HEAP = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC")
 # log4j-core is there because Kafka refers to it; what is logged goes through slf4j to standard error.
 LOGGING = (
@@ -105,6 +106,20 @@ def secured(
     }
 
 
+def escaped(value: str) -> str:
+    """As a properties file takes it: Java reads its bytes as Latin-1, and a backslash begins an escape."""
+    units = value.replace("\\", "\\\\").encode("utf-16-be", "surrogatepass")
+    numbers = (int.from_bytes(units[n : n + 2]) for n in range(0, len(units), 2))
+    return "".join(chr(n) if n < 0x7F else f"\\u{n:04x}" for n in numbers)
+
+
+def _bring_home(log: Path) -> None:
+    """Before paths were escaped, a log of a path beyond ASCII lay where Latin-1 puts its bytes."""
+    elsewhere = Path(str(log).encode(errors="surrogateescape").decode("latin-1"))
+    if elsewhere != log and elsewhere.is_dir() and not log.exists():
+        elsewhere.rename(log)
+
+
 def prepare(
     data_dir: Path,
     port: int,
@@ -114,12 +129,15 @@ def prepare(
     """Writes the settings, formats a new directory, and returns the command that is the broker."""
     runtime, classpath = java.ensure(), kafka_jars.classpath()
     data_dir.mkdir(parents=True, exist_ok=True)
+    _bring_home(data_dir.resolve() / "log")
     settings = data_dir / "server.properties"
     values = {**properties(data_dir.resolve(), port, controller_port), **more}
-    lines = [f"{k}={v}\n" for k, v in values.items()]
+    lines = [f"{k}={escaped(str(v))}\n" for k, v in values.items()]
     settings.touch(0o600)
     settings.chmod(0o600)
     settings.write_text("# Written at every start by embedded/broker.py.\n" + "".join(lines))
+    # Under LC_ALL=C Java writes a path's characters beyond ASCII as `?`.
+    os.environ["LC_ALL"] = UTF8_LOCALE
     base = [str(runtime), *HEAP, *LOGGING, "-cp", classpath]
     if not (data_dir / "log" / "meta.properties").is_file():
         # --ignore-formatted: a start that was killed in the middle of this leaves some of the files.

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from statistics import median_low
@@ -130,6 +130,11 @@ class Feed:
             "last_entry_at": at and at.astimezone(UTC).isoformat(timespec="milliseconds"),
             "districts": list(self.districts),
         }
+
+    def of_district(self, code: str) -> Feed:
+        """As it is in one district: where else it is in trouble is not for its neighbours to see."""
+        own = tuple(district for district in self.districts if district == code)
+        return replace(self, state=self.state if own else "ok", districts=own)
 
 
 @dataclass

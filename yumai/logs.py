@@ -14,7 +14,7 @@ import threading
 from datetime import UTC, datetime
 from typing import TextIO
 
-from yumai import tracing
+from yumai import printable, tracing
 
 FORMS = ("json", "pretty")
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m"}
@@ -60,7 +60,7 @@ class Json(logging.Formatter):
             line["exception"] = masked(self.formatException(record.exc_info))
         if record.stack_info:
             line["stack"] = masked(record.stack_info)
-        return json.dumps(line, ensure_ascii=False)
+        return printable.line(json.dumps(line, ensure_ascii=False))
 
 
 class Pretty(logging.Formatter):
@@ -68,8 +68,12 @@ class Pretty(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
         self._colours = colours
 
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        # One record, one line: a text from outside must not begin another.
+        return printable.line(super().formatMessage(record))
+
     def format(self, record: logging.LogRecord) -> str:
-        text = masked(super().format(record))
+        text = masked(printable.lines(super().format(record)))
         now = tracing.current.get()
         if now is not None:
             text += f"  [trace {now[0]}]"

@@ -95,6 +95,8 @@ class Settings:
     """Queries of one reader that the store answers at once; others of its own wait."""
     reader_streams: int = 20
     """Streams of events that one reader may have open."""
+    subscriptions_key: str = field(default="", repr=False)
+    """Fernet keys that seal addresses in `subscriptions.v1`; without one `identity_dir` has it."""
     webhook_allow_networks: str = ""
     """CIDRs inside which webhooks may point though they are private; http only there."""
 
@@ -122,6 +124,8 @@ class Settings:
             shown["canary_key"] = MASK
         if self.metrics_token:
             shown["metrics_token"] = MASK
+        if self.subscriptions_key:
+            shown["subscriptions_key"] = MASK
         return shown
 
 
@@ -161,10 +165,16 @@ _VARIABLES = {
     "sender_requests": ("YUMAI_SENDER_REQUESTS", "128"),
     "reader_queries": ("YUMAI_READER_QUERIES", "4"),
     "reader_streams": ("YUMAI_READER_STREAMS", "20"),
+    "subscriptions_key": ("YUMAI_SUBSCRIPTIONS_KEY", "… (32 bytes in base64url)"),
     "webhook_allow_networks": ("WEBHOOK_ALLOW_NETWORKS", "10.20.0.0/16,fd00::/8"),
 }
 
-_FILES = ("KAFKA_SASL_PASSWORD", "CLICKHOUSE_PASSWORD", "YUMAI_METRICS_TOKEN")
+_FILES = (
+    "KAFKA_SASL_PASSWORD",
+    "CLICKHOUSE_PASSWORD",
+    "YUMAI_METRICS_TOKEN",
+    "YUMAI_SUBSCRIPTIONS_KEY",
+)
 """Each also as `…_FILE`: a file that holds it, as a mounted secret does."""
 _APART = ("CLICKHOUSE_PASSWORD", "CLICKHOUSE_CAFILE")
 """Set into the DSN, so that it can stand where everybody reads it."""
@@ -211,11 +221,21 @@ def _backup_to(text: str) -> None:
         raise ValueError("want {name} in it once")
 
 
+def _sealing_keys(text: str) -> None:
+    # Takes a while to import, and most processes have none.
+    from yumai.sealing import keys_of
+
+    keys_of(text)
+
+
+_HIDDEN = ("clickhouse_dsn", "backup_to", "subscriptions_key")
+"""What a complaint does not repeat."""
 CHECKED: dict[str, Callable[[str], object]] = {
     "clickhouse_dsn": Dsn.parse,
     "clickhouse_cluster": cluster_name,
     "clickhouse_insert_quorum": quorum,
     "backup_to": _backup_to,
+    "subscriptions_key": _sealing_keys,
     "webhook_allow_networks": networks,
 }
 
@@ -256,7 +276,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
                     CHECKED[name](text)
                 values[name] = text
         except ValueError as error:
-            shown = "" if name in ("clickhouse_dsn", "backup_to") else f"={text!r}"
+            shown = "" if name in _HIDDEN else f"={text!r}"
             problems.append(f"{variable}{shown}: {error}; for example {variable}={example}")
     problems += otel_variables.problems(environment)
     if not problems:

@@ -10,15 +10,30 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_GLOBAL_V6 = ipaddress.ip_network("2000::/3")
+"""All that was ever given to anybody (RFC 4291); site-local, unique local and whatever comes lie outside."""
+_NEVER = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "168.63.129.16/32",  # a public number by which Azure's machines ask their host
+        "192.0.0.0/24",  # protocols
+        "192.88.99.0/24",  # relays of 6to4
+        "2001::/32",  # Teredo
+        "2002::/16",  # 6to4
+        "3fff::/20",  # documentation
+    )
+)
 _COMPATIBLE = ipaddress.ip_network("::/96")
 RESOLVE_SECONDS = 5.0
+CONNECTS_MOST = 3
 
 
 class Unsafe(Exception):
@@ -67,10 +82,42 @@ def judge(address: Address, scheme: str, allowed: Sequence[Network]) -> None:
     if any(a in network for a in seen for network in allowed if a.version == network.version):
         return
     for a in seen:
-        if not a.is_global or a.is_multicast or a.is_reserved or a.is_unspecified:
+        if not _is_public(a):
             raise Unsafe(f"{address} is not a public address (WEBHOOK_ALLOW_NETWORKS)")
     if scheme != "https":
         raise Unsafe("http only inside an allowed network (WEBHOOK_ALLOW_NETWORKS): want https")
+
+
+def _is_public(address: Address) -> bool:
+    if any(address in network for network in _NEVER if network.version == address.version):
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        if address in _NAT64:
+            return True  # the address in it is judged too
+        if address not in _GLOBAL_V6 or address.is_site_local:
+            return False
+    special = address.is_multicast or address.is_reserved or address.is_unspecified
+    return address.is_global and not special
+
+
+def connected(
+    host: str, port: int, seconds: float, allowed: Sequence[Network], scheme: str = "https"
+) -> socket.socket:
+    """A connection to the name's first good address that takes it. Blocking.
+
+    Looked up once, judged, and connected to: no second look-up lies between. Raises Unsafe, Unresolved, OSError.
+    """
+    try:
+        found = socket.getaddrinfo(host.rstrip("."), port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise Unresolved(f"{host} can't be resolved: {error}") from error
+    last: OSError | None = None
+    for address in _good(_of_entries(found), scheme, allowed)[:CONNECTS_MOST]:
+        try:
+            return socket.create_connection((str(address), port), seconds)
+        except OSError as error:
+            last = error
+    raise last or Unresolved(f"{host} has no address")
 
 
 async def addresses(host: str, port: int) -> list[Address]:
@@ -84,18 +131,28 @@ async def addresses(host: str, port: int) -> list[Address]:
             )
     except (OSError, UnicodeError, TimeoutError) as error:
         raise Unresolved(f"{host} can't be resolved: {error or 'no answer'}") from error
-    texts = dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found)
-    if not texts:
+    of_host = _of_entries(found)
+    if not of_host:
         raise Unresolved(f"{host} has no address")
+    return of_host
+
+
+def _of_entries(found: Iterable[Any]) -> list[Address]:
+    texts = dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found)
     return [ipaddress.ip_address(text) for text in texts]
 
 
 async def checked(url: str, allowed: Sequence[Network]) -> list[Address]:
     """The addresses that may be connected to. Raises Unsafe where there is none, Unresolved."""
     scheme, host, port = parts(url)
+    return _good(await addresses(host, port), scheme, allowed)
+
+
+def _good(found: Iterable[Address], scheme: str, allowed: Sequence[Network]) -> list[Address]:
+    """Those that may be connected to. Raises Unsafe where there are only others."""
     good: list[Address] = []
     refused: Unsafe | None = None
-    for address in await addresses(host, port):
+    for address in found:
         try:
             judge(address, scheme, allowed)
         except Unsafe as error:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from console.simulate.flow import Flow
+    from console import terminal
+from console.simulate.flow import Flow
 
 FORMATS = ("ndjson", "arrow", "csv", "json", "parquet")
 
@@ -229,7 +230,7 @@ def _told(summary: dict[str, Any]) -> str:
 
 def _progress(text: str) -> None:
     if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{text}", end="", file=terminal.plain(sys.stderr), flush=True)
 
 
 def _progress_end() -> None:

@@ -106,6 +106,11 @@ def alert_id(year: int, district: str) -> str:
     return f"{year}-{district}"
 
 
+def district_of(alert: str) -> str:
+    """Of an alert's id."""
+    return alert.partition("-")[2]
+
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Step)
 _whole = msgspec.json.Decoder(Whole)

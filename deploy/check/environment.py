@@ -56,11 +56,12 @@ SERVED = (
 )
 NEEDED = {
     "ingest": (*ALL, *SERVED, "YUMAI_IDENTITY_DIR"),
-    "gateway": (*ALL, *SERVED, "YUMAI_IDENTITY_DIR"),
+    "gateway": (*ALL, *SERVED, "YUMAI_IDENTITY_DIR", "YUMAI_SUBSCRIPTIONS_KEY"),
     "metrics": (*ALL, *SERVED),
     "alerts": (
         *(*ALL, *SERVED),
         *("ALERTS_ESCALATE_AFTER", "ALERTS_REPEAT_AFTER", "DELIVERY_GIVE_UP_AFTER"),
+        "YUMAI_SUBSCRIPTIONS_KEY",
     ),
     "backup": (*ALL, "YUMAI_BACKUP_TO"),
     "canary": (
@@ -68,6 +69,8 @@ NEEDED = {
         "YUMAI_CANARY_KEY",
     ),
 }
+UNREAD = ("KAFKA_SSL_CAFILE", "YUMAI_MAP_FILE", "YUMAI_SUBSCRIPTIONS_KEY")
+"""Files that are not here, and a secret that has a form."""
 CLICKHOUSE_USER = {"metrics": "writer", "audit": "writer", "migrate": "admin", "backup": "admin"}
 
 
@@ -147,9 +150,7 @@ def _container(cluster: Cluster, pod: Pod, at: Path, container: Doc) -> Iterator
             yield pod.owner.finding(
                 (*at, "env"), f"{name} is not set, neither here nor in the ConfigMap settings"
             )
-    readable = {
-        k: v for k, v in env.values().items() if k not in ("KAFKA_SSL_CAFILE", "YUMAI_MAP_FILE")
-    }
+    readable = {k: v for k, v in env.values().items() if k not in UNREAD}
     try:
         settings.read({**readable, "YUMAI_PORT": env.value("YUMAI_PORT") or "1"})
     except settings.BadSettings as error:

@@ -24,6 +24,7 @@ from services.alerts.lifecycle import Alerts, applied
 from yumai.broker import topics
 from yumai.broker.consumers import let_go
 from yumai.broker.security import Bootstrap, client_options
+from yumai.sealing import Sealer
 from yumai.targets import merged
 
 log = logging.getLogger("yumai.alerts")
@@ -44,8 +45,9 @@ PARTITIONS = tuple(TopicPartition(topic.name, 0) for topic in FOLLOWED)
 class Journal:
     """State as the log tells it. Raises KafkaError while the broker is away."""
 
-    def __init__(self, bootstrap: Bootstrap) -> None:
+    def __init__(self, bootstrap: Bootstrap, sealer: Sealer) -> None:
         self._bootstrap = bootstrap
+        self._sealer = sealer
         self._consumer: AIOKafkaConsumer | None = None
         self._take: dict[str, Callable[[ConsumerRecord], None]] = {
             topics.TARGETS.name: self._target,
@@ -191,7 +193,7 @@ class Journal:
             self.offices.pop((record.key or b"").decode(), None)
             return
         found = records.decode_subscriptions(record.value)
-        self.offices[found.office] = found.subscriptions
+        self.offices[found.office] = [self._sealer.opened(s) for s in found.subscriptions]
 
     def _feed(self, record: ConsumerRecord) -> None:
         if record.value is None:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import msgspec
 
-from contracts.alerts.codec import ENDED, Whole
+from contracts.alerts.codec import ENDED, Whole, district_of
 from contracts.alerts.outbox import (
     BUREAU,
     Delivery,
@@ -23,6 +23,7 @@ from contracts.alerts.outbox import (
     split_target,
     target,
 )
+from contracts.work_items.codec import Event
 from services.alerts.lifecycle import is_told
 from yumai.store.figures import SHANGHAI
 
@@ -49,6 +50,22 @@ def told_of_feed(feed: FeedStep, offices: Offices) -> list[str]:
         for office in (BUREAU, *(f"district:{code}" for code in feed.districts))
         for subscription in offices.get(office, ())
     ]
+
+
+def feed_as_heard(feed: FeedStep, office: str) -> FeedStep:
+    """A district hears of itself alone: where else a feed is in trouble is not for its neighbours to know."""
+    if office == BUREAU:
+        return feed
+    own = [code for code in feed.districts if office == f"district:{code}"]
+    return msgspec.structs.replace(feed, state=feed.state if own else "ok", districts=own, tell=[])
+
+
+def item_as_heard(event: Event, office: str) -> Event:
+    """An item that was moved may still name an alert of the district before."""
+    alert = event.fields.get("alert_id")
+    if office == BUREAU or not alert or office == f"district:{district_of(alert)}":
+        return event
+    return msgspec.structs.replace(event, fields=event.fields | {"alert_id": None})
 
 
 def told_of_item(district: str | None, offices: Offices) -> list[str]:

@@ -49,6 +49,7 @@ from yumai import telemetry, tracing
 from yumai.broker import topics
 from yumai.evaluation.rows import ProgressRow
 from yumai.methods.guards import is_warming_up
+from yumai.sealing import Sealer
 from yumai.settings import Settings
 from yumai.store.client import STORE_ERRORS
 from yumai.store.figures import SHANGHAI
@@ -94,7 +95,8 @@ class Rounds:
     def __init__(self, settings: Settings, owns: Callable[[], bool], judge: Judge) -> None:
         self._owns = owns
         self._judge = judge
-        self._journal = Journal(settings.kafka)
+        sealer = Sealer(settings.subscriptions_key, settings.identity_dir)
+        self._journal = Journal(settings.kafka, sealer)
         self._publisher = Publisher(settings.kafka)
         self.sending = Sending(settings, self._journal, self._write)
         self._escalate_after = int(settings.alerts_escalate_after * 1000)

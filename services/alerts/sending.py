@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -26,6 +27,7 @@ from services.alerts.channels.webhook import Failed, Sender
 from services.alerts.journal import Journal
 from yumai import apprise_addresses, telemetry
 from yumai.aside import Asides
+from yumai.sealing import is_sealed, without_secrets
 from yumai.settings import Settings, networks
 
 log = logging.getLogger("yumai.alerts")
@@ -119,11 +121,13 @@ class Sending:
         except TimeoutError:
             after = outbox.failed(delivery, "no answer in time", _now(), self._give_up_after)
         except Failed as error:
-            after = outbox.failed(delivery, str(error), _now(), self._give_up_after)
+            reason = without_secrets(str(error), subscription)
+            after = outbox.failed(delivery, reason, _now(), self._give_up_after)
         except Exception as error:
             # A channel's own bug must not end the worker: it is a failed attempt with a reason.
-            log.exception("channel %s failed", subscription.channel)
-            reason = f"{type(error).__name__}: {error}"
+            reason = without_secrets(f"{type(error).__name__}: {error}", subscription)
+            stack = without_secrets(traceback.format_exc(), subscription)
+            log.error("channel %s failed: %s", subscription.channel, stack)
             after = outbox.failed(delivery, reason, _now(), self._give_up_after)
         else:
             after = outbox.delivered(delivery, _now())
@@ -156,6 +160,9 @@ class Sending:
         ]
 
     async def _send(self, delivery: Delivery, subscription: Subscription, message: Any) -> None:
+        if is_sealed(subscription.address) or is_sealed(subscription.secret or ""):
+            raise Failed("the address was sealed with another key (YUMAI_SUBSCRIPTIONS_KEY)")
+        message = _as_heard(message, delivery.office)
         url = self._url(message)
         if subscription.channel == "webhook":
             body = orjson.dumps(body_of(delivery, message, subscription.language, url))
@@ -170,6 +177,15 @@ class Sending:
     def _url(self, message: Any) -> str:
         base = self._settings.gateway_url
         return wording.alert_url(base, message.id) if isinstance(message, Whole) else f"{base}/"
+
+
+def _as_heard(message: Any, office: str) -> Any:
+    """The message without what is not this office's to know."""
+    if isinstance(message, FeedStep):
+        return outbox.feed_as_heard(message, office)
+    if isinstance(message, Event):
+        return outbox.item_as_heard(message, office)
+    return message
 
 
 def body_of(delivery: Delivery, message: Any, language: str, url: str) -> dict[str, Any]:

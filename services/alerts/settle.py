@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contracts.actions.codec import Action, Result, Verdict
 from contracts.actions.codec import encode as encode_verdict
 from contracts.alerts.codec import SYSTEM, Whole
-from contracts.alerts.outbox import Delivery, encode
+from contracts.alerts.outbox import Delivery, encode, split_target
 from contracts.work_items import codec as items
 from services.alerts import outbox
 from services.alerts.journal import Journal
@@ -33,9 +33,10 @@ def deliveries(journal: Journal, now: int) -> Iterator[Delivery]:
         alert, seq = None, None
         if isinstance(message, Whole):
             alert, seq = message.id, message.seq
-        elif isinstance(message, items.Event):
-            alert = message.fields.get("alert_id")
         for to in tell:
+            if isinstance(message, items.Event):
+                office, _ = split_target(to)
+                alert = outbox.item_as_heard(message, office).fields.get("alert_id")
             yield outbox.made(to, source, at, now, alert, seq)
 
 

@@ -75,16 +75,14 @@ async def meta(request: Request) -> dict[str, Any]:
 
 
 async def mine(request: Request, register: Register) -> Step:
-    """The alert of the path. Raises Refused: 404 unknown, 403 another's."""
+    """The alert of the path. Raises Refused: another's is not there."""
     principal = principal_of(request)
     alerts_in_scope(principal, None)
     await register.ready()
     id_ = request.path_params["id"]
     step = register.alerts.get(id_)
-    if step is None:
+    if step is None or not principal.may_see_district(step.district):
         raise Refused("not_found", "id", f"no alert {id_}")
-    if not principal.may_see_district(step.district):
-        raise Refused("forbidden", "id", f"alert {id_}: not yours")
     return step
 
 

@@ -45,6 +45,7 @@ from yumai.aside import Asides
 from yumai.asking import Awaited, asker
 from yumai.bodies import Bodies, Brake, TooMuch
 from yumai.http_requests import Observed
+from yumai.sealing import Sealer
 from yumai.serving import Draining
 from yumai.settings import Settings
 from yumai.store.asked import Queries
@@ -105,7 +106,8 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     )
     hub = live.Hub(store, settings.reader_streams)
     follower = Follower(settings.kafka, hub.commit, hub.learn, hub.alert, hub.whole)
-    register = Register(settings.kafka)
+    sealer = Sealer(settings.subscriptions_key, settings.identity_dir)
+    register = Register(settings.kafka, sealer)
     whole = Whole(settings.kafka, settings.clickhouse_dsn)
     readiness = health.Readiness(
         settings.service_urls, store, lambda: follower.problem or register.problem
@@ -164,6 +166,7 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     app.state.readiness = readiness
     app.state.draining = draining or Draining()
     app.state.register = register
+    app.state.sealer = sealer
     app.state.targets = targets.TargetLog(settings.kafka)
     app.state.feeds = feeds.Health(store)
     app.state.evaluations = progress.Evaluations(
@@ -184,6 +187,7 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     app.add_exception_handler(errors.Refused, _refused)
     app.add_exception_handler(errors.Unavailable, _unavailable)
     app.add_exception_handler(TooMuch, _too_much)
+    app.add_exception_handler(Exception, _failed)
     return app
 
 
@@ -225,6 +229,11 @@ async def _too_much(request: Request, spent: Exception) -> Response:
 async def _unavailable(_: Request, error: Exception) -> Response:
     assert isinstance(error, errors.Unavailable)
     return errors.unavailable(error)
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    """A bug: its stack goes to the log, never to who asked."""
+    return errors.response(errors.Refused("internal"))
 
 
 def _ended(task: asyncio.Task[None]) -> None:

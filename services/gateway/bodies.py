@@ -16,7 +16,7 @@ from yumai.store.figures import SHANGHAI
 
 TEXT_MOST = 2_000
 BODY_MOST = 1 << 20
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 MISSING = object()
 
 

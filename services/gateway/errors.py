@@ -6,10 +6,12 @@ import orjson
 from starlette.responses import Response
 
 from contracts.reasons import REASONS
-from yumai import telemetry
+from yumai import printable, telemetry
 from yumai.bodies import TooMuch
 
 RETRY_SECONDS = 2
+FIELD_MOST, MESSAGE_MOST = 100, 1_000
+"""Characters: what is echoed of a request is bounded, and fit for eyes."""
 
 
 class Refused(Exception):
@@ -20,9 +22,10 @@ class Refused(Exception):
     def __init__(self, code: str, field: str | None = None, message: str | None = None) -> None:
         reason = REASONS[code]
         self.status = reason.status
-        self.errors = [
-            {"index": None, "field": field, "code": code, "message": message or reason.en}
-        ]
+        if field is not None:
+            field = printable.line(field, FIELD_MOST)
+        message = printable.line(message or reason.en, MESSAGE_MOST)
+        self.errors = [{"index": None, "field": field, "code": code, "message": message}]
         super().__init__(f"{code} {field or ''} {message or ''}")
 
     @classmethod

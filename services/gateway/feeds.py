@@ -66,12 +66,8 @@ async def get_feeds(request: Request) -> Response:
     for feed in found:
         if allowed is not None and feed.platform_id not in allowed:
             continue
-        if states is not None and feed.state not in states:
-            continue
-        row = feed.row()
-        if principal.role == "district":
-            # Where else a platform is silent is not for its neighbours to see.
-            row["districts"] = [code for code in row["districts"] if code == principal.code]
-        data.append(row)
+        row = (feed.of_district(principal.code) if principal.role == "district" else feed).row()
+        if states is None or row["state"] in states:
+            data.append(row)
     meta = meta_of(freshness, now) | {"count": len(data)}
     return Response(orjson.dumps({"meta": meta, "data": data}), media_type="application/json")

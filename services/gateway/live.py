@@ -2,7 +2,8 @@
 
     commits.v1, alerts.v1 ─▶ Hub (one consumer, no group) ─▶ a queue a reader ─▶ SSE
 
-Bureau and districts are served from the commits themselves. A platform's own part is read from the
+Bureau and districts are served from the commits themselves; to districts changes go once three entries
+stand behind them. A platform's own part is read from the
 ledger between two positions, so it sees nothing of others. What is told twice on `commits.v1` is told
 once here as far as the last offset shows it; figures to rely on are in `/v1/cells`.
 """
@@ -10,6 +11,7 @@ once here as far as the last offset shows it; figures to rely on are in `/v1/cel
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -31,27 +33,36 @@ from yumai import telemetry, tracing
 from yumai.access import Identity, Principal
 from yumai.asking import name_of
 from yumai.bodies import TooMuch
+from yumai.store.disclosure import LEAST
 from yumai.store.figures import ledger_changes
 from yumai.turns import Budget, Spent
 
 log = logging.getLogger("yumai.gateway")
 
 HEARTBEAT_SECONDS = 10.0
+LOOK_SECONDS = 2.0
+"""How soon who is no longer known is cut off."""
 QUEUE_EVENTS = 2_000
 """A reader that is further behind is dropped; it comes back and reads the figures anew."""
 STREAMS_MOST = 2_000
 """Of one process."""
 BLOCK_OFFSETS = 1_024
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 STORE_TRIES_SECONDS = (0.0, 0.5, 1.0, 2.0)
+
+
+Change = tuple[str, str, int, int]
+"""District, sector, net_fen, entries."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """`text`: the whole SSE frame. `platform` empty: of all platforms together."""
+    """`text`: the whole SSE frame. `platform` empty: of all platforms together. `to` empty: to all offices."""
 
     district: str
     platform: str
     text: bytes
+    to: str = ""
 
 
 @dataclass(eq=False)
@@ -64,7 +75,9 @@ class Subscriber:
         """Its own only: a platform never sees events of all platforms together."""
         if self.principal.role == "platform":
             return event.platform == self.principal.code
-        return not event.platform and self.principal.may_see_district(event.district)
+        if event.platform or event.to not in ("", self.principal.role):
+            return False
+        return self.principal.may_see_district(event.district)
 
 
 def frame(kind: str, id_: str, body: dict[str, Any]) -> bytes:
@@ -73,11 +86,12 @@ def frame(kind: str, id_: str, body: dict[str, Any]) -> bytes:
 
 def cells_events(
     commit: commits_codec.Commit,
-    changes: Iterable[tuple[str, str, int, int]],
+    changes: Iterable[Change],
     platform: str,
     parents: Sequence[str] = (),
+    to: str = "",
 ) -> list[Event]:
-    """One event a district. `changes`: district, sector, net_fen, entries."""
+    """One event a district."""
     districts: dict[str, dict[str, Any]] = {}
     for district, sector, net_fen, entries in changes:
         of = districts.setdefault(district, {"net_fen": 0, "entries": 0, "sectors": {}})
@@ -96,7 +110,7 @@ def cells_events(
         about["platform"] = platform
     about |= traced(parents)
     return [
-        Event(code, platform, frame("cells", id_, {"district": code, **of, **about}))
+        Event(code, platform, frame("cells", id_, {"district": code, **of, **about}), to)
         for code, of in sorted(districts.items())
     ]
 
@@ -114,6 +128,21 @@ def alert_event(step: alerts_codec.Step, parents: Sequence[str] = ()) -> Event:
     return Event(step.district, "", frame("alert", f"{step.id}-{step.seq}", body))
 
 
+class Held:
+    """Changes that districts are not told yet: fewer than three entries would tell of single ones."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def told(self, changes: Iterable[Change]) -> list[Change]:
+        """What may be told now, with what was held back before."""
+        for district, sector, net_fen, entries in changes:
+            net, number = self._sums.get((district, sector), (0, 0))
+            self._sums[district, sector] = (net + net_fen, number + entries)
+        ready = [key for key, (_, number) in self._sums.items() if number >= LEAST]
+        return [(*key, *self._sums.pop(key)) for key in ready]
+
+
 class Hub:
     """Hands every commit and alert to the readers who may see it."""
 
@@ -122,6 +151,7 @@ class Hub:
         self._streams = Budget(STREAMS_MOST, streams_each)
         self._subscribers: set[Subscriber] = set()
         self._offsets: dict[tuple[int, int], int] = {}
+        self._held = Held()
         self._platform_work: asyncio.Queue[tuple[commits_codec.Commit, int, tuple[str, ...]]] = (
             asyncio.Queue(1_000)
         )
@@ -172,7 +202,9 @@ class Hub:
         changes = [(c.district, c.sector, c.net_fen, c.entries) for c in commit.changes]
         with self._telling("cells", parents) as work:
             parents = work.parents or parents
-            self.publish(cells_events(commit, changes, "", parents))
+            self.publish(cells_events(commit, changes, "", parents, "bureau"))
+            held = self._held.told(changes)
+            self.publish(cells_events(commit, held, "", parents, "district"))
         age = time.time() - commit.recorded_from / 1000
         telemetry.GATEWAY_STREAM_SECONDS.observe(max(age, 0.0))
         if self._platforms() and changes:
@@ -244,6 +276,8 @@ class Hub:
 
 
 async def stream(request: Request) -> Response:
+    if request.method == "HEAD":
+        return Response(media_type="text/event-stream", headers=HEADERS)
     hub: Hub = request.app.state.hub
     identity: Identity = request.app.state.identity
     subscriber = hub.subscribe(principal_of(request))
@@ -252,7 +286,7 @@ async def stream(request: Request) -> Response:
         subscriber,
         _frames(subscriber, identity, request.state.credential),
         media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        headers=HEADERS,
     )
 
 
@@ -274,15 +308,22 @@ async def _frames(
     subscriber: Subscriber, identity: Identity, credential: str
 ) -> AsyncIterator[bytes]:
     yield b"retry: 2000\n: connected\n\n"
+    told = looked = time.monotonic()
     while True:
-        try:
-            async with asyncio.timeout(HEARTBEAT_SECONDS):
+        text: bytes | None = b""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
                 text = await subscriber.queue.get()
-        except TimeoutError:
-            # A token that has run out, or a key taken back, ends the stream too.
-            if identity.authenticate(credential) is None:
+        now = time.monotonic()
+        if now - looked >= LOOK_SECONDS:
+            looked = now
+            # A token that has run out, or a key taken back, ends the stream.
+            if identity.authenticate(credential) != subscriber.principal:
                 return
-            text = b": heartbeat\n\n"
         if text is None:
             return
-        yield text
+        if not text and now - told >= HEARTBEAT_SECONDS:
+            text = b": heartbeat\n\n"
+        if text:
+            told = now
+            yield text

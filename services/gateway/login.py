@@ -68,6 +68,13 @@ def principal_of(request: Request) -> Principal:
     return request.state.principal
 
 
+def check_still_known(request: Request) -> None:
+    """Raises Refused where the key or token was taken back, or has run out, since the request began."""
+    identity: Identity = request.app.state.identity
+    if identity.authenticate(request.state.credential) != principal_of(request):
+        raise errors.Refused("unauthorized", "authorization")
+
+
 def districts_in_scope(
     principal: Principal, asked: Sequence[str] | None, field: str = "district"
 ) -> Sequence[str] | None:

@@ -22,7 +22,7 @@ from services.gateway.feeds import Health
 from services.gateway.figures import meta_of
 from services.gateway.login import districts_in_scope, platforms_in_scope, principal_of
 from services.gateway.parameters import Reader
-from services.gateway.progress import Evaluations
+from services.gateway.progress import Evaluations, few_entries, shown_row
 from services.gateway.store import Store
 from yumai.access import Principal
 from yumai.asking import for_all
@@ -31,6 +31,7 @@ from yumai.evaluation.judge import Moment
 from yumai.evaluation.rows import ProgressRow, progress_rows
 from yumai.feeds import Feed, affected
 from yumai.methods.guards import is_warming_up
+from yumai.store import disclosure
 from yumai.store.figures import (
     NET,
     SERVICE_SECTORS,
@@ -100,14 +101,19 @@ class Overviews:
         at = min(now, freshness.through or now).astimezone(SHANGHAI)
         today = now.astimezone(SHANGHAI).date()
         year = at.year
+        own = principal.role == "district"
         sums = await self._store.rows(
-            _sums(Filter(date(year, 1, 1), date(year, 12, 31), districts, None, platforms), today)
+            (_shown_sums if own else _sums)(
+                Filter(date(year, 1, 1), date(year, 12, 31), districts, None, platforms), today
+            )
         )
         before = await self._once(
             ("before", principal.role, principal.code),
             PAST_SECONDS,
             lambda: self._store.rows(
-                _sums_until(Filter(date(year - 1, 1, 1), at.date(), districts, None, platforms), at)
+                (_shown_until if own else _sums_until)(
+                    Filter(date(year - 1, 1, 1), at.date(), districts, None, platforms), at
+                )
             ),
         )
         judged: dict[str, ProgressRow] = {}
@@ -118,6 +124,9 @@ class Overviews:
             judged = {
                 row.district: row for row in rows if districts is None or row.district in districts
             }
+            if own:
+                few = await few_entries(self._store, principal.code, year, date(year, 12, 31), None)
+                judged = {code: shown_row(row, few) for code, row in judged.items()}
             troubled = affected(await self._health.lately())
             alerts = await read_alerts(self._store, year, districts)
         return {
@@ -179,13 +188,38 @@ def _sums(within: Filter, today: date) -> Query:
 def _sums_until(within: Filter, at: datetime) -> Query:
     """Last year up to the same instant: columns sector, net."""
     condition, parameters = within.where()
-    last_year = at.replace(year=at.year - 1, day=min(at.day, 28) if at.month == 2 else at.day)
     return Query(
         f"SELECT toString(sector) AS code, sum({NET}) AS net FROM cells FINAL"
         f" WHERE {condition} AND period < toDateTime({{until:UInt32}}, 'Asia/Shanghai')"
         " GROUP BY code",
-        parameters | {"until": int(last_year.timestamp())},
+        parameters | {"until": int(_a_year_before(at).timestamp())},
     )
+
+
+def _shown_sums(within: Filter, today: date) -> Query:
+    """As `_sums`, of what a district may be shown."""
+    inner, parameters = disclosure.slices(within)
+    return Query(
+        "SELECT district, toString(sector) AS code, sum(net), sum(number),"
+        " sumIf(net, day >= {today:Date}), sumIf(number, day >= {today:Date})"
+        f" FROM ({inner}) WHERE fine GROUP BY district, code",
+        parameters | {"today": today},
+    )
+
+
+def _shown_until(within: Filter, at: datetime) -> Query:
+    """As `_sums_until`; of its last day what a district may be shown by the hour."""
+    until = _a_year_before(at)
+    hour = "if(day = {last:Date}, toUInt32(toStartOfHour(period)), 0) AS hour"
+    inner, parameters = disclosure.slices(within, [hour], "hour < {until:UInt32}")
+    return Query(
+        f"SELECT toString(sector) AS code, sum(net) FROM ({inner}) WHERE fine GROUP BY code",
+        parameters | {"last": until.date(), "until": int(until.timestamp())},
+    )
+
+
+def _a_year_before(at: datetime) -> datetime:
+    return at.replace(year=at.year - 1, day=min(at.day, 28) if at.month == 2 else at.day)
 
 
 def _is_service(row: Any) -> bool:

@@ -10,12 +10,14 @@ from datetime import date
 from starlette.datastructures import QueryParams
 
 from services.gateway.errors import Refused
-from yumai.access import PLATFORM_ID
 from yumai.districts import UNKNOWN, districts
+from yumai.platforms import is_platform_id
 from yumai.sectors import SECTOR_NUMBERS
 from yumai.store.figures import DIMENSIONS, GRAINS
 
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2149, 6, 6)
+"""Of ClickHouse's Date."""
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,16 @@ class Reader:
             self.wrong(name, f"{text!r} is not a day; want YYYY-MM-DD")
             return None
 
+    def as_of(self) -> date | None:
+        """A day of recording, within those that the books can hold: before and after nothing is known otherwise."""
+        day = self.day("as_of")
+        return None if day is None else min(max(day, FIRST_DAY), LAST_DAY)
+
     def year(self, name: str) -> int | None:
         text = self.text(name)
         if text is None:
             return None
-        if not re.fullmatch(r"[12]\d{3}", text):
+        if not re.fullmatch(r"[12]\d{3}", text, re.ASCII):
             self.wrong(name, f"{text!r} is not a year")
             return None
         return int(text)
@@ -100,7 +107,7 @@ class Reader:
     def platforms(self) -> tuple[str, ...] | None:
         platforms = self.listed("platform")
         for platform in platforms or ():
-            if not PLATFORM_ID.fullmatch(platform):
+            if not is_platform_id(platform):
                 self.wrong("platform", f"{platform!r} is no platform id")
         return platforms
 

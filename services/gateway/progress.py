@@ -11,6 +11,7 @@ import contextlib
 import functools
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -23,7 +24,7 @@ from services.gateway.errors import Unavailable
 from services.gateway.feeds import Health
 from services.gateway.figures import meta_of
 from services.gateway.login import principal_of
-from services.gateway.parameters import Reader
+from services.gateway.parameters import FIRST_DAY, Reader
 from services.gateway.store import Store
 from services.gateway.targets import TargetLog, in_scope
 from yumai import feeds
@@ -34,7 +35,9 @@ from yumai.evaluation.books import Books, table_of
 from yumai.evaluation.coverage import Doubts
 from yumai.evaluation.judge import Judged, Moment
 from yumai.evaluation.rows import ProgressRow, progress_rows
-from yumai.store.figures import SHANGHAI
+from yumai.methods.guards import SUPPRESSED
+from yumai.store import disclosure
+from yumai.store.figures import SHANGHAI, Filter
 from yumai.targets import SECTORS, Held
 from yumai.workers import Workers
 
@@ -45,6 +48,19 @@ STEP_SECONDS = 2
 WARM_AFTER_SECONDS = 20.0
 AS_OF_KEPT = 2
 METHOD = "nowcast-1"
+FROM_ENTRIES = (
+    "attained_fen",
+    "comparable_fen",
+    "pace",
+    "nowcast_fen",
+    "nowcast_low_fen",
+    "nowcast_high_fen",
+    "p_meet",
+    "required_growth",
+    "raw_level",
+    "level",
+)
+"""What of a row follows from this year's entries."""
 
 
 class Evaluations:
@@ -195,8 +211,10 @@ async def get_progress(request: Request) -> Response:
     now = datetime.now(UTC)
     here = now.astimezone(SHANGHAI)
     reader = Reader(request.query_params, ("year", "district", "sector", "at", "as_of"))
-    at, as_of = reader.day("at"), reader.day("as_of")
+    at, as_of = reader.day("at"), reader.as_of()
     year = reader.year("year") or (at or here.date()).year
+    if year < FIRST_DAY.year:
+        reader.wrong("at" if at is not None else "year", f"{year} is before {FIRST_DAY.year}")
     if year > here.year:
         reader.wrong("year", f"{year} has not begun")
     if at is not None and at > here.date():
@@ -217,6 +235,9 @@ async def get_progress(request: Request) -> Response:
     moment, shown = moment_of(year, at, here, booked)
     judged, day = await evaluations.of(year, moment, here.date(), as_of)
     data = await evaluations.rows(judged, allowed, sectors, shown, day)
+    if principal.role == "district":
+        few = await few_entries(store, principal.code, year, moment.day, as_of)
+        data = [shown_row(row, few) for row in data]
     meta = meta_of(freshness, now) | {
         "year": year,
         "at": shown,
@@ -226,6 +247,26 @@ async def get_progress(request: Request) -> Response:
         "approximate": sorted(judged.approximate),
     }
     return Response(orjson.dumps({"meta": meta, "data": data}), media_type="application/json")
+
+
+async def few_entries(
+    store: Store, district: str, year: int, last: date, as_of: date | None
+) -> frozenset[str | None]:
+    """Sectors (None: all services) whose year until then has so few entries that its sum would tell them."""
+    within = Filter(date(year, 1, 1), last, [district], SECTORS, None, as_of)
+    found = {str(code): int(n) for code, n in await store.rows(disclosure.counted(within))}
+    few: set[str | None] = {code for code in SECTORS if found.get(code, 0) < disclosure.LEAST}
+    if sum(found.values()) < disclosure.LEAST:
+        few.add(None)
+    return frozenset(few)
+
+
+def shown_row(row: ProgressRow, few: frozenset[str | None]) -> ProgressRow:
+    """A progress row as its district is shown it: without what too few entries stand behind."""
+    if row.sector not in few or not row.attained_fen:
+        return row
+    nothing: dict[str, Any] = dict.fromkeys(FROM_ENTRIES)
+    return replace(row, **nothing, guards=[*row.guards, SUPPRESSED])
 
 
 def _sectors(reader: Reader) -> Sequence[str | None] | None:

@@ -25,6 +25,7 @@ from services.gateway.errors import Unavailable
 from yumai.broker import topics
 from yumai.broker.consumers import let_go
 from yumai.broker.security import Bootstrap, client_options
+from yumai.sealing import Sealer
 
 log = logging.getLogger("yumai.gateway")
 
@@ -59,8 +60,9 @@ def plan_items() -> dict[str, dict[str, Any]]:
 class Register:
     """What the topics hold. `whole`: everything that stood there at the start has been read."""
 
-    def __init__(self, bootstrap: Bootstrap) -> None:
+    def __init__(self, bootstrap: Bootstrap, sealer: Sealer) -> None:
         self._bootstrap = bootstrap
+        self._sealer = sealer
         self._producer: AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
         self._next: dict[TopicPartition, int] = {}
@@ -180,7 +182,7 @@ class Register:
             self.offices.pop((record.key or b"").decode(), None)
             return
         found = records.decode_subscriptions(record.value)
-        self.offices[found.office] = found.subscriptions
+        self.offices[found.office] = [self._sealer.opened(s) for s in found.subscriptions]
 
     def _delivery(self, record: ConsumerRecord) -> None:
         if record.value is None:

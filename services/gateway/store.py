@@ -28,6 +28,8 @@ FRESHNESS_SECONDS = 0.5
 """How long an answer about freshness is used again: older only promises less."""
 _AWAY: tuple[type[Exception], ...] = (*STORE_ERRORS, aiohttp.ClientError, TimeoutError)
 _TAIL = 4096
+WRITTEN = {"format_csv_null_representation": ""}
+"""An empty field is what every program reads as no value."""
 
 
 class Store:
@@ -86,7 +88,7 @@ class Store:
 
         Raises TooMuch, and Unavailable also in mid-answer: an answer that ends early never looks whole.
         """
-        settings = _seeing(query) | limits(EXPORT_SECONDS)
+        settings = _seeing(query) | limits(EXPORT_SECONDS) | WRITTEN
         async with AsyncExitStack() as held:
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):

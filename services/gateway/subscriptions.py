@@ -10,7 +10,8 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, get_args
 
 import msgspec
@@ -41,6 +42,7 @@ from yumai.access import Principal
 from yumai.aside import Asides
 from yumai.bodies import TooMuch
 from yumai.broker.topics import ACTIONS, SUBSCRIPTIONS
+from yumai.sealing import Sealer, is_sealed, shown
 from yumai.settings import networks
 from yumai.store.figures import SERVICE_SECTORS
 from yumai.turns import Rate
@@ -63,6 +65,7 @@ TESTS_A_MINUTE = 10
 TESTS_WAITING = 20
 ADDRESS_MOST = 2_000
 SECRET_BYTES = 32
+NOTHING: Mapping[str, str | None] = MappingProxyType({})
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CLOCK = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d|24:00")
 
@@ -107,10 +110,13 @@ async def put(request: Request) -> Response:
     problems = [problem for fields in rows for problem in fields.problems]
     if problems:
         raise Refused.all(problems)
-    record = Subscriptions(office, found, principal.name, int(time.time() * 1000))
+    sealer: Sealer = request.app.state.sealer
+    kept = [sealer.sealed(s) for s in found]
+    record = Subscriptions(office, kept, principal.name, int(time.time() * 1000))
     offset = await register.write(SUBSCRIPTIONS, office, encode(record))
     await register.seen(SUBSCRIPTIONS, offset)
-    return answer(await _shown(request, found))
+    # Who sets a webhook's secret, or had one made, is told it here and never again.
+    return answer(await _shown(request, found, {s.id: s.secret for s in found}))
 
 
 async def test(request: Request) -> Response:
@@ -161,9 +167,12 @@ def _office(principal: Principal) -> str:
     return office_of(principal.role, principal.code)
 
 
-async def _shown(request: Request, found: Sequence[Subscription]) -> dict[str, Any]:
+async def _shown(
+    request: Request, found: Sequence[Subscription], secrets: Mapping[str, str | None] = NOTHING
+) -> dict[str, Any]:
     about = await meta(request) | {"count": len(found)}
-    return {"meta": about, "data": [msgspec.to_builtins(s) for s in found]}
+    data = [msgspec.to_builtins(shown(s)) | {"secret": secrets.get(s.id)} for s in found]
+    return {"meta": about, "data": data}
 
 
 def _read(fields: Fields, known: dict[str, Subscription]) -> Subscription | None:
@@ -175,6 +184,9 @@ def _read(fields: Fields, known: dict[str, Subscription]) -> Subscription | None
     if channel not in CHANNELS:
         fields.wrong("channel", f"want one of {', '.join(CHANNELS)}")
     address = fields.text("address", required=channel != "inbox", most=ADDRESS_MOST)
+    before = known.get(id_ or "")
+    if before is not None and before.channel == channel and address == shown(before).address:
+        address = before.address  # as GET gives it: nothing new
     levels = _list(fields, "levels", LEVELS)
     sectors = _list(fields, "sectors", SERVICE_SECTORS)
     language: Any = fields.get("language") or "zh"
@@ -183,7 +195,6 @@ def _read(fields: Fields, known: dict[str, Subscription]) -> Subscription | None
     quiet = _quiet_hours(fields)
     secret = fields.text("secret", most=200)
     if channel == "webhook":
-        before = known.get(id_ or "")
         secret = secret or (before.secret if before is not None else None) or new_secret()
         if not is_secret(secret):
             fields.wrong("secret", f"want {SECRET_PREFIX} and the base64 of 24 to 64 bytes")
@@ -253,7 +264,9 @@ async def _judge(
     fields: Fields, subscription: Subscription, allowed: Sequence[webhooks.Network]
 ) -> None:
     """Where it points. A name that has no address now is judged when something is sent."""
-    if subscription.channel == "webhook":
+    if is_sealed(subscription.address):
+        fields.wrong("address", "it can't be read any more: set it anew")
+    elif subscription.channel == "webhook":
         try:
             await webhooks.checked(subscription.address, allowed)
         except webhooks.Unsafe as error:

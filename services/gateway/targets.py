@@ -163,7 +163,7 @@ class TargetLog:
 async def get_targets(request: Request) -> Response:
     log: TargetLog = request.app.state.targets
     reader = Reader(request.query_params, ("year", "district", "sector", "as_of"))
-    year, as_of = reader.year("year"), reader.day("as_of")
+    year, as_of = reader.year("year"), reader.as_of()
     wanted = reader.codes("district", {*districts(), CITY, "*"}, "district code, nor city")
     sectors = reader.codes("sector", {*targets.SECTORS, "*"}, "sector of services")
     reader.check()
@@ -261,6 +261,8 @@ def in_scope(principal: Principal, asked: Sequence[str] | None) -> Sequence[str]
 def _rows(body: bytes) -> list[Any]:
     """Numbers exactly as they were written. Raises Refused."""
     try:
+        # Half of a surrogate pair is no text: nobody could write it down.
+        orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))
         rows = json.loads(body, parse_float=Decimal, parse_constant=_no_number)
     except (ValueError, RecursionError, ArithmeticError) as error:
         raise Refused("invalid_parameter", None, f"the body is not JSON: {error}") from error

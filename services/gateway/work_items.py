@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, get_args
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contracts.alerts.codec import Step, district_of
 from contracts.work_items.codec import EMPTY, FIELDS, Event, Kind, Status, encode, is_overdue
 from services.gateway.alerts import alerts_in_scope, answer, instant, meta, register_of
 from services.gateway.bodies import Fields, parsed, taken
@@ -41,8 +43,11 @@ async def list_items(request: Request) -> Response:
     scope = alerts_in_scope(principal_of(request), asked)
     register = register_of(request)
     await register.ready()
+    principal = principal_of(request)
+    if alert is not None and _seen_alert(principal, register, alert) is None:
+        alert = ""  # another's is like none
     found = [
-        item_of(register, id_)
+        item_of(register, id_, principal)
         for id_, item in register.items.items.items()
         if (tasks is None or str(item["task"]) in tasks)
         and (scope is None or item["district"] in scope)
@@ -58,7 +63,8 @@ async def one(request: Request) -> Response:
     Reader(request.query_params, ()).check()
     register = register_of(request)
     id_ = await _mine(request, register)
-    return answer({"meta": await meta(request), "data": item_of(register, id_)})
+    data = item_of(register, id_, principal_of(request))
+    return answer({"meta": await meta(request), "data": data})
 
 
 async def make(request: Request) -> Response:
@@ -70,9 +76,11 @@ async def make(request: Request) -> Response:
     if changes.get("departments") is None and changes.get("task"):
         changes["departments"] = plan_items()[f"plan-{changes['task']}"]["departments"]
     fields = EMPTY | {name: value for name, value in changes.items() if value is not None}
+    _check_alert(fields, register)
     id_ = f"wi-{uuid.uuid4().hex[:12]}"
     await _write(register, id_, principal, "created", fields)
-    return answer({"meta": await meta(request), "data": item_of(register, id_)}, 201)
+    data = item_of(register, id_, principal)
+    return answer({"meta": await meta(request), "data": data}, 201)
 
 
 async def change(request: Request) -> Response:
@@ -83,9 +91,12 @@ async def change(request: Request) -> Response:
     known = register.items.items[id_]
     # What holds already makes no event: changing twice is harmless.
     changes = {name: value for name, value in changes.items() if known[name] != value}
+    if "alert_id" in changes or "district" in changes:
+        _check_alert({**known, **changes}, register)
     if changes:
         await _write(register, id_, principal, "changed", changes)
-    return answer({"meta": await meta(request), "data": item_of(register, id_)})
+    data = item_of(register, id_, principal)
+    return answer({"meta": await meta(request), "data": data})
 
 
 async def _write(
@@ -98,21 +109,21 @@ async def _write(
 
 
 async def _mine(request: Request, register: Register) -> str:
-    """The item of the path. Raises Refused: 404 unknown, 403 another's."""
+    """The item of the path. Raises Refused: another's is not there."""
     principal = principal_of(request)
     alerts_in_scope(principal, None)
     await register.ready()
     id_ = request.path_params["id"]
     item = register.items.items.get(id_)
-    if item is None:
+    if item is None or not principal.may_see_district(item["district"] or ""):
         raise Refused("not_found", "id", f"no work item {id_}")
-    if not principal.may_see_district(item["district"] or ""):
-        raise Refused("forbidden", "id", f"work item {id_}: not yours")
     return str(id_)
 
 
-def item_of(register: Register, id_: str) -> dict[str, Any]:
+def item_of(register: Register, id_: str, principal: Principal) -> dict[str, Any]:
+    """The item as it stands, and what happened to it while it was the reader's."""
     item = register.items.items[id_]
+    history = seen_history(register.items.history.get(id_, ()), principal)
     today = datetime.now(SHANGHAI).date().isoformat()
     return {
         "id": id_,
@@ -124,19 +135,41 @@ def item_of(register: Register, id_: str) -> dict[str, Any]:
         "due_date": item["due_date"],
         "status": item["status"],
         "overdue": is_overdue(item, today),
-        "escalated_at": _escalated_at(register, id_) if is_overdue(item, today) else None,
+        "escalated_at": _escalated_at(history) if is_overdue(item, today) else None,
         "evidence_url": item["evidence_url"],
-        "alert_id": item["alert_id"],
+        "alert_id": own_alert(item["alert_id"], principal),
         "history": [
-            {"at": instant(e.at), "by": e.by, "kind": e.kind, "fields": e.fields}
-            for e in register.items.history.get(id_, ())
+            {"at": instant(e.at), "by": e.by, "kind": e.kind, "fields": _own_fields(e, principal)}
+            for e in history
         ],
     }
 
 
-def _escalated_at(register: Register, id_: str) -> str | None:
+def seen_history(events: Sequence[Event], principal: Principal) -> list[Event]:
+    """A district sees events after which the item was its own: what others did before or between is theirs."""
+    seen, district = [], ""
+    for event in events:
+        # An escalation says whose the item was; it moves nothing.
+        if "district" in event.fields and event.kind != "escalated":
+            district = event.fields["district"] or ""
+        if principal.may_see_district(district):
+            seen.append(event)
+    return seen
+
+
+def own_alert(id_: str | None, principal: Principal) -> str | None:
+    """An item that was moved may name an alert of the district before."""
+    return id_ if id_ and principal.may_see_district(district_of(id_)) else None
+
+
+def _own_fields(event: Event, principal: Principal) -> dict[str, Any]:
+    if "alert_id" not in event.fields:
+        return event.fields
+    return event.fields | {"alert_id": own_alert(event.fields["alert_id"], principal)}
+
+
+def _escalated_at(events: Sequence[Event]) -> str | None:
     """When the bureau was told that it is overdue."""
-    events = register.items.history.get(id_, ())
     return next((instant(e.at) for e in reversed(events) if e.kind == "escalated"), None)
 
 
@@ -233,9 +266,20 @@ def _alert(fields: Fields, principal: Principal, register: Register) -> str | No
     id_ = fields.text("alert_id", most=40)
     if id_ is None:
         return None
-    alert = register.alerts.get(id_)
-    if alert is None:
+    if _seen_alert(principal, register, id_) is None:
         fields.wrong("alert_id", f"no alert {id_!r}")
-    elif not principal.may_see_district(alert.district):
-        raise Refused("forbidden", "alert_id", f"alert {id_}: not yours")
     return id_
+
+
+def _seen_alert(principal: Principal, register: Register, id_: str) -> Step | None:
+    """Another's alert is not there."""
+    alert = register.alerts.get(id_)
+    return alert if alert is not None and principal.may_see_district(alert.district) else None
+
+
+def _check_alert(item: dict[str, Any], register: Register) -> None:
+    """An item of one district names no alert of another. Raises Refused."""
+    alert = register.alerts.get(item["alert_id"] or "")
+    if alert is not None and item["district"] not in (None, alert.district):
+        message = f"alert {alert.id} is of another district than the item"
+        raise Refused("invalid_field", "alert_id", message)

@@ -47,6 +47,7 @@ _PRELOAD_SECONDS = 3.0
 THREADS, THREADS_EACH = 3, 2
 """One sender keeps as many threads at work as there are cores at least; one is left for another."""
 REQUESTS_MOST = 1_024
+READ = ["GET", "HEAD"]
 
 
 class Ingest:
@@ -213,19 +214,19 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
             raise Refusal("unavailable", "; ".join(ingest.problems().values()))
         return await ingest.entries.post(request, principal)
 
-    @app.get("/v1/receipts")
+    @app.api_route("/v1/receipts", methods=READ)
     async def receipts(request: Request) -> Response:
         return await ingest.receipts.newest(request, ingest.principal(request))
 
-    @app.get("/v1/receipts/{receipt_id}")
+    @app.api_route("/v1/receipts/{receipt_id}", methods=READ)
     async def receipt(receipt_id: str, request: Request) -> Response:
         return await ingest.receipts.show(receipt_id, ingest.principal(request))
 
-    @app.get("/v1/receipts/{receipt_id}/rows")
+    @app.api_route("/v1/receipts/{receipt_id}/rows", methods=READ)
     async def rows(receipt_id: str, request: Request) -> Response:
         return await ingest.receipts.rows(receipt_id, request, ingest.principal(request))
 
-    @app.get("/v1/control-totals")
+    @app.api_route("/v1/control-totals", methods=READ)
     async def control_totals(request: Request) -> Response:
         return await ingest.receipts.control_totals(request, ingest.principal(request))
 
@@ -236,18 +237,18 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
             raise Refusal("unavailable", "; ".join(ingest.problems().values()))
         return await ingest.merchants.put(request, principal)
 
-    @app.get("/v1/merchants")
+    @app.api_route("/v1/merchants", methods=READ)
     async def merchants(request: Request) -> Response:
         principal = ingest.principal(request)
         if not ingest.follower.caught_up.is_set():
             raise Refusal("unavailable", "the registry is still being read")
         return ingest.merchants.show(request, principal)
 
-    @app.get("/health/live")
+    @app.api_route("/health/live", methods=READ)
     async def live() -> Response:
         return answer({"status": "live"})
 
-    @app.get("/health/ready")
+    @app.api_route("/health/ready", methods=READ)
     async def ready() -> Response:
         problems = ingest.problems()
         if draining is not None and draining.begun:
@@ -256,7 +257,7 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
             return answer({"status": "not ready", "problems": problems}, 503)
         return answer({"status": "ready"})
 
-    @app.get("/metrics")
+    @app.api_route("/metrics", methods=READ)
     async def metrics(request: Request) -> Response:
         authorization = request.headers.get("authorization")
         if not scraping.may_read(authorization, settings.metrics_token):

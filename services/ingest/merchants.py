@@ -13,9 +13,9 @@ from contracts.merchants import codec
 from contracts.merchants.codec import Merchant, Span
 from services.ingest.classify import MerchantIndex
 from yumai import telemetry
-from yumai.access import PLATFORM_ID
 from yumai.districts import districts
 from yumai.entry import TEXT_MAX
+from yumai.platforms import is_platform_id
 from yumai.registry import replace_overlap
 
 _MCC = re.compile(r"[0-9]{4}", re.ASCII)
@@ -70,7 +70,7 @@ def read_rows(body: bytes) -> tuple[list[Row], list[RowProblem]]:
 
 def _fault(row: Row) -> tuple[str | None, str]:
     """(field, what is wrong), or (None, "")."""
-    if not PLATFORM_ID.fullmatch(row.platform_id):
+    if not is_platform_id(row.platform_id):
         return "platform_id", "not a platform id"
     for name, value in (("merchant_id", row.merchant_id), ("group_id", row.group_id)):
         if value is not None and not 1 <= len(value) <= TEXT_MAX:

@@ -16,9 +16,9 @@ from numba import njit, types
 
 from services.ingest.columns import CODE, NO_FLAW, NULL, NUMBER, Columns, Text
 from services.ingest.kernels import BOOL, BYTES, INT32, INT64, UINT8, distinct
-from yumai.access import PLATFORM_ID
 from yumai.districts import districts
 from yumai.entry import AGE_MAX_YEARS, AMOUNT_MAX_FEN, FUTURE_TOLERANCE_MS, TEXT_MAX
+from yumai.platforms import is_platform_id
 
 ANY_PLATFORM = -2
 """The bureau may send any platform's rows."""
@@ -214,7 +214,7 @@ def validate(
     # A platform id is ASCII: what is not can only be wrong.
     ids = [value.decode("ascii", "replace") for value in found]
     state = np.fromiter(
-        (_AS_ALLOWED if PLATFORM_ID.fullmatch(x) else _NOT_ALLOWED for x in ids), np.uint8, len(ids)
+        (_AS_ALLOWED if is_platform_id(x) else _NOT_ALLOWED for x in ids), np.uint8, len(ids)
     )
     places = {platform_id: code for code, platform_id in enumerate(ids)}
     allowed = np.array(

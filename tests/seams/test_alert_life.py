@@ -73,7 +73,7 @@ def test_a_life_with_people(kafka: str, store: str, tmp_path: Path) -> None:
 
         # Who may act, and on what.
         other = at.call("POST", f"/v1/alerts/{ID}/acknowledge", {}, "district:500102")
-        assert other.status_code == 403
+        assert other.status_code == 404
         assert at.call("POST", "/v1/alerts/2026-1/acknowledge", {}).status_code == 404
         wrong = at.call(
             "POST", f"/v1/alerts/{ID}/explain", {"text": 5, "due_date": "soon"}, DISTRICT
@@ -272,10 +272,27 @@ def test_unanswered_alerts_escalate_are_told_again_and_items_get_overdue(
         assert told["data"]["work_item"]["id"] == item["id"]
         changed = at.call("PATCH", f"/v1/work-items/{item['id']}", {"status": "done"}, DISTRICT)
         assert (changed.status_code, changed.json()["data"]["overdue"]) == (200, False)
-        assert (
-            at.call("PATCH", f"/v1/work-items/{item['id']}", {}, "district:500102").status_code
-            == 403
-        )
+        other = "district:500102"
+        for id_ in (item["id"], "wi-none"):
+            answer = at.call("PATCH", f"/v1/work-items/{id_}", {}, other)
+            assert (answer.status_code, answer.json()["errors"][0]["message"]) == (
+                404,
+                f"no work item {id_}",
+            )
+        for named in (ID, f"{TODAY.year}-500199"):
+            answer = at.call("POST", "/v1/work-items", {"title": "t", "alert_id": named}, other)
+            assert (answer.status_code, answer.json()["errors"][0]["message"]) == (
+                422,
+                f"no alert {named!r}",
+            )
+            assert at.get("/v1/work-items", role=other, alert=named) == []
+        path = f"/v1/work-items/{item['id']}"
+        both = at.call("PATCH", path, {"district": "500102", "alert_id": ID})
+        assert (both.status_code, both.json()["errors"][0]["field"]) == (422, "alert_id")
+        assert at.call("PATCH", path, {"district": "500102"}).status_code == 200
+        (seen,) = at.get("/v1/work-items", role=other)
+        assert [e["fields"].get("district") for e in seen["history"]] == ["500102"]
+        assert at.get("/v1/work-items", role=DISTRICT) == []
         assert at.call("PATCH", "/v1/work-items/none", {}).status_code == 404
         wrong = at.call("POST", "/v1/work-items", {"task": 21, "milestones": [{"date": "x"}]})
         assert wrong.status_code == 422

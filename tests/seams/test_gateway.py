@@ -20,14 +20,16 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer
 
 from contracts.alerts import codec as alerts
+from contracts.alerts.outbox import decode_subscriptions
 from contracts.commits import codec as commits
 from tests.conftest import free_port, running
 from yumai.access import Identity
 from yumai.broker import topics
 from yumai.districts import districts_of
+from yumai.sealing import Sealer
 from yumai.sectors import SECTOR_CODES
 from yumai.store.client import connect
 from yumai.store.migrate import migrate
@@ -377,8 +379,17 @@ def test_alerts_are_told_as_their_last_step_left_them(gateway):
         (1, "opened", "system"),
         (2, "worsened", "system"),
     ]
-    assert gateway.get("/v1/alerts/2019-500101", role="district:500102").status_code == 403
+    assert _same(gateway, "/v1/alerts/2019-500101", "/v1/alerts/2019-500103")
     assert gateway.get("/v1/alerts/2019-500103").status_code == 404
+
+
+def _same(gateway: World, *paths: str) -> bool:
+    """To a district what is another's looks like what is not there."""
+    answers = [gateway.get(path, role="district:500102") for path in paths]
+    texts = {
+        a.text.replace(p.rpartition("/")[2], "ID") for a, p in zip(answers, paths, strict=True)
+    }
+    return {a.status_code for a in answers} == {404} and len(texts) == 1
 
 
 class Stream:
@@ -537,3 +548,77 @@ def test_without_a_store_it_says_so_at_once(kafka, tmp_path):
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def test_a_key_that_is_taken_back_ends_its_stream(gateway):
+    key = gateway.identity.issue_key("p9")
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.stream("GET", f"{gateway.url}/v1/stream", headers=headers, timeout=20) as answer:
+        parts = answer.iter_raw()
+        assert next(parts)
+        assert gateway.identity.revoke_keys("p9") == 1
+        begun = time.monotonic()
+        assert b"".join(parts).replace(b": heartbeat\n\n", b"") == b""
+        assert time.monotonic() - begun < 5
+    assert httpx.get(f"{gateway.url}/v1/cells", headers=headers).status_code == 401
+
+
+def test_a_replaced_signing_key_ends_streams_and_tokens(kafka, store, tmp_path):
+    with world(kafka, store, tmp_path) as made:
+        token = made.identity.issue_token("bureau")
+        headers = {"Authorization": f"Bearer {token}"}
+        with httpx.stream("GET", f"{made.url}/v1/stream", headers=headers, timeout=20) as answer:
+            parts = answer.iter_raw()
+            assert next(parts)
+            fresh = tmp_path / "identity" / "fresh"
+            fresh.write_text("a fresh key of more than thirty-two bytes")
+            fresh.replace(tmp_path / "identity" / "signing.key")
+            begun = time.monotonic()
+            assert b"".join(parts).replace(b": heartbeat\n\n", b"") == b""
+            assert time.monotonic() - begun < 5
+        assert httpx.get(f"{made.url}/v1/districts", headers=headers).status_code == 401
+        assert made.get("/v1/districts").status_code == 200
+
+
+def test_secrets_of_subscriptions_are_sealed_in_the_log_and_told_once(kafka, store, tmp_path):
+    with world(kafka, store, tmp_path) as made:
+        headers = {"Authorization": f"Bearer {made.identity.issue_token('district:500104')}"}
+        mine = [
+            {"id": "w", "channel": "webhook", "address": "https://8.8.8.8/hook-path"},
+            {
+                "id": "m",
+                "channel": "email",
+                "address": "mailtos://li:p4ssw0rd@8.8.8.8?from=a@b.example&to=a@b.example",
+            },
+        ]
+
+        def put(body: list[dict]) -> list[dict]:
+            answer = httpx.put(
+                f"{made.url}/v1/subscriptions", json=body, headers=headers, timeout=30
+            )
+            assert answer.status_code == 200, answer.text
+            return answer.json()["data"]
+
+        secret = put(mine)[0]["secret"]
+        assert secret.startswith("whsec_")
+        shown = made.get("/v1/subscriptions", role="district:500104").json()["data"]
+        assert [s["secret"] for s in shown] == [None, None]
+        assert "p4ssw0rd" not in str(shown)
+        # What GET gives changes nothing when it is put back.
+        assert put(shown)[0]["secret"] == secret
+        consumer = KafkaConsumer(
+            topics.SUBSCRIPTIONS.name,
+            bootstrap_servers=kafka,
+            auto_offset_reset="earliest",
+            consumer_timeout_ms=3_000,
+        )
+        records = [r.value for r in consumer if r.key == b"district:500104"]
+        consumer.close()
+        assert len(records) == 2
+        for value in records:
+            for part in (secret[6:].encode(), b"p4ssw0rd", b"hook-path", b"8.8.8.8"):
+                assert part not in value
+        sealer = Sealer("", tmp_path / "identity")
+        opened = [sealer.opened(s) for s in decode_subscriptions(records[-1]).subscriptions]
+        assert [s.address for s in opened] == [m["address"] for m in mine]
+        assert opened[0].secret == secret

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from yumai.broker.security import Bootstrap, client_options
+from yumai.platforms import is_platform_id, too_alike
 
 DAY_MS = 86_400_000
 MESSAGE_MAX_BYTES = 16 * 1024 * 1024
@@ -94,10 +96,26 @@ def feed(platform_id: str) -> Topic:
 
 
 def feed_platform(topic: str) -> str | None:
-    """The platform of a feed topic's name; None for any other topic."""
+    """The platform of a feed topic's name; None for any other topic, and where no platform may be called so."""
     if topic.startswith(FEED_PREFIX) and topic.endswith(FEED_SUFFIX):
-        return topic[len(FEED_PREFIX) : -len(FEED_SUFFIX)] or None
+        platform_id = topic[len(FEED_PREFIX) : -len(FEED_SUFFIX)]
+        return platform_id if is_platform_id(platform_id) else None
     return None
+
+
+class TooAlike(Exception):
+    """Two feeds that can't be told from each other; the text says which."""
+
+
+def check_feeds(feeds: Iterable[str], existing: Iterable[str] = ()) -> None:
+    """Raises TooAlike for a feed's topic that is too like another's or an existing one."""
+    names = [*feeds]
+    known = [p for name in (*existing, *names) if (p := feed_platform(name)) is not None]
+    for name in names:
+        platform_id = feed_platform(name)
+        alike = too_alike(platform_id, known) if platform_id is not None else None
+        if alike is not None:
+            raise TooAlike(f"topic {name}: too like {feed(alike).name}; take another platform id")
 
 
 def missing(bootstrap: Bootstrap, topics: tuple[Topic, ...] = TOPICS) -> list[str]:
@@ -114,7 +132,7 @@ def missing(bootstrap: Bootstrap, topics: tuple[Topic, ...] = TOPICS) -> list[st
 
 
 def ensure(bootstrap: Bootstrap, topics: tuple[Topic, ...] = TOPICS) -> list[str]:
-    """Creates what is missing; the names created. An existing topic is left as it is."""
+    """Creates what is missing; the names created. An existing topic is left as it is. Raises TooAlike."""
     from kafka.admin import KafkaAdminClient, NewTopic
     from kafka.errors import TopicAlreadyExistsError
 
@@ -122,6 +140,7 @@ def ensure(bootstrap: Bootstrap, topics: tuple[Topic, ...] = TOPICS) -> list[str
     created = []
     try:
         existing = set(admin.list_topics())
+        check_feeds([topic.name for topic in topics], existing)
         for topic in topics:
             if topic.name in existing:
                 continue

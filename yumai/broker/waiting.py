@@ -22,6 +22,9 @@ class NotYet(Exception):
 
 
 class _Health(BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         live = self.path.startswith("/health/live")
         body = json.dumps({"live": True} if live else {"ready": False, "problem": "no broker yet"})

@@ -13,7 +13,7 @@ from yumai.methods import guards, levels
 
 @dataclass(frozen=True, slots=True)
 class ProgressRow:
-    """One row of `GET /v1/progress`: fields in the order of its JSON. Money is fen; None: not known.
+    """One row of `GET /v1/progress`: fields in the order of its JSON. Money is fen; None: not known, or not shown.
 
     `attained_fen`: all that is booked; `comparable_fen`: of the platforms that are compared with last
     year; pace = comparable/expected; `raw_level`: the day's own, `level`: after hysteresis and guards.
@@ -24,8 +24,8 @@ class ProgressRow:
     year: int
     at: str
     target_fen: int | None
-    attained_fen: int
-    comparable_fen: int
+    attained_fen: int | None
+    comparable_fen: int | None
     expected_fen: int | None
     pace: float | None
     nowcast_fen: int | None

@@ -1,6 +1,7 @@
 """Forecasts of past years as they could have been made then, and how good they were beside simple rules. Pure.
 
-Where a cell's year before is whole but its total is not positive, growth and shares mean nothing: there
+Where a cell's year before is whole but its total is not positive, where a month of the years looked at is
+negative, or where σ is beyond `SIGMA_MOST`, growth, shares and logarithms mean nothing: there
 
     F = C + Σ_{i unknown} x_{Y−1,i},   spread = 1.5 · sd of its months · √(months unknown)
 """
@@ -24,6 +25,8 @@ RULES = (
     "booked + last year's rest",
 )
 SHOWN_MONTHS = (3, 6, 9)
+SIGMA_MOST = 3.0
+"""A factor of e³ either way: nothing is known of the year's end."""
 USUAL_TARGETS = (0.97, 1.0, 1.03, 1.06)
 """Of last year's total: what P(meet) is checked on where no targets are given."""
 
@@ -42,6 +45,8 @@ class Forecast:
     high: Floats
     p_meet: Floats
     end: MonthEnd
+    fine: Bools
+    """Forecast by growth and shares; the others by the rule above."""
 
 
 def forecasts(
@@ -59,7 +64,7 @@ def forecasts(
         now = sales[:, end.year, : end.month]
         known = ~np.isnan(now)
         plain, spread = _plain(sales, end)
-        fine = end.found.seasons.usable & (np.nan_to_num(end.total) > 0)
+        fine = _is_multiplicative(sales, end)
         total = np.where(fine, end.total, plain)
         low, high = uncertainty.interval(
             np.where(fine, end.total, 1.0), end.around.sigma, end.around.z_low, end.around.z_high
@@ -82,6 +87,7 @@ def forecasts(
             np.maximum(high, total),
             p,
             end,
+            fine,
         )
 
 
@@ -97,6 +103,18 @@ def chance(
     p = np.where(np.isnan(p), uncertainty.student(np.nan_to_num(z, nan=0.0)), p)
     p = np.where(over, total >= target, p)
     return np.where(np.isnan(target), np.nan, p)
+
+
+def _is_multiplicative(sales: Floats, end: MonthEnd) -> Bools:
+    """Cells that are forecast by growth and shares."""
+    first = max(end.year - YEARS_MOST, 0)
+    months = np.nan_to_num(sales[:, first : end.year + 1]).reshape(len(sales), -1)
+    # What comes after the month-end is not known then.
+    ahead = MONTHS - end.month
+    seen = months[:, : months.shape[1] - ahead]
+    positive = (seen >= 0).all(axis=1) & (np.nan_to_num(end.total) > 0) & np.isfinite(end.total)
+    known = np.nan_to_num(end.around.sigma, nan=np.inf) <= SIGMA_MOST
+    return end.found.seasons.usable & positive & known
 
 
 def _plain(sales: Floats, end: MonthEnd) -> tuple[Floats, Floats]:
@@ -160,7 +178,7 @@ class Record:
         wanted = (
             [targets[:, forecast.year]] if has_targets else [last * part for part in USUAL_TARGETS]
         )
-        fine = forecast.end.found.seasons.usable & (np.nan_to_num(forecast.end.total) > 0)
+        fine = forecast.fine
         for target in wanted:
             p = chance(
                 forecast.nowcast,

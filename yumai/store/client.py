@@ -9,7 +9,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
 
-from yumai import canary
+from yumai import canary, proxies
 from yumai.store import guarantees
 from yumai.store.address import Dsn, with_secrets
 
@@ -26,6 +26,7 @@ __all__ = ["STORE_ERRORS", "Dsn", "connect", "connect_async", "with_secrets"]
 def _options(
     to: Dsn, database: str | None, timeout: float, sequential: bool, with_canary: bool
 ) -> dict[str, Any]:
+    proxies.bypass([to.host])
     return {
         "host": to.host,
         "port": to.port,

@@ -25,13 +25,13 @@ SERVICE_SECTORS = tuple(code for n, code in SECTOR_CODES.items() if 1 <= n <= 12
 # Net is the signed sum: sale and refund_reversal +, refund and sale_reversal −.
 NET = "toInt128(sales_fen) - refunds_fen - sale_reversals_fen + refund_reversals_fen"
 
-_BUCKETS = {
+BUCKETS = {
     "hour": ("toStartOfHour(period)", "formatDateTime(p, '%Y-%m-%dT%H:00+08:00')"),
     "day": ("toDate(period)", "toString(p)"),
     "month": ("toStartOfMonth(period)", "formatDateTime(p, '%Y-%m')"),
     "year": ("toYear(period)", "toString(p)"),
 }
-_KEYS = {
+KEYS = {
     "district": ("district", "leftPad(toString({key}), 6, '0')"),
     # By number and not by name: the order is U00, S01 … S12, S99, G00, X00.
     "sector": ("sector", "toString({key})"),
@@ -94,12 +94,12 @@ def cells(cells_of: Filter, grain: str, group_by: Sequence[str]) -> Query:
 
     Columns: period, the dimensions, net_fen, sales_fen, refunds_fen (Int128), entries (UInt64).
     """
-    bucket, shown = _BUCKETS[grain]
+    bucket, shown = BUCKETS[grain]
     keys = [d for d in DIMENSIONS if d in group_by]
     names = {key: f"k{number}" for number, key in enumerate(keys)}
-    inner = [f"{bucket} AS p", *(f"{_KEYS[key][0]} AS {names[key]}" for key in keys)]
+    inner = [f"{bucket} AS p", *(f"{KEYS[key][0]} AS {names[key]}" for key in keys)]
     outer = [f"{shown} AS period"]
-    outer += [f"{_KEYS[key][1].format(key=names[key])} AS {key}" for key in keys]
+    outer += [f"{KEYS[key][1].format(key=names[key])} AS {key}" for key in keys]
     order = ", ".join(["p", *names.values()])
     condition, parameters = cells_of.where()
     return Query(

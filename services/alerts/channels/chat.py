@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import logging
 from collections.abc import Sequence
-from contextvars import ContextVar
 from typing import Any
 
+from services.alerts.channels import connections
 from services.alerts.channels.webhook import Failed
 from yumai import webhooks
 
 SEND_SECONDS = 30.0
-MAIL, DINGTALK, WECOM = "email", "dingtalk", "wecom"
-MODULES = {DINGTALK: "apprise.plugins.dingtalk", WECOM: "apprise.plugins.wecombot"}
-"""Of robots whose refusals Apprise takes for success."""
+MAIL, WECOM = "email", "wecom"
 BYTES_MOST = {WECOM: 2_000}
 """UTF-8 bytes of a robot's text, less than its own limit."""
 
@@ -35,7 +32,7 @@ async def send(
         await _judge_mail(address, allowed)
     try:
         async with asyncio.timeout(SEND_SECONDS):
-            await asyncio.to_thread(_attempted, attempt, channel, address, title, body)
+            await asyncio.to_thread(_attempted, attempt, channel, address, title, body, allowed)
     except TimeoutError as error:
         raise Failed("no answer in time") from error
 
@@ -44,7 +41,7 @@ _under_way: set[tuple[int, str]] = set()
 """Attempts by the loop they were made from (each office has its own) and their address."""
 
 
-def _attempted(attempt: tuple[int, str], *given: str) -> None:
+def _attempted(attempt: tuple[int, str], *given: Any) -> None:
     _under_way.add(attempt)
     try:
         _notify(*given)
@@ -73,7 +70,9 @@ def _plugin(address: str):  # type: ignore[no-untyped-def]
     return found
 
 
-def _notify(channel: str, address: str, title: str, body: str) -> None:
+def _notify(
+    channel: str, address: str, title: str, body: str, allowed: Sequence[webhooks.Network]
+) -> None:
     """What Apprise logs is the only reason it gives."""
     from apprise import Apprise, NotifyFormat
 
@@ -90,14 +89,13 @@ def _notify(channel: str, address: str, title: str, body: str) -> None:
     keep = Keep(logging.WARNING)
     logger = logging.getLogger("apprise")
     logger.addHandler(keep)
-    answers: list[bytes] = []
-    _heard.set(answers)
-    _listen(channel)
     try:
-        # As the plain text that it is: taken for HTML, a mail loses its lines.
-        if not sender.notify(body=body, title=title, body_format=NotifyFormat.TEXT):
-            raise Failed("; ".join(reasons)[:300] or "refused")
-        for answer in answers:
+        with connections.of_message(allowed) as message:
+            # As the plain text that it is: taken for HTML, a mail loses its lines.
+            sent = sender.notify(body=body, title=title, body_format=NotifyFormat.TEXT)
+        if not sent:
+            raise Failed("; ".join(message.refused or reasons)[:300] or "refused")
+        for answer in message.answers:
             if why := refusal(answer):
                 raise Failed(why)
     finally:
@@ -105,33 +103,6 @@ def _notify(channel: str, address: str, title: str, body: str) -> None:
 
 
 # -- what robots answer -----------------------------------------------------------------------------
-
-_heard: ContextVar[list[bytes] | None] = ContextVar("heard", default=None)
-"""What was answered to the message under way; Apprise takes the context with it into its own thread."""
-
-
-class _Listening:
-    """`requests` as Apprise uses it, which remembers what was answered."""
-
-    def __init__(self, real: Any) -> None:
-        self._real = real
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-    def post(self, *given: Any, **named: Any) -> Any:
-        answer = self._real.post(*given, **named)
-        heard = _heard.get()
-        if heard is not None:
-            heard.append(answer.content)
-        return answer
-
-
-def _listen(channel: str) -> None:
-    if channel in MODULES:
-        module: Any = importlib.import_module(MODULES[channel])
-        if not isinstance(module.requests, _Listening):
-            module.requests = _Listening(module.requests)
 
 
 def refusal(answer: bytes) -> str | None:

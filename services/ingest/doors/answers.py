@@ -8,9 +8,11 @@ import msgspec
 from starlette.responses import Response
 
 from contracts.reasons import REASONS
+from yumai import printable
 
 _encode = msgspec.json.Encoder().encode
 RETRY_SECONDS = 2
+FIELD_MOST, DETAIL_MOST = 100, 1_000
 
 
 def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -24,7 +26,9 @@ class Refusal(Exception):
         self, code: str, detail: str = "", field: str | None = None, status: int | None = None
     ) -> None:
         super().__init__(detail or code)
-        self.code, self.detail, self.field = code, detail, field
+        # What is echoed of a request is bounded, and fit for eyes.
+        self.code, self.detail = code, printable.line(detail, DETAIL_MOST)
+        self.field = None if field is None else printable.line(field, FIELD_MOST)
         self.status = status or REASONS[code].status
 
     def response(self) -> Response:

@@ -1,6 +1,7 @@
 """Who is told, and when a message is tried."""
 
 from datetime import datetime
+from typing import get_args
 
 import msgspec
 import pytest
@@ -8,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.alerts.codec import Whole
-from contracts.alerts.outbox import QuietHours, Subscription
+from contracts.alerts.outbox import FeedState, FeedStep, QuietHours, Subscription
+from contracts.work_items.codec import Event
 from services.alerts import outbox
+from services.alerts.sending import body_of
+from yumai.districts import districts
 from yumai.store.figures import SHANGHAI
 
 OPENED = Whole(
@@ -116,3 +120,32 @@ def test_quiet_hours_go_over_midnight():
     assert not outbox.is_quiet(day, at(17, 30))
     assert outbox.is_quiet(QuietHours("23:00", "24:00"), at(23, 59))
     assert not outbox.is_quiet(None, at(3))
+
+
+FEED = FeedStep("p1", 2, 5, "silent", None, ["500101", "500102"], ["bureau/a"])
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize("state", get_args(FeedState))
+def test_what_a_district_hears_of_a_feed_names_no_other(language, state):
+    feed = msgspec.structs.replace(FEED, state=state)
+    heard = outbox.feed_as_heard(feed, "district:500101")
+    assert (heard.state, heard.districts) == (state, ["500101"])
+    body = str(body_of(outbox.made("district:500101/a", "feed/p1/2", 5, 5), heard, language, "u"))
+    other = districts()["500102"]
+    assert not any(name in body for name in ("500102", other.zh, other.short_zh, other.en))
+    assert outbox.feed_as_heard(feed, "bureau") == feed
+
+
+def test_a_feed_in_trouble_elsewhere_is_well_here():
+    heard = outbox.feed_as_heard(FEED, "district:500103")
+    assert (heard.state, heard.districts) == ("ok", [])
+
+
+def test_an_overdue_item_names_no_alert_of_another_district():
+    fields = {"title": "t", "district": "500101", "alert_id": "2026-500102"}
+    event = Event("wi-1", "wi-1/overdue/x", 5, "system", "escalated", fields)
+    assert outbox.item_as_heard(event, "district:500101").fields["alert_id"] is None
+    assert outbox.item_as_heard(event, "bureau") == event
+    own = msgspec.structs.replace(event, fields=fields | {"alert_id": "2026-500101"})
+    assert outbox.item_as_heard(own, "district:500101") == own

@@ -42,10 +42,24 @@ def test_the_bureau_gets_every_district_and_a_district_its_own():
     hub, (bureau, district, platform) = hub_with(BUREAU, DISTRICT, PLATFORM)
     hub.commit(commit(10))
     assert [body["district"] for _, body in taken(bureau)] == ["500101", "500102"]
-    ((kind, body),) = taken(district)
-    assert (kind, body["net_fen"], body["entries"]) == ("cells", 12, 3)
-    assert body["sectors"]["S02"] == {"net_fen": 7, "entries": 2}
+    assert taken(district) == []
     assert taken(platform) == []
+    hub.commit(commit(11))
+    ((kind, body),) = taken(district)
+    assert (kind, body["district"], body["net_fen"], body["entries"]) == ("cells", "500101", 14, 4)
+
+
+def test_a_district_hears_of_no_change_of_fewer_than_three_entries_and_of_all_in_the_end():
+    hub, (bureau, district) = hub_with(BUREAU, DISTRICT)
+    for number in range(9):
+        hub.commit(commit(number))
+    told = [body for _, body in taken(district)]
+    parts = [part for body in told for part in body["sectors"].items()]
+    assert all(part["entries"] >= 3 for _, part in parts)
+    for sector, net_fen, entries in (("S01", 45, 9), ("S02", 56, 16)):
+        assert sum(p["net_fen"] for s, p in parts if s == sector) == net_fen
+        assert sum(p["entries"] for s, p in parts if s == sector) == entries
+    assert sum(b["entries"] for _, b in taken(bureau) if b["district"] == "500101") == 27
 
 
 def test_a_commit_told_twice_is_handed_on_once():

@@ -243,3 +243,50 @@ def test_one_noisy_past_year_does_not_lose_to_last_years_rest():
     least = np.min(np.median(np.concatenate(rules, axis=1), axis=1))
     assert np.median(np.concatenate(ours)) < least
     assert inside / number >= 0.72
+
+
+@pytest.mark.parametrize(
+    "kind", ["alternating", "cancelling", "sinking", "turning", "rare refunds"]
+)
+def test_months_of_both_signs_give_numbers(kind, tmp_path, capsys):
+    rng = np.random.default_rng(7)
+    sales = np.abs(rng.normal(0, 1, (60, 6, 12))) * 10.0 ** rng.integers(-3, 8, (60, 1, 1))
+    if kind == "alternating":
+        sales[:, :, ::2] *= -1
+    elif kind == "cancelling":
+        sales = rng.normal(0, 1, sales.shape) * 1e6
+    elif kind == "sinking":
+        sales[:, -1] *= -1
+    elif kind == "turning":
+        sales[:, 2] *= -1e-9
+    else:
+        sales = np.where(rng.random(sales.shape) < 0.1, -10 * sales, sales)
+    targets = np.full(sales.shape[:2], np.nan)
+    found = _rows(sales, np.zeros(60, dtype=int), targets, (5, 12))
+    assert len(found) == 60 * 5 * 12
+    assert all(np.isfinite(row[:3]).all() for row in found.values())
+    most = np.abs(sales).sum(axis=(1, 2)).max()
+    assert max(max(map(abs, row[:3])) for row in found.values()) < 100 * most
+
+
+def test_the_command_writes_numbers_and_says_which_are_plain(tmp_path, capsys):
+    series, out = tmp_path / "series.csv", tmp_path / "out.csv"
+    rows = [
+        f"=r,S01,{year}-{month:02},{(-1) ** month * 50 + month}"
+        for year in range(2015, 2020)
+        for month in range(1, 13)
+    ]
+    series.write_text("region,sector,month,value\n" + "\n".join(rows) + "\n")
+    parsed = build_parser(["console.backtest"]).parse_args(
+        ["backtest", str(series), "--out", str(out), "--json"]
+    )
+    assert parsed.run(parsed) == 0
+    said = capsys.readouterr()
+    assert "both signs" in said.err
+    assert not {"inf", "Infinity", "NaN"} & set(said.out.replace(",", " ").split())
+    with out.open() as file:
+        written = list(csv.DictReader(file))
+    assert written
+    for row in written:
+        assert row["region"] == "'=r"
+        assert all(np.isfinite(float(row[name])) for name in ("nowcast", "low", "high"))

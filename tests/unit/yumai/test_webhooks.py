@@ -1,6 +1,7 @@
 """Where a webhook may point."""
 
 import ipaddress
+import socket
 
 import pytest
 
@@ -31,6 +32,34 @@ PRIVATE = [
     "https://[fd00::1]/",
     "https://[64:ff9b::7f00:1]/",
     "https://[2002:7f00:1::]/",
+    "https://[fec0::1]/",
+    "https://[feff::1]/",
+    "https://[fdff::1]/",
+    "https://[fd00:ec2::254]/",
+    "https://[ff0e::1]/",
+    "https://[100::1]/",
+    "https://[::ffff:169.254.169.254]/",
+    "https://[::ffff:0:10.0.0.1]/",
+    "https://[64:ff9b::a9fe:a9fe]/",
+    "https://[64:ff9b:1::7f00:1]/",
+    "https://[2002:a9fe:a9fe::1]/",
+    "https://[2002:808:808::1]/",
+    "https://[2001:0:808:808::1]/",
+    "https://[2001:db8::1]/",
+    "https://[3fff::1]/",
+    "https://[5f00::1]/",
+    "https://[4000::1]/",
+    "https://0.1.2.3/",
+    "https://100.100.100.200/",
+    "https://168.63.129.16/",
+    "https://192.0.0.192/",
+    "https://192.0.2.1/",
+    "https://192.88.99.1/",
+    "https://198.18.0.1/",
+    "https://198.51.100.1/",
+    "https://203.0.113.1/",
+    "https://239.255.255.250/",
+    "https://240.0.0.1/",
     "https://224.0.0.1/",
     "https://255.255.255.255/",
     "http://8.8.8.8/",
@@ -49,7 +78,14 @@ async def test_private_loopback_and_link_local_are_refused_however_spelled(url):
         await webhooks.checked(url, [])
 
 
-@pytest.mark.parametrize("url", ["https://8.8.8.8/x", "https://[2001:4860:4860::8888]:8443/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://8.8.8.8/x",
+        "https://[2001:4860:4860::8888]:8443/",
+        "https://[64:ff9b::808:808]/",
+    ],
+)
 async def test_public_addresses_pass(url):
     assert len(await webhooks.checked(url, [])) == 1
 
@@ -85,3 +121,21 @@ def test_durations_are_read_and_wrong_ones_named():
         read({"ALERTS_ESCALATE_AFTER": "soon", "WEBHOOK_ALLOW_NETWORKS": "10.0.0.1/8"})
     assert "ALERTS_ESCALATE_AFTER" in str(error.value)
     assert "WEBHOOK_ALLOW_NETWORKS" in str(error.value)
+
+
+def test_a_connection_goes_to_the_address_that_was_judged(monkeypatch):
+    said = iter(["8.8.8.8", "127.0.0.1"])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(2, 1, 6, "", (next(said), 9))])
+    went: list[tuple[str, int]] = []
+
+    def connect(to, seconds):
+        went.append(to)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    with pytest.raises(ConnectionRefusedError):
+        webhooks.connected("turns.example", 9, 1.0, [])
+    assert went == [("8.8.8.8", 9)]
+    with pytest.raises(webhooks.Unsafe):
+        webhooks.connected("turns.example", 9, 1.0, [])
+    assert len(went) == 1

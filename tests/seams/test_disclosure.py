@@ -1,0 +1,213 @@
+"""What a district is shown of its own books, on the real engine: nothing that tells of fewer than three entries."""
+
+import csv
+import io
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from itertools import product
+
+import pytest
+
+from tests.seams.test_gateway import BUCKETS, CELLS, SHANGHAI, World, book_progress, world
+from yumai.store.client import connect
+
+OWN = "500101"
+DAY, DISTRICT, SECTOR, PLATFORM, RECORDED, ENTRIES, FEN = range(7)
+FIGURES = ("net_fen", "sales_fen", "refunds_fen", "entries")
+YEAR = datetime.now(SHANGHAI).year
+TODAY = datetime.now(SHANGHAI).date()
+
+
+def few_cells(seed: int) -> list[tuple]:
+    """(hour, district, sector, platform, recorded, entries, fen) of a few days: many stand on one or two entries."""
+    draw = random.Random(seed)
+    found = []
+    for number in range(260):
+        hour = datetime(YEAR, 1, 1, tzinfo=SHANGHAI) + timedelta(hours=draw.randrange(24 * 6))
+        recorded = max(hour.date(), date(YEAR, 1, draw.choice([1, 3, 7])))
+        where = (draw.choice([500101, 500102]), draw.choice(["S01", "S02", "G00"]))
+        # A power of two of its own: which cells a sum is made of can be read from it.
+        found.append(
+            (
+                hour,
+                *where,
+                draw.choice(["p1", "p2"]),
+                recorded,
+                draw.choice([1, 1, 2, 3, 5]),
+                3**number % 10**9,
+            )
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[tuple]:
+    return few_cells(5)
+
+
+@pytest.fixture(scope="module")
+def gateway(kafka, store, tmp_path_factory, rows) -> Iterator[World]:
+    with world(kafka, store, tmp_path_factory.mktemp("disclosure")) as made:
+        client = connect(made.dsn)
+        client.insert(
+            "cells",
+            [
+                [r[DAY], r[RECORDED], r[DISTRICT], r[SECTOR], r[PLATFORM], 1, 0, n, 1]
+                + [r[ENTRIES], r[FEN], 0, 0, 0]
+                for n, r in enumerate(rows)
+            ],
+            CELLS,
+        )
+        at = datetime(YEAR, 1, 2, 9, tzinfo=SHANGHAI)
+        one = [at, at.date(), 500103, "S05", "p1", 1, 0, 9_999, 1, 1, 99_999_99, 0, 0, 0]
+        client.insert("cells", [one], CELLS)
+        client.close()
+        book_progress(made.dsn, [datetime.now(UTC)] * 2)
+        yield made
+
+
+def base(row: tuple) -> tuple:
+    return row[DAY].date(), row[DISTRICT], row[SECTOR], row[RECORDED]
+
+
+def fine(rows: list[tuple], sliced: list) -> list[tuple]:
+    """Rows of base cells of which every slice has three entries."""
+    counts: dict[tuple, dict[tuple, int]] = defaultdict(lambda: defaultdict(int))
+    for row in rows:
+        counts[base(row)][tuple(of(row) for of in sliced)] += row[ENTRIES]
+    return [row for row in rows if min(counts[base(row)].values()) >= 3]
+
+
+def asked(gateway: World, role: str, **query: str) -> list[dict]:
+    answer = gateway.get("/v1/cells", role=role, **{"from": f"{YEAR}-01-01"}, **query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["data"]
+
+
+@pytest.mark.parametrize(
+    ("grain", "group_by", "platform", "as_of"),
+    [
+        *product(BUCKETS, ["", "sector", "platform", "platform,sector"], [""], [""]),
+        *product(["hour", "day", "year"], ["", "sector"], ["p1"], ["", f"{YEAR}-01-03"]),
+    ],
+)
+def test_a_districts_figures_are_sums_of_base_cells_with_three_entries(
+    gateway, rows, grain, group_by, platform, as_of
+):
+    own = [r for r in rows if r[DISTRICT] == 500101]
+    if as_of:
+        own = [r for r in own if r[RECORDED] <= date.fromisoformat(as_of)]
+    sliced = [lambda r: r[DAY].hour] if grain == "hour" else []
+    if platform or "platform" in group_by:
+        sliced.append(lambda r: r[PLATFORM])
+    shown = fine(own, sliced)
+    names = [n for n in ("sector", "platform") if n in group_by]
+    key = lambda r: (  # noqa: E731
+        BUCKETS[grain](r[DAY]),
+        *(r[{"sector": SECTOR, "platform": PLATFORM}[n]] for n in names),
+    )
+    expected: dict[tuple, list] = {}
+    for row in own:
+        if platform and row[PLATFORM] != platform:
+            continue
+        of = expected.setdefault(key(row), [None, None, False])
+        if row in shown:
+            of[0] = (of[0] or 0) + row[FEN]
+            of[1] = (of[1] or 0) + row[ENTRIES]
+        else:
+            of[2] = True
+    query = {"grain": grain, "group_by": group_by}
+    query |= {"platform": platform} if platform else {}
+    query |= {"as_of": as_of} if as_of else {}
+    got = {}
+    for cell in asked(gateway, f"district:{OWN}", **query):
+        assert set(cell) == {"period", *names, *FIGURES, "suppressed"}
+        assert cell["entries"] is None or cell["entries"] >= 3
+        got[(cell["period"], *(cell[n] for n in names))] = [
+            cell["net_fen"],
+            cell["entries"],
+            cell["suppressed"],
+        ]
+    assert got == expected
+    assert any(mark for _, _, mark in got.values())
+
+
+def test_an_export_hides_what_the_answer_hides(gateway):
+    query = {"grain": "hour", "group_by": "sector,platform"}
+    answer = asked(gateway, f"district:{OWN}", **query)
+    text = gateway.get(
+        "/v1/cells",
+        role=f"district:{OWN}",
+        format="csv",
+        **{"from": f"{YEAR}-01-01"},
+        **query,
+    ).text
+    exported = list(csv.DictReader(io.StringIO(text)))
+    assert [row["net_fen"] for row in exported] == [
+        "" if cell["net_fen"] is None else str(cell["net_fen"]) for cell in answer
+    ]
+    assert {row["suppressed"] for row in exported} == {"true", "false"}
+
+
+def test_no_answer_and_a_part_of_it_differ_by_a_single_sale(gateway):
+    """A total and its sectors, a longer and a shorter time, two `as_of`: three entries lie between, or none."""
+    days = [f"{YEAR}-01-0{n}" for n in range(1, 8)]
+    sums: dict[tuple[str, str, str], int] = {}
+    for sector, as_of, last in product(("", "S01", "S02", "G00"), ("", *days), days):
+        query = {"grain": "year", "to": last}
+        query |= {"sector": sector} if sector else {}
+        query |= {"as_of": as_of} if as_of else {}
+        found = asked(gateway, f"district:{OWN}", **query)
+        sums[sector, as_of, last] = (found[0]["entries"] or 0) if found else 0
+    between = set()
+    for sector, as_of, last in sums:
+        whole = sums[sector, as_of, last]
+        between |= {whole - sums[sector, as_of, before] for before in days if before < last}
+        between |= {
+            whole - sums[sector, known, last] for known in days if not as_of or known < as_of
+        }
+        if not sector:
+            parts = [sums[code, as_of, last] for code in ("S01", "S02", "G00")]
+            between |= {whole - sum(parts), *(whole - part for part in parts)}
+    assert len(between) > 10
+    assert not between & {1, 2}
+
+
+def test_the_bureau_and_the_platform_itself_see_all(gateway, rows):
+    whole = asked(gateway, "bureau", grain="year", district=OWN)[0]
+    assert whole["net_fen"] == sum(r[FEN] for r in rows if r[DISTRICT] == 500101)
+    own = asked(gateway, "platform:p1", grain="year", district=OWN)[0]
+    assert own["entries"] == sum(
+        r[ENTRIES] for r in rows if r[PLATFORM] == "p1" and r[DISTRICT] == 500101
+    )
+
+
+def test_the_overview_says_no_more_than_the_cells(gateway, rows):
+    found = gateway.get("/v1/overview", role=f"district:{OWN}").json()["data"]
+    shown = fine([r for r in rows if r[DISTRICT] == 500101], [])
+    services = [r for r in shown if r[SECTOR] != "G00"]
+    assert found["year"]["net_fen"] == sum(r[FEN] for r in services)
+    assert found["year"]["entries"] == sum(r[ENTRIES] for r in services)
+    assert {s["code"]: s["net_fen"] for s in found["sectors"] if s["net_fen"]} == {
+        code: sum(r[FEN] for r in services if r[SECTOR] == code)
+        for code in {r[SECTOR] for r in services}
+    }
+
+
+def test_a_year_that_stands_on_one_sale_is_hidden_in_progress_and_overview(gateway):
+    role = "district:500103"
+    for sector in ("S05", "*"):
+        for row in gateway.get("/v1/progress", role=role, sector=sector).json()["data"]:
+            assert row["attained_fen"] in (None, 0)
+    (row,) = gateway.get("/v1/progress", role=role).json()["data"]
+    assert (row["attained_fen"], row["nowcast_fen"], "suppressed" in row["guards"]) == (
+        None,
+        None,
+        True,
+    )
+    overview = gateway.get("/v1/overview", role=role)
+    assert "9999999" not in overview.text
+    (row,) = gateway.get("/v1/progress", district="500103").json()["data"]
+    assert row["attained_fen"] == 99_999_99
