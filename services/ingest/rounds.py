@@ -133,7 +133,13 @@ class Rounds:
             parents = (parent for request in requests for parent in request.parents)
             with tracing.work("group commit", parents) as work:
                 chunk = await loop.run_in_executor(
-                    self._pool, judge, requests, self._index, epoch.partitions, now_ms
+                    self._pool,
+                    judge,
+                    requests,
+                    self._index,
+                    epoch.partitions,
+                    now_ms,
+                    epoch.slot_function,
                 )
                 if self._publisher.epoch != epoch:
                     raise Unavailable("the log was made anew meanwhile")
@@ -188,7 +194,9 @@ def messages(
             ENTRIES.name,
             record.value,
             partition=record.partition,
-            headers=Header(epoch, record.entries, chunk.recorded_on).to_kafka(),
+            headers=Header(
+                epoch, record.entries, chunk.recorded_on, chunk.slot_function
+            ).to_kafka(),
             parents=parents(record) if record.requests else (),
         )
         for record in chunk.entries
