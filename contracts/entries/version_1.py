@@ -128,7 +128,8 @@ def _fields(row: bytes) -> list[bytes]:
     """The fields of one record without its line end (RFC 4180). A quote opens only at the start."""
     if b'"' not in row:
         return row.split(b",")
-    fields, at = [], 0
+    fields: list[bytes] = []
+    at = 0
     while True:
         if row[at : at + 1] == b'"':
             end = at + 1
