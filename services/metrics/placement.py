@@ -29,6 +29,9 @@ LITERAL_IDS = 500
 _LITERALS = {"max_query_size": 4_000_000, "max_ast_elements": 100_000}
 
 
+RESTART_HINT = "then `yumai scale metrics 0` and `yumai scale metrics 1`"
+
+
 @dataclass(frozen=True)
 class Start:
     """`offset`: a block's first. `written`: last offset the store holds of the log, or -1.
@@ -69,6 +72,28 @@ def older_epoch_of_old_ids(client: Client, epoch: int) -> int | None:
         parameters={"e": epoch, "v": IDS_SINCE_FUNCTION},
     ).result_rows
     return int(rows[0][0]) if rows else None
+
+
+def missing(start: Start, log_start: int, older_epoch: int | None) -> str:
+    """Why records can't be read any more that would have to be, and what to do; "" where none is missing."""
+    if older_epoch is not None or (start.old_ids and log_start > start.offset):
+        which = (
+            f"epoch {older_epoch}"
+            if older_epoch is not None
+            else f"what stands from offset {start.offset} to {log_start}"
+        )
+        return (
+            f"the ledger has {which} under ids of an earlier version, and the log, from which they "
+            "would be made anew, no longer has its records; nothing was changed: go back to the "
+            "version of the programs that wrote them"
+        )
+    if log_start > start.offset:
+        return (
+            f"the log begins at offset {log_start}, block starts at {start.offset}: "
+            "records are gone that the store does not hold; restore the store from a backup "
+            f"that reaches offset {log_start}, {RESTART_HINT}"
+        )
+    return ""
 
 
 def drop_foreign_function(

@@ -48,8 +48,6 @@ HINT_SECONDS = 10.0
 DRAIN_SECONDS = 8.0
 """Until what was taken is written, when told to stop."""
 
-RESTART_HINT = "then `yumai scale metrics 0` and `yumai scale metrics 1`"
-
 
 class PlacedConsumer(driver.Consumer):
     """Faust's consumer, but a rebalance seeks to where the books are, not to the committed offset."""
@@ -255,7 +253,7 @@ class Worker:
             require_schema(client.query(APPLIED).result_rows)
             start = placement.start_of(client, epoch.epoch, part, committed)
             older = placement.older_epoch_of_old_ids(client, epoch.epoch)
-            gone = _gone(start, self._log_start(part), older)
+            gone = placement.missing(start, self._log_start(part), older)
             if gone:
                 # Nothing is removed that can't be made anew.
                 return start, Filter(), gone
@@ -340,28 +338,6 @@ class Worker:
                 shares.append(share)
             if shares:
                 await pump.on_writer(self.flush.progress, shares, asked_at)
-
-
-def _gone(start: placement.Start, log_start: int, older_epoch: int | None) -> str:
-    """Why records can't be read any more that would have to be, and what to do; "" where none is missing."""
-    if older_epoch is not None or (start.old_ids and log_start > start.offset):
-        which = (
-            f"epoch {older_epoch}"
-            if older_epoch is not None
-            else f"what stands from offset {start.offset} to {log_start}"
-        )
-        return (
-            f"the ledger has {which} under ids of an earlier version, and the log, from which they "
-            "would be made anew, no longer has its records; nothing was changed: go back to the "
-            "version of the programs that wrote them"
-        )
-    if log_start > start.offset:
-        return (
-            f"the log begins at offset {log_start}, block starts at {start.offset}: "
-            "records are gone that the store does not hold; restore the store from a backup "
-            f"that reaches offset {log_start}, {RESTART_HINT}"
-        )
-    return ""
 
 
 def _as_of(state: PartitionState) -> PartitionState:
