@@ -13,6 +13,9 @@ from clickhouse_connect.driver.client import Client
 from services.metrics import placement
 from services.metrics.blocks import FUNCTION_VERSION
 from services.metrics.ledger import LedgerBuffer, Segment, stream_bytes
+from yumai.broker.epochs import Epoch
+from yumai.broker.housekeeping import open_block_starts
+from yumai.store.backup import holdings
 from yumai.store.client import connect
 from yumai.store.layout import Layout
 from yumai.store.migrate import ChangedMigration, migrate, migrations
@@ -101,7 +104,9 @@ def test_of_an_older_slot_function_every_older_id_is_in_the_filter(client: Clien
     assert elsewhere.mark(older, np.zeros(len(older), np.uint8)) < 100
 
 
-def test_complete_blocks_with_ids_of_an_old_function_are_read_again(client: Client) -> None:
+def test_complete_blocks_with_ids_of_an_old_function_are_read_again(
+    client: Client, store: str, unique: str
+) -> None:
     _block(client, 0, 0, 1023, 1)
     _block(client, 0, 1, 2047, 1, version=1)
     _block(client, 0, 2, 3071, 1, version=1)
@@ -113,6 +118,10 @@ def test_complete_blocks_with_ids_of_an_old_function_are_read_again(client: Clie
     columns = ["epoch", "part", "through", "next_offset", "worker", "stopped", "written_at"]
     now = datetime(2026, 1, 1, tzinfo=UTC)
     client.insert("progress", [[1, 0, now, 3101, "m", "", now]], column_names=columns)
+    # housekeeping and backups leave the log what it is needed for
+    epoch = Epoch(1, "topic", 2)
+    assert open_block_starts(f"{store}/{unique}", epoch) == {0: 1024, 1: 0}
+    assert holdings(client).starts == {"1/0": 1024}
     assert placement.drop_foreign_function(client, Layout(), 1, 0, start.offset)
     left = client.query("SELECT off, count() FROM entries GROUP BY 1 ORDER BY 1")
     assert left.result_rows == [(1_000, 10)]
