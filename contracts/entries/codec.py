@@ -128,12 +128,11 @@ def decode(value: bytes | memoryview | pa.Buffer, version: str = VERSION) -> pa.
     judged = batch.select(range(min(len(JUDGED), batch.num_columns)))
     if not judged.schema.equals(JUDGED) or "sent" not in batch.schema.names:
         raise UnreadableRecord("columns are not those of version 1")
-    metadata = {k.decode(): v.decode() for k, v in (batch.schema.metadata or {}).items()}
     try:
-        renewed = version_1.renewed(judged, batch.column("sent"), metadata)
+        metadata = {k.decode(): v.decode() for k, v in (batch.schema.metadata or {}).items()}
+        return version_1.renewed(judged, batch.column("sent"), metadata)
     except (ValueError, KeyError, csv.Error, pa.ArrowException) as error:
         raise UnreadableRecord(f"version 1: {error}") from error
-    return renewed
 
 
 def decode_sent(value: bytes | memoryview | pa.Buffer) -> tuple[pa.Array, dict[str, str]]:
