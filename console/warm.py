@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-COMPILED = ("yumai.ids", "services.metrics.booking")
+COMPILED = ("contracts.entries.version_1", "services.metrics.booking")
 
 
 def main() -> None:

@@ -118,7 +118,10 @@ def now() -> dict[str, Any]:
         "Arrow records": {
             topic: [f"{f.name} {f.type}" for f in schema] for topic, schema in ARROW.items()
         },
-        "record of entries.v1": {"v": entries.VERSION, "slots": entries.SLOT_FUNCTION},
+        "record of entries.v1": {
+            "v": list(entries.VERSIONS),
+            "slots": list(entries.SLOT_FUNCTIONS),
+        },
         "reasons": {code: reason.status for code, reason in REASONS.items()},
         "topics": {
             t.name: {"key": t.key, "partitions": t.partitions, **t.settings} for t in ALL_TOPICS
@@ -142,7 +145,10 @@ def broken(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
             continue
         yield from (f"{name}: {b}" for b in breaks(schema, after["records"][name], "record"))
     # What was written is kept for ever, and its columns are compared as a whole when it is read.
-    for part in ("Arrow records", "record of entries.v1", "reasons"):
+    for name, said in before["record of entries.v1"].items():
+        for lost in set(said) - set(after["record of entries.v1"].get(name, ())):
+            yield f"record of entries.v1: {name}: {lost} is no longer read"
+    for part in ("Arrow records", "reasons"):
         for name, said in before[part].items():
             if after[part].get(name) != said:
                 yield f"{part}: {name}: {said} became {after[part].get(name)}"

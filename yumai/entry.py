@@ -27,4 +27,7 @@ BLOCK_OFFSETS = 1_024
 """Offsets of a partition's log that make one block (block = offset // 1,024)."""
 
 SLOTS = 720
-SLOT_FUNCTION = "murmur3-720"
+
+IDS_SINCE_FUNCTION = 2
+"""Version of metrics' function from which on the ledger has the ids of today. What an older one wrote
+is written anew from the log, complete or not: until then the log must not lose it."""

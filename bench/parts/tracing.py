@@ -169,7 +169,9 @@ def _tell(round_: tracing.Work) -> None:
 
 _MESSAGE = Message("entries.v1", b"", headers=[("v", b"1")])
 _KNOWN = Known(
-    np.empty((0, 2), np.uint64), *(np.empty(0, kind) for kind in (np.uint64, np.uint64, np.uint32))
+    np.empty((0, 2), np.uint64),
+    [],
+    *(np.empty(0, kind) for kind in (np.uint64, np.uint64, np.uint32)),
 )
 
 

@@ -2,17 +2,25 @@
 
 `decode` reads the judged columns only; what the sender sent (`sent`) stays undecoded until a
 conflict asks for it. See README.md beside this file for each column's meaning.
+
+Version 2 has ids and merchants by SHA-256. Version 1, written before, had them by MurmurHash3;
+`decode` makes them anew from `sent`, so that nobody behind it meets an old one.
 """
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-VERSION = "1"
-SLOT_FUNCTION = "murmur3-720"
+VERSION = "2"
+VERSIONS = ("1", "2")
+"""What is read: a version, once written, is read for ever."""
+SLOT_FUNCTION = "sha256-720"
+SLOT_FUNCTIONS = ("murmur3-720", "sha256-720")
+"""A log begun with one keeps it: what it holds already must meet its duplicates."""
 
 JUDGED = pa.schema(
     [
@@ -49,12 +57,14 @@ class Header:
     epoch: int
     entries: int
     recorded_on: str | None = None
+    slots: str = SLOT_FUNCTION
+    version: str = VERSION
 
     def to_kafka(self) -> list[tuple[str, bytes]]:
         pairs = [
-            ("v", VERSION),
+            ("v", self.version),
             ("epoch", str(self.epoch)),
-            ("slots", SLOT_FUNCTION),
+            ("slots", self.slots),
             ("entries", str(self.entries)),
         ]
         if self.recorded_on:
@@ -69,14 +79,16 @@ class Header:
             raise ForeignRecord("no v, epoch and slots header")
         try:
             version, slots = found["v"].decode(), found["slots"].decode()
-            if version != VERSION:
-                raise UnreadableRecord(f"record version {version}, this worker reads {VERSION}")
-            if slots != SLOT_FUNCTION:
-                raise UnreadableRecord(f"slot function {slots}, this worker knows {SLOT_FUNCTION}")
+            if version not in VERSIONS:
+                raise UnreadableRecord(f"record version {version}, this worker reads {VERSIONS}")
+            if slots not in SLOT_FUNCTIONS:
+                raise UnreadableRecord(f"slot function {slots}, this worker knows {SLOT_FUNCTIONS}")
             return cls(
                 int(found["epoch"]),
                 int(found["entries"]),
                 found["recorded-on"].decode() if "recorded-on" in found else None,
+                slots,
+                version,
             )
         except (KeyError, ValueError) as error:
             raise UnreadableRecord(f"header not understood: {error}") from error
@@ -103,16 +115,29 @@ def encode(judged: pa.RecordBatch, sent: pa.Array, metadata: Mapping[str, str]) 
 
 
 _JUDGED_ONLY = pa.ipc.IpcReadOptions(included_fields=list(range(len(JUDGED))), use_threads=False)
+_WHOLE = pa.ipc.IpcReadOptions(use_threads=False)
 
 
-def decode(value: bytes | memoryview | pa.Buffer) -> pa.RecordBatch:
-    """The judged columns of a record. Raises UnreadableRecord."""
-    return _read(value, _JUDGED_ONLY, JUDGED)
+def decode(value: bytes | memoryview | pa.Buffer, version: str = VERSION) -> pa.RecordBatch:
+    """The judged columns of a record, with ids of today. Raises UnreadableRecord."""
+    if version == VERSION:
+        return _read(value, _JUDGED_ONLY, JUDGED)
+    from contracts.entries import version_1  # compiled: only who meets such a record pays for it
+
+    batch = _read(value, _WHOLE, None)
+    judged = batch.select(range(min(len(JUDGED), batch.num_columns)))
+    if not judged.schema.equals(JUDGED) or "sent" not in batch.schema.names:
+        raise UnreadableRecord("columns are not those of version 1")
+    try:
+        metadata = {k.decode(): v.decode() for k, v in (batch.schema.metadata or {}).items()}
+        return version_1.renewed(judged, batch.column("sent"), metadata)
+    except (ValueError, KeyError, csv.Error, pa.ArrowException) as error:
+        raise UnreadableRecord(f"version 1: {error}") from error
 
 
 def decode_sent(value: bytes | memoryview | pa.Buffer) -> tuple[pa.Array, dict[str, str]]:
     """What the sender sent, a value a row, and the record's metadata. Raises UnreadableRecord."""
-    batch = _read(value, pa.ipc.IpcReadOptions(use_threads=False), None)
+    batch = _read(value, _WHOLE, None)
     metadata = {k.decode(): v.decode() for k, v in (batch.schema.metadata or {}).items()}
     return batch.column("sent"), metadata
 
@@ -128,5 +153,5 @@ def _read(
     except (pa.ArrowException, StopIteration, OSError) as error:
         raise UnreadableRecord(f"body not decoded: {error}") from error
     if expected is not None and not batch.schema.equals(expected):
-        raise UnreadableRecord("columns are not those of version 1")
+        raise UnreadableRecord("columns are not those of the contract")
     return batch

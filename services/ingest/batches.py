@@ -27,6 +27,8 @@ class Judged:
 
     good: np.ndarray
     ids: np.ndarray
+    slot_numbers: np.ndarray
+    """Mod SLOTS: the slots."""
     content: np.ndarray
     request: np.ndarray
     row: np.ndarray
@@ -60,9 +62,8 @@ def records(
     chosen = np.flatnonzero(judged.good)
     if not len(chosen):
         return
-    partition = ((judged.ids[chosen, 0] % np.uint64(SLOTS)) % np.uint64(partitions)).astype(
-        np.uint16
-    )
+    slot = judged.slot_numbers[chosen] % np.uint64(SLOTS)
+    partition = (slot % np.uint64(partitions)).astype(np.uint16)
     order = chosen[np.argsort(partition, kind="stable")]
     counts = np.bincount(partition, minlength=partitions)
     plain = [

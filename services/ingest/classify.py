@@ -14,11 +14,11 @@ from threading import Lock
 import numpy as np
 from numba import njit, types
 
+from contracts.entries.ids import id_of
 from contracts.merchants.codec import Span
 from services.ingest.kernels import BOOL, INT32, INT64
 from yumai.districts import BEGUN, CHANGE_MS, ENDED
 from yumai.entry import SHANGHAI_OFFSET_MS
-from yumai.ids import entry_id_hash
 from yumai.sectors import UNRESOLVED, industry_sector, mcc_sectors
 
 REGISTRY, ENTRY, NOBODY = 1, 2, 0
@@ -155,7 +155,7 @@ class MerchantIndex:
 
     def put(self, platform_id: str, merchant_id: str, spans: tuple[Span, ...]) -> None:
         """A merchant's whole history; no spans: as if it had never been there."""
-        hashed = entry_id_hash(platform_id, merchant_id)
+        hashed = id_of(platform_id, merchant_id)
         h1, h2 = int.from_bytes(hashed[:8], "little"), int.from_bytes(hashed[8:], "little")
         with self._lock:
             if 2 * self._merchants >= len(self._keys):

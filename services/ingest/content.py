@@ -10,44 +10,32 @@ import numpy as np
 import pyarrow as pa
 from numba import njit, types
 
+from contracts.entries import ids, murmur
+from contracts.entries.codec import SLOT_FUNCTION
+from contracts.entries.murmur import M1, M2, fmix, murmur128
 from services.ingest.columns import NULL, NUMBER, Columns, Text
 from services.ingest.kernels import BOOL, BYTES, INT32, INT64
-from yumai.ids import add_number_content, murmur128, text_buffers
-
-
-@njit(
-    types.void(BYTES, INT64, INT32, BYTES, INT64, INT32, BOOL, types.uint64[:, ::1]),
-    nogil=True,
-    cache=True,
-)
-def _prefixed(prefix, prefix_bounds, codes, data, start, size, good, out):
-    scratch = np.empty(1024, dtype=np.uint8)
-    last, width = -1, 0
-    for i in range(len(start)):
-        if not good[i]:
-            continue
-        if codes[i] != last:
-            last = codes[i]
-            begin = prefix_bounds[last]
-            width = prefix_bounds[last + 1] - begin
-            for k in range(width):
-                scratch[k] = prefix[begin + k]
-            scratch[width] = 0x1F
-        for k in range(size[i]):
-            scratch[width + 1 + k] = data[start[i] + k]
-        out[i, 0], out[i, 1] = murmur128(scratch, 0, width + 1 + size[i], 0)
 
 
 def hashes(platform_ids: list[str], codes: np.ndarray, text: Text, good: np.ndarray) -> np.ndarray:
-    """uint64[rows, 2]: murmurHash3_128(platform 0x1F text) of the good rows, else 0.
+    """uint64[rows, 2]: the ids of the good rows, by platform and text, else 0."""
+    return ids.ids_of(platform_ids, codes, text.data, text.start, text.size, good)
 
-    A good row's platform and text are short (64 characters each at most).
-    """
-    out = np.zeros((len(codes), 2), np.uint64)
-    # A refused row's platform may be of any length: it is never looked at.
-    prefix, bounds = text_buffers(pa.array([p[:64] for p in platform_ids], pa.large_string()))
-    _prefixed(prefix, bounds, codes, text.data, text.start, text.size, good, out)
-    return out
+
+def slot_numbers(
+    slot_function: str,
+    platform_ids: list[str],
+    codes: np.ndarray,
+    entry_id: Text,
+    good: np.ndarray,
+    hashed: np.ndarray,
+) -> np.ndarray:
+    """uint64[rows]: what the epoch's slot function takes the remainder of. `hashed`: the rows' ids."""
+    if slot_function == SLOT_FUNCTION:
+        return hashed[:, 0]
+    text = entry_id
+    old = murmur.version_1_ids(platform_ids, codes, text.data, text.start, text.size, good)
+    return old[:, 0]
 
 
 @njit(
@@ -58,6 +46,32 @@ def _add_text(seed, data, start, size, good, out):
         if good[i] and size[i] >= 0:
             h1, _ = murmur128(data, start[i], size[i], seed)
             out[i] += h1
+
+
+@njit(
+    types.void(types.uint64, INT64, BOOL, types.uint64[::1]),
+    nogil=True,
+    cache=True,
+)
+def _add_number(seed, values, valid, out):
+    for i in range(out.shape[0]):
+        if valid[i]:
+            out[i] += fmix(fmix(np.uint64(values[i]) + seed * M1) + seed * M2)
+
+
+def _valid(column: pa.Array) -> np.ndarray:
+    if column.null_count == 0:
+        return np.ones(len(column), dtype=np.bool_)
+    return np.ascontiguousarray(column.is_valid().to_numpy(zero_copy_only=False))
+
+
+def _add_number_content(out: np.ndarray, field_number: int, column: pa.Array) -> None:
+    """Adds each non-null Int64's hash to `out` (uint64[n])."""
+    if column.null_count < len(column):
+        valid = _valid(column)
+        numbers = column.fill_null(0) if column.null_count else column
+        values = np.ascontiguousarray(numbers.to_numpy(zero_copy_only=False), dtype=np.int64)
+        _add_number(np.uint64(field_number), values, valid, out)
 
 
 def content(columns: Columns, good: np.ndarray) -> np.ndarray:
@@ -80,7 +94,7 @@ def content(columns: Columns, good: np.ndarray) -> np.ndarray:
         ("channel", columns.channel, columns.channel < 0),
         ("subsidy_fen", columns.subsidy_fen, columns.subsidy_null),
     ):
-        add_number_content(
+        _add_number_content(
             out, NUMBER[name], pa.array(values.astype(np.int64, copy=False), mask=null)
         )
     return out

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from contracts.entries.codec import SLOT_FUNCTION
 from contracts.receipts.codec import RowError
 from services.ingest import batches, content, dead_letters
 from services.ingest.classify import MerchantIndex
@@ -72,9 +73,16 @@ class Chunk:
     recorded_on: str | None
     refused: dict[str, int]
     """Code -> rows."""
+    slot_function: str = SLOT_FUNCTION
 
 
-def judge(requests: list[Request], index: MerchantIndex, partitions: int, now_ms: int) -> Chunk:
+def judge(
+    requests: list[Request],
+    index: MerchantIndex,
+    partitions: int,
+    now_ms: int,
+    slot_function: str = SLOT_FUNCTION,
+) -> Chunk:
     """All of `requests` have one kind. Uses up their columns' flaws: judge them once."""
     sizes = [request.columns.rows for request in requests]
     columns = concat([request.columns for request in requests])
@@ -92,6 +100,9 @@ def judge(requests: list[Request], index: MerchantIndex, partitions: int, now_ms
     judged = batches.Judged(
         good=good,
         ids=ids,
+        slot_numbers=content.slot_numbers(
+            slot_function, platforms.ids, platforms.codes, columns.entry_id, good, ids
+        ),
         content=content.content(columns, good),
         request=place,
         row=row,
@@ -131,7 +142,7 @@ def judge(requests: list[Request], index: MerchantIndex, partitions: int, now_ms
         )
     dead = dead_letters.records(columns, refused, now_ms)
     codes = Counter(one.code for one in refused)
-    return Chunk(entries, dead, outcomes, first.recorded_on, dict(codes))
+    return Chunk(entries, dead, outcomes, first.recorded_on, dict(codes), slot_function)
 
 
 def _owner(request: Request, platforms, at: int) -> str:

@@ -149,7 +149,13 @@ class Rounds:
             parents = (parent for request in requests for parent in request.parents)
             with tracing.work("group commit", parents) as work:
                 chunk = await self._workers.run(
-                    sender, judge, requests, self._index, epoch.partitions, now_ms
+                    sender,
+                    judge,
+                    requests,
+                    self._index,
+                    epoch.partitions,
+                    now_ms,
+                    epoch.slot_function,
                 )
                 # A refused row costs more than a good one: others have their turn in between.
                 refusals, chunk.dead = iter(chunk.dead), []
@@ -208,7 +214,9 @@ def messages(
             ENTRIES.name,
             record.value,
             partition=record.partition,
-            headers=Header(epoch, record.entries, chunk.recorded_on).to_kafka(),
+            headers=Header(
+                epoch, record.entries, chunk.recorded_on, chunk.slot_function
+            ).to_kafka(),
             parents=parents(record) if record.requests else (),
         )
         for record in chunk.entries

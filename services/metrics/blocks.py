@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from services.metrics.cells import BlockCells
 from yumai.entry import BLOCK_OFFSETS
 
-FUNCTION_VERSION = 1
+FUNCTION_VERSION = 2
 """Raised when the same record would give other rows; open blocks of another version are removed."""
 
 

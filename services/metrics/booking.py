@@ -38,7 +38,7 @@ _RECORD = ", ".join(
     ]
 )
 _LOOKUPS = "uint64[::1], int16[::1], uint8[::1]"  # receipt lows, platform numbers, district numbers
-_GENERATION = "uint32[::1], uint64[:, ::1], uint64[::1], uint64[::1], uint32[::1]"
+_GENERATION = "uint32[::1], uint64[:, ::1], int16[::1], uint64[::1], uint64[::1], uint32[::1]"
 _CELLS = (
     "uint32[::1], uint64[::1], uint32[::1], int64[::1], uint32[::1], uint32[::1], int64[:, ::1],"
     " uint32[::1], int64[::1]"
@@ -54,7 +54,7 @@ UNKNOWN_DISTRICT = -2
 
 @njit(
     f"int64({_RECORD}, {_LOOKUPS}, int16, int64, uint32,"
-    f" {_GENERATION}, int64, {_GENERATION}, uint32[:, ::1],"
+    f" uint64, {_GENERATION}, int64, {_GENERATION}, uint32[:, ::1],"
     f" {_CELLS}, {_LEDGER}, int64, uint8[::1], uint32[::1], int64[:, :, ::1], int64[::1])",
     nogil=True,
     cache=True,
@@ -63,8 +63,8 @@ def book(
     ids, content, receipt, row, occurred_at, kind, amount, district, sector, platform, merchant,
     classified_by, map_version,
     receipt_lows, platform_numbers, district_numbers, canary, recorded_day, flush,
-    young_index, young_ids, young_content, young_receipt, young_row, young_count,
-    old_index, old_ids, old_content, old_receipt, old_row,
+    spread, young_index, young_ids, young_platforms, young_content, young_receipt, young_row,
+    young_count, old_index, old_ids, old_platforms, old_content, old_receipt, old_row,
     filter_words,
     cell_index, cell_keys, cell_entries, cell_sales, cell_flushed, cell_beside, cell_others,
     cell_touched, cell_counts,
@@ -86,7 +86,8 @@ def book(
         low = ids[i, 0]
         high = ids[i, 1]
         receipt_low = receipt_lows[receipt[i]]
-        place = exact_find(young_index, young_ids, low, high)
+        whose = platform_numbers[platform[i]]
+        place = exact_find(spread, young_index, young_ids, young_platforms, low, high, whose)
         if place >= 0:
             if young_receipt[place] == receipt_low and young_row[place] == row[i]:
                 verdicts[i] = REDELIVERED
@@ -95,7 +96,7 @@ def book(
             else:
                 verdicts[i] = CONFLICT
             continue
-        place = exact_find(old_index, old_ids, low, high)
+        place = exact_find(spread, old_index, old_ids, old_platforms, low, high, whose)
         if place >= 0:
             if old_receipt[place] == receipt_low and old_row[place] == row[i]:
                 verdicts[i] = REDELIVERED
@@ -106,8 +107,8 @@ def book(
             continue
         verdicts[i] = FRESH
         exact_add(
-            young_index, young_ids, young_content, young_receipt, young_row, count, low, high,
-            content[i], receipt_low, row[i],
+            spread, young_index, young_ids, young_platforms, young_content, young_receipt,
+            young_row, count, low, high, whose, content[i], receipt_low, row[i],
         )  # fmt: skip
         count += 1
         filter_add(filter_words, high)
@@ -116,7 +117,7 @@ def book(
         if number == 255:
             return UNKNOWN_DISTRICT
         hour = occurred_at[i] // 3_600_000
-        key = cell_key(hour, number, sector[i], platform_numbers[platform[i]], recorded_day)
+        key = cell_key(hour, number, sector[i], whose, recorded_day)
         cell = cell_place(cell_index, cell_keys, cell_counts[0], key)
         if cell == cell_counts[0]:
             cell_counts[0] += 1
@@ -150,7 +151,7 @@ def book(
                 return OVERFLOW
             if what != 4:
                 value = -value
-        if platform_numbers[platform[i]] != canary:
+        if whose != canary:
             changes[number, sector[i], 0] += value
             changes[number, sector[i], 1] += 1
             totals[0] += value
@@ -167,7 +168,7 @@ def book(
         led_amount[at] = amount[i]
         led_district[at] = district[i]
         led_sector[at] = sector[i]
-        led_platform[at] = platform_numbers[platform[i]]
+        led_platform[at] = whose
         led_merchant[at] = merchant[i]
         led_classified[at] = classified_by[i]
         led_map[at] = map_version[i]

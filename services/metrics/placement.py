@@ -10,13 +10,15 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.external import ExternalData
 
+from contracts.entries.codec import SLOT_FUNCTION
 from services.metrics.blocks import FUNCTION_VERSION
 from services.metrics.processor import Known
 from services.metrics.seen import Filter
-from yumai.entry import BLOCK_OFFSETS, SLOTS
+from yumai.entry import BLOCK_OFFSETS, IDS_SINCE_FUNCTION, SLOTS
 from yumai.store.layout import Layout
 
 log = logging.getLogger("yumai.metrics.placement")
@@ -27,30 +29,71 @@ LITERAL_IDS = 500
 _LITERALS = {"max_query_size": 4_000_000, "max_ast_elements": 100_000}
 
 
+RESTART_HINT = "then `yumai scale metrics 0` and `yumai scale metrics 1`"
+
+
 @dataclass(frozen=True)
 class Start:
-    """`offset`: a block's first. `written`: last offset the store holds of the log, or -1."""
+    """`offset`: a block's first. `written`: last offset the store holds of the log, or -1.
+
+    `old_ids`: the block is complete, but its ids are of a function that no longer is.
+    """
 
     offset: int
     written: int
+    old_ids: bool = False
 
 
 def start_of(client: Client, epoch: int, part: int, committed: int | None) -> Start:
     """Raises STORE_ERRORS."""
     rows = client.query(
-        "SELECT block, last_offset, complete FROM blocks FINAL"
+        "SELECT block, last_offset, complete, function_version FROM blocks FINAL"
         " WHERE epoch = {e:UInt16} AND part = {p:UInt16} ORDER BY block",
         parameters={"e": epoch, "p": part},
     ).result_rows
     expected = 0
-    for block, _, complete in rows:
-        if int(block) != expected or not complete:
+    old_ids = False
+    for block, _, complete, version in rows:
+        old_ids = version < IDS_SINCE_FUNCTION and int(block) == expected
+        if int(block) != expected or not complete or old_ids:
             break
         expected += 1
     if committed is not None and committed >= 0:
         expected = min(expected, committed // BLOCK_OFFSETS)
-    written = max((int(last) for _, last, _ in rows), default=-1)
-    return Start(expected * BLOCK_OFFSETS, written)
+    written = max((int(last) for _, last, _, _ in rows), default=-1)
+    return Start(expected * BLOCK_OFFSETS, written, old_ids)
+
+
+def older_epoch_of_old_ids(client: Client, epoch: int) -> int | None:
+    """An epoch before this one whose ledger has ids of a function that no longer is; None: there is none."""
+    rows = client.query(
+        "SELECT min(epoch) FROM blocks FINAL"
+        " WHERE epoch < {e:UInt16} AND function_version < {v:UInt16} HAVING count() > 0",
+        parameters={"e": epoch, "v": IDS_SINCE_FUNCTION},
+    ).result_rows
+    return int(rows[0][0]) if rows else None
+
+
+def missing(start: Start, log_start: int, older_epoch: int | None) -> str:
+    """Why records can't be read any more that would have to be, and what to do; "" where none is missing."""
+    if older_epoch is not None or (start.old_ids and log_start > start.offset):
+        which = (
+            f"epoch {older_epoch}"
+            if older_epoch is not None
+            else f"what stands from offset {start.offset} to {log_start}"
+        )
+        return (
+            f"the ledger has {which} under ids of an earlier version, and the log, from which they "
+            "would be made anew, no longer has its records; nothing was changed: go back to the "
+            "version of the programs that wrote them"
+        )
+    if log_start > start.offset:
+        return (
+            f"the log begins at offset {log_start}, block starts at {start.offset}: "
+            "records are gone that the store does not hold; restore the store from a backup "
+            f"that reaches offset {log_start}, {RESTART_HINT}"
+        )
+    return ""
 
 
 def drop_foreign_function(
@@ -75,6 +118,8 @@ def drop_foreign_function(
         ("verdicts", f"off >= {start}"),
         ("cells", f"block >= {block}"),
         ("receipt_bookings", f"block >= {block}"),
+        # Days that were closed are open again until the log is read.
+        ("progress", "1"),
         ("blocks", f"block >= {block}"),
     ):
         client.command(
@@ -85,12 +130,21 @@ def drop_foreign_function(
     return True
 
 
-def load_filter(client: Client, epoch: int, part: int, partitions: int, below: int) -> Filter:
+def load_filter(
+    client: Client,
+    epoch: int,
+    part: int,
+    partitions: int,
+    below: int,
+    slot_function: str = SLOT_FUNCTION,
+) -> Filter:
     """A filter of every id of this partition below `below`, older epochs included."""
     where = f"(epoch = {epoch} AND part = {part} AND off < {below})"
     if epoch > FIRST_EPOCH:
         slot = f"reinterpretAsUInt64(substring(id, 1, 8)) % {SLOTS}"
-        where += f" OR (epoch < {epoch} AND {slot} % {partitions} = {part})"
+        where += f" OR (epoch < {epoch}"
+        # By another slot function no id of the ledger tells its partition: then all of them.
+        where += f" AND {slot} % {partitions} = {part})" if slot_function == SLOT_FUNCTION else ")"
     (count,) = client.query(f"SELECT count() FROM entries WHERE {where}").result_rows[0]
     filter_ = Filter(expected=int(count))
     if count:
@@ -108,7 +162,7 @@ def look_up(client: Client, epoch: int, part: int, below: int, ids: np.ndarray) 
     bound = f"(epoch = {epoch} AND part = {part} AND off < {below})"
     if epoch > FIRST_EPOCH:
         bound = f"(epoch < {epoch} OR {bound})"
-    select = "SELECT id, content, receipt_low, receipt_row FROM entries WHERE id IN"
+    select = "SELECT id, platform, content, receipt_low, receipt_row FROM entries WHERE id IN"
     if len(unique) <= LITERAL_IDS:
         literals = ",".join(f"unhex('{x.tobytes().hex()}')" for x in unique)
         table = client.query_arrow(f"{select} ({literals}) AND {bound}", settings=_LITERALS)
@@ -128,10 +182,11 @@ def look_up(client: Client, epoch: int, part: int, below: int, ids: np.ndarray) 
     table = table.combine_chunks()
     if table.num_rows == 0:
         empty = np.empty(0, dtype=np.uint64)
-        return Known(empty.reshape(0, 2), empty, empty, empty.astype(np.uint32))
+        return Known(empty.reshape(0, 2), [], empty, empty, empty.astype(np.uint32))
     raw = b"".join(table.column("id").to_pylist())
     return Known(
         np.frombuffer(raw, dtype=np.uint64).reshape(-1, 2),
+        table.column("platform").cast(pa.string()).to_pylist(),
         table.column("content").to_numpy().astype(np.uint64),
         table.column("receipt_low").to_numpy().astype(np.uint64),
         table.column("receipt_row").to_numpy().astype(np.uint32),

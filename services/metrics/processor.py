@@ -37,9 +37,11 @@ class Record:
 
 @dataclass
 class Known:
-    """The ledger's answer: ids (uint64[n, 2]) with content, receipt and row of their first position."""
+    """The ledger's answer: ids (uint64[n, 2]) and whose they are, with content, receipt and row of
+    their first position."""
 
     ids: np.ndarray
+    platforms: list[str]
     content: np.ndarray
     receipt_low: np.ndarray
     receipt_row: np.ndarray
@@ -147,13 +149,23 @@ class _Decoded:
     columns: tuple[np.ndarray, ...]
     receipts: list[bytes]
     platforms: list[str]
+    numbers: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int16))
+    """Of `platforms`, as this processor numbers them."""
+
+    @property
+    def whose(self) -> np.ndarray:
+        """int16[rows]: each row's platform."""
+        return self.numbers[self.columns[9]]
 
 
 class Processor:
     """Sorts and books records; one thread at a time."""
 
-    def __init__(self, epoch: int, lookup: Lookup) -> None:
+    def __init__(
+        self, epoch: int, lookup: Lookup, slot_function: str = codec.SLOT_FUNCTION
+    ) -> None:
         self.epoch = epoch
+        self.slot_function = slot_function
         self._lookup = lookup
         self._platforms: dict[str, int] = {}
         self.states: dict[int, PartitionState] = {}
@@ -213,9 +225,13 @@ class Processor:
         header = codec.Header.from_kafka(record.headers)
         if header.epoch != state.epoch:
             raise StopPartition(f"record of epoch {header.epoch} in the log of epoch {state.epoch}")
+        if header.slots != self.slot_function:
+            raise StopPartition(
+                f"record of slot function {header.slots} in a log of {self.slot_function}"
+            )
         if record.value is None:
             raise codec.UnreadableRecord("no body")
-        batch = codec.decode(record.value)
+        batch = codec.decode(record.value, header.version)
         if batch.num_rows != header.entries:
             raise codec.UnreadableRecord(
                 f"{batch.num_rows} rows where the header says {header.entries}"
@@ -225,7 +241,8 @@ class Processor:
             raise codec.UnreadableRecord("unknown kind")
         receipts = batch.column(2).dictionary.to_pylist()
         platforms = batch.column(9).dictionary.to_pylist()
-        return _Decoded(record, header, columns[0], columns, receipts, platforms)
+        numbers = np.array([self._platform(name) for name in platforms], dtype=np.int16)
+        return _Decoded(record, header, columns[0], columns, receipts, platforms, numbers)
 
     # -- learn what the ledger knows ------------------------------------------------------------
 
@@ -234,13 +251,22 @@ class Processor:
         if not rows:
             return
         state.seen.room(rows)
-        asked = [d.ids[state.seen.suspects(d.ids)] for d in decoded if len(d.ids)]
+        asked = [d.ids[state.seen.suspects(d.ids, d.whose)] for d in decoded if len(d.ids)]
         asked = [ids for ids in asked if len(ids)]
         if asked:
             # Everything from the first of these records on is in memory or in this round.
             known = self._lookup(state.part, state.next_offset, np.concatenate(asked))
-            if len(known.ids):
-                state.seen.remember(known.ids, known.content, known.receipt_low, known.receipt_row)
+            # Of a platform that has no number yet no record has come: nobody asked for its ids.
+            whose = np.array([self._platforms.get(p, -1) for p in known.platforms], np.int16)
+            mine = whose >= 0
+            if mine.any():
+                state.seen.remember(
+                    known.ids[mine],
+                    whose[mine],
+                    known.content[mine],
+                    known.receipt_low[mine],
+                    known.receipt_row[mine],
+                )
 
     # -- book -----------------------------------------------------------------------------------
 
@@ -293,7 +319,6 @@ class Processor:
         level = seen.filter.room(rows)
         recorded_day = self._recorded_day(item)
         receipt_lows = np.frombuffer(b"".join(item.receipts), dtype=np.uint64)[::2].copy()
-        numbers = np.array([self._platform(name) for name in item.platforms], dtype=np.int16)
         verdicts = np.empty(rows, dtype=np.uint8)
         booked = np.zeros(len(item.receipts), dtype=np.uint32)
         totals = np.zeros(2, dtype=np.int64)
@@ -301,11 +326,12 @@ class Processor:
         fresh = booking.book(
             *item.columns,
             receipt_lows,
-            numbers,
+            item.numbers,
             DISTRICT_NUMBERS,
             self._platforms.get(canary.PLATFORM, -1),
             recorded_day,
             2 * round_.number + (not again),
+            seen.spread,
             *seen.young.columns,
             seen.young.count,
             *seen.old.columns,

@@ -29,7 +29,6 @@ from contracts.targets import codec as targets
 from services.metrics import alert_projections
 from services.metrics.ledger import milliseconds, stream_bytes
 from services.metrics.pump import die
-from yumai import ids
 from yumai.broker import topics
 from yumai.broker.security import client_options
 from yumai.settings import Settings
@@ -93,12 +92,10 @@ def merchants_rows(messages: list[Message]) -> pa.RecordBatch:
             pa.list_(pa.date32()),
         )
 
-    keys = [ids.entry_id_hash(m.platform_id, m.merchant_id)[:8] for m, _ in found]
     return pa.RecordBatch.from_pydict(
         {
             "platform_id": pa.array([m.platform_id for m, _ in found], pa.string()),
             "merchant_id": pa.array([m.merchant_id for m, _ in found], pa.string()),
-            "merchant": pa.array([int.from_bytes(key, "little") for key in keys], pa.uint64()),
             "district_code": texts("district_code"),
             "mcc": texts("mcc"),
             "industry": texts("industry"),

@@ -4,6 +4,10 @@
 id is impossible; (c) the filter's positives, looked up in the ledger by the caller (`Seen.suspects`)
 and put into (a) before the records are sorted (`Seen.remember`).
 
+An id is its platform's own: one that two platforms have (nobody can make it so, but nothing hangs on
+that) is two ids here. Where an id stands in memory depends on `spread`, a secret of the process, so
+that nobody can choose ids that all stand in one place.
+
 A verdict is the same whenever it is asked: (a) holds at least every position that is not durable
 yet, and (c) looks only at positions below those that are being sorted.
 
@@ -13,6 +17,7 @@ Parquet's specification): one cache line a look-up. 24 bits an id, about 1 in 6,
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -88,83 +93,95 @@ def _mark(words, ids, marks):
 
 
 @njit(inline="always")
-def exact_find(index, ids, low, high):
+def _slot(low, spread, mask):
+    """Multiply-shift (Dietzfelbinger et al. 1997): `spread` is odd and random."""
+    return ((low * spread) >> np.uint64(32)) & mask
+
+
+@njit(inline="always")
+def exact_find(spread, index, ids, platforms, low, high, platform):
     """Place of an id in a generation's columns, or -1. `index` uint32[2^k] holds place + 1."""
     mask = np.uint64(index.shape[0] - 1)
-    slot = low & mask
+    slot = _slot(low, spread, mask)
     while True:
         place = index[slot]
         if place == 0:
             return -1
         at = np.int64(place) - 1
-        if ids[at, 0] == low and ids[at, 1] == high:
+        if ids[at, 0] == low and ids[at, 1] == high and platforms[at] == platform:
             return at
         slot = (slot + np.uint64(1)) & mask
 
 
 @njit(inline="always")
-def exact_add(index, ids, content, receipt_low, receipt_row, count, low, high, c, r, n):
+def exact_add(
+    spread, index, ids, platforms, content, receipt_low, receipt_row, count, low, high, p, c, r, n
+):
     mask = np.uint64(index.shape[0] - 1)
-    slot = low & mask
+    slot = _slot(low, spread, mask)
     while index[slot] != 0:
         slot = (slot + np.uint64(1)) & mask
     index[slot] = count + 1
     ids[count, 0] = low
     ids[count, 1] = high
+    platforms[count] = p
     content[count] = c
     receipt_low[count] = r
     receipt_row[count] = n
 
 
 @njit(
-    "int64(uint32[::1], uint64[:, ::1], uint64[::1], uint64[::1], uint32[::1], int64,"
-    " Array(uint64, 2, 'C', readonly=True), Array(uint64, 1, 'C', readonly=True),"
-    " Array(uint64, 1, 'C', readonly=True), Array(uint32, 1, 'C', readonly=True))",
+    "int64(uint64, uint32[::1], uint64[:, ::1], int16[::1], uint64[::1], uint64[::1], uint32[::1],"
+    " int64, Array(uint64, 2, 'C', readonly=True), Array(int16, 1, 'C', readonly=True),"
+    " Array(uint64, 1, 'C', readonly=True), Array(uint64, 1, 'C', readonly=True),"
+    " Array(uint32, 1, 'C', readonly=True))",
     nogil=True,
     cache=True,
 )
-def _remember(index, ids, content, receipt_low, receipt_row, count, new, c, r, n):
+def _remember(
+    spread, index, ids, platforms, content, receipt_low, receipt_row, count, new, p, c, r, n
+):
     for i in range(new.shape[0]):
-        if exact_find(index, ids, new[i, 0], new[i, 1]) < 0:
+        low, high = new[i, 0], new[i, 1]
+        if exact_find(spread, index, ids, platforms, low, high, p[i]) < 0:
             exact_add(
-                index,
-                ids,
-                content,
-                receipt_low,
-                receipt_row,
-                count,
-                new[i, 0],
-                new[i, 1],
-                c[i],
-                r[i],
-                n[i],
-            )
+                spread, index, ids, platforms, content, receipt_low, receipt_row, count,
+                low, high, p[i], c[i], r[i], n[i],
+            )  # fmt: skip
             count += 1
     return count
 
 
 @njit(
-    "void(uint64[:, ::1], uint32[::1], uint64[:, ::1], uint32[::1], uint64[:, ::1], boolean[::1])",
+    "void(uint64[:, ::1], int16[::1], uint64, uint32[::1], uint64[:, ::1], int16[::1],"
+    " uint32[::1], uint64[:, ::1], int16[::1], boolean[::1])",
     nogil=True,
     cache=True,
 )
-def _unknown_rows(ids, young_index, young_ids, old_index, old_ids, out):
+def _unknown_rows(
+    ids, platforms, spread, young_index, young_ids, young_platforms,
+    old_index, old_ids, old_platforms, out,
+):  # fmt: skip
     for i in range(ids.shape[0]):
-        low, high = ids[i, 0], ids[i, 1]
+        low, high, p = ids[i, 0], ids[i, 1], platforms[i]
         out[i] = (
-            exact_find(young_index, young_ids, low, high) < 0
-            and exact_find(old_index, old_ids, low, high) < 0
+            exact_find(spread, young_index, young_ids, young_platforms, low, high, p) < 0
+            and exact_find(spread, old_index, old_ids, old_platforms, low, high, p) < 0
         )
 
 
 class Generation:
-    """Exact ids: open addressing over append-only columns; 44 bytes an id at full load."""
+    """Exact ids: open addressing over append-only columns; 46 bytes an id at full load.
+
+    A platform is a number, as the caller numbers them.
+    """
 
     def __init__(self, capacity: int) -> None:
         slots = 1 << max(10, int(capacity * 3 // 2).bit_length())
         self.capacity = capacity
         self.index = np.zeros(slots, dtype=np.uint32)
         self.ids = np.empty((capacity, 2), dtype=np.uint64)
+        self.platforms = np.empty(capacity, dtype=np.int16)
         self.content = np.empty(capacity, dtype=np.uint64)
         self.receipt_low = np.empty(capacity, dtype=np.uint64)
         self.receipt_row = np.empty(capacity, dtype=np.uint32)
@@ -172,7 +189,14 @@ class Generation:
 
     @property
     def columns(self) -> tuple[np.ndarray, ...]:
-        return self.index, self.ids, self.content, self.receipt_low, self.receipt_row
+        return (
+            self.index,
+            self.ids,
+            self.platforms,
+            self.content,
+            self.receipt_low,
+            self.receipt_row,
+        )
 
 
 @dataclass
@@ -222,12 +246,13 @@ class Seen:
 
     def __init__(self, filter_: Filter, generation_ids: int = 1 << 18) -> None:
         self.filter = filter_
+        self.spread = np.uint64(secrets.randbits(64) | 1)
         self._size = generation_ids
         self.young = Generation(generation_ids)
         self.old = Generation(1024)
 
-    def suspects(self, ids: np.ndarray) -> np.ndarray:
-        """Rows of ids (uint64[n, 2]) that the filter holds and memory does not: ask the ledger."""
+    def suspects(self, ids: np.ndarray, platforms: np.ndarray) -> np.ndarray:
+        """Rows of ids (uint64[n, 2], int16[n]) that the filter holds and memory does not: ask the ledger."""
         marks = np.zeros(len(ids), dtype=np.uint8)
         if not self.filter.mark(ids, marks):
             return np.empty(0, dtype=np.int64)
@@ -235,22 +260,34 @@ class Seen:
         unknown = np.empty(len(rows), dtype=np.bool_)
         _unknown_rows(
             np.ascontiguousarray(ids[rows]),
-            self.young.index,
-            self.young.ids,
-            self.old.index,
-            self.old.ids,
+            np.ascontiguousarray(platforms[rows]),
+            self.spread,
+            *self.young.columns[:3],
+            *self.old.columns[:3],
             unknown,
         )
         return rows[unknown]
 
     def remember(
-        self, ids: np.ndarray, content: np.ndarray, receipt_low: np.ndarray, receipt_row: np.ndarray
+        self,
+        ids: np.ndarray,
+        platforms: np.ndarray,
+        content: np.ndarray,
+        receipt_low: np.ndarray,
+        receipt_row: np.ndarray,
     ) -> None:
         """Puts what the ledger answered into memory; it is in the filter already."""
         if self.young.count + len(ids) > self.young.capacity:
             self._turn(len(ids))
         self.young.count = _remember(
-            *self.young.columns, self.young.count, ids, content, receipt_low, receipt_row
+            self.spread,
+            *self.young.columns,
+            self.young.count,
+            ids,
+            platforms,
+            content,
+            receipt_low,
+            receipt_row,
         )
 
     def room(self, rows: int) -> None:

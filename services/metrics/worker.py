@@ -24,6 +24,7 @@ from services.metrics.flush import Flush, Stopping
 from services.metrics.processor import Known, PartitionState, PartRound, Processor, Record
 from services.metrics.projections import Projections
 from services.metrics.pump import Pump, die
+from services.metrics.seen import Filter
 from yumai import telemetry
 from yumai.broker import epochs
 from yumai.broker.faust_app import faust_app, health_pages
@@ -46,8 +47,6 @@ HINT_SECONDS = 10.0
 
 DRAIN_SECONDS = 8.0
 """Until what was taken is written, when told to stop."""
-
-RESTART_HINT = "then `yumai scale metrics 0` and `yumai scale metrics 1`"
 
 
 class PlacedConsumer(driver.Consumer):
@@ -75,7 +74,7 @@ class Worker:
         self.stopping = False
         """Told to stop, and all is written: what fails from here on fails for that reason."""
         self.flush = Flush(settings.clickhouse_dsn, settings.kafka, settings.worker, self._on_wait)
-        self.processor = Processor(epoch.epoch, self._look_up)
+        self.processor = Processor(epoch.epoch, self._look_up, epoch.slot_function)
         self.pump: Pump | None = None
         self.placing: dict[int, asyncio.Task[None]] = {}
         self.projections = Projections(settings)
@@ -212,7 +211,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                start, filter_, log_start = await loop.run_in_executor(
+                start, filter_, gone = await loop.run_in_executor(
                     None, self._read_placement, part, committed
                 )
                 break
@@ -227,13 +226,9 @@ class Worker:
         await pump.place(part, start.offset, filter_, start.written)
         if start.written >= 0:
             self.flush.held.append((self.epoch.epoch, part, start.written))
-        if log_start > start.offset:
+        if gone:
             state = self.processor.states[part]
-            state.stopped = (
-                f"the log begins at offset {log_start}, block starts at {start.offset}: "
-                "records are gone that the store does not hold; restore the store from a backup "
-                f"that reaches offset {log_start}, {RESTART_HINT}"
-            )
+            state.stopped = gone
             log.critical("partition %d: %s", part, state.stopped)
             pump.expected.pop(part, None)
             await pump.on_writer(self.flush.progress, [PartRound(state)], int(time.time() * 1000))
@@ -246,25 +241,35 @@ class Worker:
         await consumer.seek_wait({tp: offset})
         await consumer.seek(tp, offset)
 
-    def _read_placement(self, part: int, committed: int | None):  # type: ignore[no-untyped-def]
+    def _read_placement(
+        self, part: int, committed: int | None
+    ) -> tuple[placement.Start, Filter, str]:
+        """(start, what is seen below, why the partition can't begin; "" where it can)."""
+        epoch = self.epoch
         client = connect(self.settings.clickhouse_dsn, sequential=True, with_canary=True)
         try:
             require_schema(client.query(APPLIED).result_rows)
-            start = placement.start_of(client, self.epoch.epoch, part, committed)
+            start = placement.start_of(client, epoch.epoch, part, committed)
+            older = placement.older_epoch_of_old_ids(client, epoch.epoch)
+            gone = placement.missing(start, self._log_start(part), older)
+            if gone:
+                # Nothing is removed that can't be made anew.
+                return start, Filter(), gone
             layout = Layout(Dsn.parse(self.settings.clickhouse_dsn).cluster)
-            if placement.drop_foreign_function(
-                client, layout, self.epoch.epoch, part, start.offset
-            ):
+            if placement.drop_foreign_function(client, layout, epoch.epoch, part, start.offset):
                 start = placement.Start(start.offset, -1)
             filter_ = placement.load_filter(
-                client, self.epoch.epoch, part, self.epoch.partitions, start.offset
+                client, epoch.epoch, part, epoch.partitions, start.offset, epoch.slot_function
             )
+            return start, filter_, ""
         finally:
             client.close()
+
+    def _log_start(self, part: int) -> int:
         consumer = self._asker()
         try:
             tp = TopicPartition(ENTRIES.name, part)
-            return start, filter_, consumer.beginning_offsets([tp])[tp]
+            return consumer.beginning_offsets([tp])[tp]
         finally:
             consumer.close()
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from yumai.ids import entry_id_hash
+from contracts.entries.ids import id_of
 from yumai.store import audit as auditing
 from yumai.store.audit import audit
 from yumai.store.client import connect
@@ -72,7 +72,7 @@ RECORDS, ROWS = 1030, 3  # a complete block and an open one in each partition
 def entry(part: int, off: int, row: int) -> list:
     number = (off * ROWS + row) * len(PARTS) + part
     return [
-        *(1, part, off, row, entry_id_hash("wxpay", str(number)), number, number, row),
+        *(1, part, off, row, id_of("wxpay", str(number)), number, number, row),
         date(2026, 3, 2),
         START + timedelta(minutes=37 * (number % 200)),
         KINDS[number % 4],
@@ -221,7 +221,7 @@ def test_an_id_at_two_positions_is_found(client: Client, books: Books) -> None:
     books.ledger([row])
     report = audit(client)
     (twice,) = report.ids_twice
-    assert twice["id"] == entry_id_hash("wxpay", str(3 * ROWS * 2)).hex()
+    assert twice["id"] == id_of("wxpay", str(3 * ROWS * 2)).hex()
     assert [(p["part"], p["offset"]) for p in twice["positions"]] == [(0, 3), (1, 1030)]
     assert report.cells_differing_total == 0
     assert not report.ok

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from contracts.entries.ids import id_of
 from tests.seams.ingest_place import Place, entry, ndjson, place_of, wait
 from yumai.entry import SHANGHAI
-from yumai.ids import entry_id_hash
 from yumai.store.client import connect
 
 
@@ -50,7 +50,7 @@ def test_a_200_means_good_rows_in_the_log_and_bad_rows_in_the_dead_letters(place
         assert record.metadata == {"format": "ndjson"}
         for row, sent in zip(record.rows, record.sent.to_pylist(), strict=True):
             entry_id = json.loads(sent)["entry_id"]
-            assert row["id"] == entry_id_hash("p1", entry_id)
+            assert row["id"] == id_of("p1", entry_id)
             assert int.from_bytes(row["id"][:8], "little") % 720 % 4 == record.partition
     dead = place.dead(receipt["receipt_id"])
     assert [(d["row"], d["platform"], d["bytes"]) for d in dead] == [

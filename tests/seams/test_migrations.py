@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from contracts.entries.ids import id_of
 from yumai.store.address import Cluster
 from yumai.store.client import connect
 from yumai.store.layout import SHARDED, Layout
@@ -164,7 +165,11 @@ def test_what_maintenance_did_is_found_again(store: str, unique: str) -> None:
     client = connect(f"{store}/{unique}")
     assert last(client.query(LAST.sql).result_rows) == {}
     assert backed_up(client.query(LAST_GOOD_BACKUP.sql).result_rows) is None
-    record(client, "backup", "one", True, 1.0, {"open_block_starts": {"1/0": 1024}})
+    old = {"open_block_starts": {"1/0": 2048}}
+    record(client, "backup", "of an earlier version", True, 1.0, old)
+    assert backed_up(client.query(LAST_GOOD_BACKUP.sql).result_rows) is None
+    good = {"open_block_starts": {"1/0": 1024}, "ids_since_function": 2}
+    record(client, "backup", "one", True, 1.0, good)
     record(client, "backup", "two", False, 1.0, {"wrong": "block missing"})
     record(client, "audit", "x", True, 1.0, {"difference_fen": 0, "blocks": 3})
     found = last(client.query(LAST.sql).result_rows)
@@ -173,4 +178,14 @@ def test_what_maintenance_did_is_found_again(store: str, unique: str) -> None:
     assert found["audit"].report["blocks"] == 3
     held = backed_up(client.query(LAST_GOOD_BACKUP.sql).result_rows)
     assert held == ("one", {(1, 0): 1024})
+    client.close()
+
+
+def test_the_store_makes_a_merchants_number_itself(store: str, unique: str) -> None:
+    migrate(f"{store}/{unique}")
+    client = connect(f"{store}/{unique}")
+    names = ["platform_id", "merchant_id", "version"]
+    client.insert("merchants", [["unipay", "商户 2", 1]], column_names=names)
+    (found,) = client.query("SELECT merchant FROM merchants FINAL").result_rows
+    assert found == (int.from_bytes(id_of("unipay", "商户 2")[:8], "little"),)
     client.close()

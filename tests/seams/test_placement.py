@@ -13,6 +13,9 @@ from clickhouse_connect.driver.client import Client
 from services.metrics import placement
 from services.metrics.blocks import FUNCTION_VERSION
 from services.metrics.ledger import LedgerBuffer, Segment, stream_bytes
+from yumai.broker.epochs import Epoch
+from yumai.broker.housekeeping import open_block_starts
+from yumai.store.backup import holdings
 from yumai.store.client import connect
 from yumai.store.layout import Layout
 from yumai.store.migrate import ChangedMigration, migrate, migrations
@@ -38,7 +41,9 @@ def _block(
     )  # fmt: skip
 
 
-def _ledger(client: Client, ids: np.ndarray, *, epoch: int, part: int, off: int) -> None:
+def _ledger(
+    client: Client, ids: np.ndarray, *, epoch: int, part: int, off: int, platform: str = "unipay"
+) -> None:
     buffer = LedgerBuffer(len(ids))
     for array in buffer.arrays:
         array[:] = 1
@@ -48,7 +53,7 @@ def _ledger(client: Client, ids: np.ndarray, *, epoch: int, part: int, off: int)
     buffer.platform[:] = 0
     buffer.rows = len(ids)
     buffer.segments = [Segment(epoch, part, off, 20_000, len(ids))]
-    body = memoryview(stream_bytes(buffer.batch(["unipay"])))
+    body = memoryview(stream_bytes(buffer.batch([platform])))
     client.raw_insert("entries", insert_block=body, fmt="ArrowStream")
 
 
@@ -85,6 +90,68 @@ def test_the_filter_holds_what_is_below_the_start_and_older_epochs_of_the_partit
     marks = np.zeros(len(below) + len(mine), np.uint8)
     assert filter_.mark(np.concatenate([below, mine]), marks) == len(marks)
     assert filter_.mark(above, np.zeros(len(above), np.uint8)) < 100
+
+
+def test_of_an_older_slot_function_every_older_id_is_in_the_filter(client: Client) -> None:
+    """The ledger's ids are of today: they don't tell in which partition such an epoch puts them."""
+    older = _ids(3, 4_000)
+    _ledger(client, older, epoch=1, part=7, off=5_000)
+    for slot_function, held in (("murmur3-720", 4_000), ("sha256-720", 1_000)):
+        filter_ = placement.load_filter(client, 2, 0, 4, 1_024, slot_function)
+        found = filter_.mark(older, np.zeros(len(older), np.uint8))
+        assert abs(found - held) < 200
+    elsewhere = placement.load_filter(client, 1, 0, 4, 1_024, "murmur3-720")
+    assert elsewhere.mark(older, np.zeros(len(older), np.uint8)) < 100
+
+
+def test_complete_blocks_with_ids_of_an_old_function_are_read_again(
+    client: Client, store: str, unique: str
+) -> None:
+    _block(client, 0, 0, 1023, 1)
+    _block(client, 0, 1, 2047, 1, version=1)
+    _block(client, 0, 2, 3071, 1, version=1)
+    _block(client, 0, 3, 3100, 0, version=1)
+    start = placement.start_of(client, 1, 0, None)
+    assert start == placement.Start(1024, 3100, old_ids=True)
+    for off in (1_000, 1_050, 3_080):
+        _ledger(client, _ids(off, 10), epoch=1, part=0, off=off)
+    columns = ["epoch", "part", "through", "next_offset", "worker", "stopped", "written_at"]
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    client.insert("progress", [[1, 0, now, 3101, "m", "", now]], column_names=columns)
+    # housekeeping and backups leave the log what it is needed for
+    epoch = Epoch(1, "topic", 2)
+    assert open_block_starts(f"{store}/{unique}", epoch) == {0: 1024, 1: 0}
+    assert holdings(client).starts == {"1/0": 1024}
+    assert placement.drop_foreign_function(client, Layout(), 1, 0, start.offset)
+    left = client.query("SELECT off, count() FROM entries GROUP BY 1 ORDER BY 1")
+    assert left.result_rows == [(1_000, 10)]
+    # no day is closed until the log is read again
+    assert client.query("SELECT count() FROM progress").result_rows == [(0,)]
+    assert placement.start_of(client, 1, 0, None) == placement.Start(1024, 1023)
+
+
+def test_a_log_that_begins_after_blocks_with_old_ids_is_named_and_nothing_removed(
+    client: Client,
+) -> None:
+    _block(client, 0, 0, 1023, 1, version=1)
+    start = placement.start_of(client, 1, 0, None)
+    assert placement.older_epoch_of_old_ids(client, 1) is None
+    assert placement.older_epoch_of_old_ids(client, 2) == 1
+    assert placement.missing(start, 0, None) == ""
+    said = placement.missing(start, 1_024, None)
+    assert "earlier version" in said
+    assert "offset 0 to 1024" in said
+    assert "epoch 1" in placement.missing(start, 0, 1)
+    assert "backup" in placement.missing(placement.Start(1_024, 2_000), 2_048, None)
+
+
+def test_an_id_of_another_platform_is_told_as_its_own(client: Client) -> None:
+    ids = _ids(9, 5)
+    _ledger(client, ids, epoch=1, part=0, off=10)
+    _ledger(client, ids, epoch=1, part=0, off=11, platform="daojia")
+    known = placement.look_up(client, 1, 0, 20, ids)
+    assert sorted(known.platforms) == ["daojia"] * 5 + ["unipay"] * 5
+    assert len(known.ids) == 10
 
 
 @pytest.mark.parametrize("count", [3, 5_000])

@@ -487,6 +487,18 @@ def test_the_engine_knows_murmur_hash_3(client: Client) -> None:
     )
 
 
+def test_the_engine_makes_the_ids_of_the_contract(client: Client) -> None:
+    vectors = json.loads((ROOT / "contracts/entries/vectors.json").read_text(encoding="utf-8"))
+    new = "substring(SHA256(concat({p:String}, '\\x1F', {e:String})), 1, 16)"
+    old = "murmurHash3_128(concat({p:String}, '\\x1F', {e:String}))"
+    for vector in vectors["ids"]:
+        asked = {"p": vector["platform_id"], "e": vector["entry_id"]}
+        for sql, said in ((new, vector), (old, vector["version_1"])):
+            slot = f"reinterpretAsUInt64(substring({sql}, 1, 8)) % 720"
+            found = client.query(f"SELECT lower(hex({sql})), {slot}", parameters=asked).result_rows
+            assert found == [(said["id"], said["slot"])]
+
+
 def test_three_million_rows_are_one_arrow_stream(client: Client) -> None:
     query = "SELECT number AS n, toLowCardinality(toString(number % 5)) AS w FROM numbers(3000000)"
     dictionary = {"output_format_arrow_low_cardinality_as_dictionary": 1}

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
-from contracts.entries.codec import SLOT_FUNCTION
+from contracts.entries.codec import SLOT_FUNCTION, SLOT_FUNCTIONS
 from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import ENTRIES, EPOCHS
 from yumai.broker.waiting import NotYet
@@ -76,6 +76,8 @@ def current(bootstrap: Bootstrap) -> Epoch:
     topic_id, partitions = topic_state(bootstrap)
     for epoch in reversed(recorded(bootstrap)):
         if epoch.topic_id == topic_id and epoch.partitions == partitions:
+            if epoch.slot_function not in SLOT_FUNCTIONS:
+                raise NoEpoch(f"epoch {epoch.epoch} has slot function {epoch.slot_function}")
             return epoch
     raise NoEpoch(f"{ENTRIES.name} ({topic_id}, {partitions} partitions) has no epoch yet")
 

@@ -14,19 +14,19 @@ from kafka.admin import KafkaAdminClient
 from yumai.broker.epochs import Epoch
 from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import ENTRIES
-from yumai.entry import BLOCK_OFFSETS
+from yumai.entry import BLOCK_OFFSETS, IDS_SINCE_FUNCTION
 from yumai.store.client import connect
 from yumai.store.runs import LAST_GOOD_BACKUP, backed_up
 
 
 def open_block_starts(dsn: str, epoch: Epoch) -> dict[int, int]:
-    """Partition -> first offset of its lowest incomplete block, as the store has it."""
+    """Partition -> first offset of its lowest block that is incomplete, or has ids of an old function."""
     client = connect(dsn, sequential=True)
     try:
         rows = client.query(
             "SELECT part, block FROM blocks FINAL WHERE epoch = {e:UInt16} AND complete = 1"
-            " ORDER BY part, block",
-            parameters={"e": epoch.epoch},
+            " AND function_version >= {v:UInt16} ORDER BY part, block",
+            parameters={"e": epoch.epoch, "v": IDS_SINCE_FUNCTION},
         ).result_rows
     finally:
         client.close()

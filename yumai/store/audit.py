@@ -229,16 +229,16 @@ def _recount_by_cell(client: Client, days: Days, block: Block, report: Report) -
 
 
 def _find_ids_twice(client: Client, report: Report) -> None:
-    """One id at two positions: booked twice. Slice by slice, so that memory does not grow."""
+    """One id of one platform at two positions: booked twice. Slice by slice, so that memory does not grow."""
     count = int(client.query("SELECT count() FROM entries").result_rows[0][0])
     slices = count // IDS_AT_ONCE + 1
     for number in range(slices):
         rows = client.query(
             # The id's low half chooses the partition; its high half is even in each.
             """
-            SELECT hex(id) FROM entries
+            SELECT DISTINCT hex(id) FROM entries
             WHERE reinterpretAsUInt64(substring(id, 9, 8)) % {slices:UInt32} = {number:UInt32}
-            GROUP BY id
+            GROUP BY platform, id
             HAVING min(cityHash64(epoch, part, off, row)) != max(cityHash64(epoch, part, off, row))""",
             parameters={"slices": slices, "number": number},
             settings=SPILL,
@@ -252,8 +252,9 @@ def _find_ids_twice(client: Client, report: Report) -> None:
 def _positions(client: Client, ids: list[str]) -> list[dict[str, Any]]:
     rows = client.query(
         """
-        SELECT lower(hex(id)), any(platform), groupUniqArray((epoch, part, off, row)), any(amount_fen)
-        FROM entries WHERE hex(id) IN {ids:Array(String)} GROUP BY id ORDER BY id""",
+        SELECT lower(hex(id)), platform, groupUniqArray((epoch, part, off, row)) AS positions, any(amount_fen)
+        FROM entries WHERE hex(id) IN {ids:Array(String)}
+        GROUP BY platform, id HAVING length(positions) > 1 ORDER BY id, platform""",
         parameters={"ids": ids},
     ).result_rows
     keys = ("epoch", "part", "offset", "row")

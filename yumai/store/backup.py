@@ -14,7 +14,7 @@ from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
-from yumai.entry import BLOCK_OFFSETS
+from yumai.entry import BLOCK_OFFSETS, IDS_SINCE_FUNCTION
 from yumai.store.address import Dsn
 from yumai.store.audit import audit
 from yumai.store.client import connect
@@ -111,12 +111,14 @@ class Holdings:
 
     blocks: dict[tuple[int, int, int], tuple[int, int]] = field(default_factory=dict)
     """Complete blocks: (epoch, part, block) -> (entries, net fen)."""
+    old_ids: set[tuple[int, int, int]] = field(default_factory=set)
+    """Of these the ones that are written anew from the log: the backup does not stand for it."""
     rows: dict[str, int] = field(default_factory=dict)
 
     @property
     def starts(self) -> dict[str, int]:
         found: dict[str, int] = {}
-        for epoch, part, block in sorted(self.blocks):
+        for epoch, part, block in sorted(self.blocks.keys() - self.old_ids):
             key = f"{epoch}/{part}"
             if block == found.setdefault(key, 0) // BLOCK_OFFSETS:
                 found[key] = (block + 1) * BLOCK_OFFSETS
@@ -126,10 +128,12 @@ class Holdings:
 def holdings(client: Client) -> Holdings:
     """Raises STORE_ERRORS."""
     rows = client.query(
-        "SELECT epoch, part, block, entries, net_fen FROM blocks FINAL WHERE complete = 1"
+        "SELECT epoch, part, block, entries, net_fen, function_version FROM blocks FINAL"
+        " WHERE complete = 1"
     ).result_rows
     return Holdings(
-        {(int(e), int(p), int(b)): (int(n), int(fen)) for e, p, b, n, fen in rows},
+        {(int(e), int(p), int(b)): (int(n), int(fen)) for e, p, b, n, fen, _ in rows},
+        {(int(e), int(p), int(b)) for e, p, b, _, _, v in rows if v < IDS_SINCE_FUNCTION},
         {
             table: int(client.query(f"SELECT count() FROM {table} FINAL").result_rows[0][0])
             for table in GROWING
@@ -194,6 +198,7 @@ def back_up(dsn: str, to: str, name: str) -> dict[str, Any]:
         "entries": report.entries,
         "net_fen": report.net_fen,
         "open_block_starts": restored.starts,
+        "ids_since_function": IDS_SINCE_FUNCTION,
     }
 
 

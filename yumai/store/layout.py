@@ -37,7 +37,7 @@ SHARDED = {
 """Sharding key of each table that is not on all nodes; rows that replace each other share it.
 
 Where `part` is not in a table's key (`verdicts`), an entry's shard is its slot modulo the shards in
-every epoch, since partitions are a multiple of shards (`check_partitions`).
+every epoch of one slot function, since partitions are a multiple of shards (`check_partitions`).
 """
 
 

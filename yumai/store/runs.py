@@ -10,6 +10,7 @@ from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
+from yumai.entry import IDS_SINCE_FUNCTION
 from yumai.store.figures import Query
 from yumai.store.inserts import insert_rows
 
@@ -63,9 +64,15 @@ def short(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def backed_up(rows: Iterable[Sequence[Any]]) -> tuple[str, dict[tuple[int, int], int]] | None:
-    """Row of LAST_GOOD_BACKUP as (name, {(epoch, part): offset}); below it the backup has all."""
+    """Row of LAST_GOOD_BACKUP as (name, {(epoch, part): offset}); below it the backup has all.
+
+    None too for one from before today's ids: restored, it would be read again from the log.
+    """
     for name, report in rows:
-        starts = json.loads(report)["open_block_starts"]
+        said = json.loads(report)
+        if said.get("ids_since_function") != IDS_SINCE_FUNCTION:
+            return None
+        starts = said["open_block_starts"]
         return str(name), {
             (int(epoch), int(part)): int(offset)
             for key, offset in starts.items()

@@ -155,7 +155,8 @@ class KafkaDoor(threading.Thread):
             work = tracing.work("process feeds", parents, "consumer", root=True)
             for request in requests:
                 request.parents = request.parents or work.parents
-        chunk = judge(requests, self._index, epoch.partitions, time.time_ns() // 1_000_000)
+        now_ms = time.time_ns() // 1_000_000
+        chunk = judge(requests, self._index, epoch.partitions, now_ms, epoch.slot_function)
         chunk.dead = list(chunk.dead)
         return _Lot(chunk, epoch.epoch, requests, work)
 

@@ -75,8 +75,12 @@ def test_headers_of_a_batch_are_those_that_the_codec_writes() -> None:
     most = dict([*entries.Header(1, 1, "2026-01-01").to_kafka(), *TRACED])
     assert set(headers["required"]) == set(least)
     assert set(headers["properties"]) == set(most)
-    assert headers["properties"]["v"]["const"] == entries.VERSION
-    assert headers["properties"]["slots"]["const"] == entries.SLOT_FUNCTION
+    assert headers["properties"]["v"]["enum"] == list(entries.VERSIONS)
+    assert headers["properties"]["slots"]["enum"] == list(entries.SLOT_FUNCTIONS)
+    assert (
+        entries.VERSIONS[-1],
+        entries.SLOT_FUNCTIONS[-1],
+    ) == (entries.VERSION, entries.SLOT_FUNCTION)
 
 
 @pytest.mark.parametrize("address", ["commits.v1", "alerts.v1"])

@@ -98,8 +98,10 @@ PLANTED: dict[str, Callable[[Description], Any]] = {
     ].update(type="number"),
     f"{TARGET}: removed": lambda d: d["records"].pop(TARGET),
     "Arrow records: entries.v1": lambda d: d["Arrow records"]["entries.v1"].append("x int64"),
-    "record of entries.v1: v": lambda d: d["record of entries.v1"].update(v="2"),
-    "record of entries.v1: slots": lambda d: d["record of entries.v1"].update(slots="murmur3-1440"),
+    "record of entries.v1: v: 1": lambda d: d["record of entries.v1"]["v"].remove("1"),
+    "record of entries.v1: slots: murmur3-720": lambda d: d["record of entries.v1"].update(
+        slots=["sha256-720"]
+    ),
     "reasons: too_old": lambda d: d["reasons"].pop("too_old"),
     "reasons: unavailable": lambda d: d["reasons"].update(unavailable=500),
     "topic receipts.v1: removed": lambda d: d["topics"].pop("receipts.v1"),
@@ -138,6 +140,7 @@ ALLOWED: dict[str, Callable[[Description], Any]] = {
     "one more kind of step": lambda d: _record(d, ALERT)["kind"]["enum"].append("merged"),
     "an optional field of a record": lambda d: _record(d, ALERT).update(note={"type": "string"}),
     "an optional column": lambda d: d["entry as Arrow"].update(note="string"),
+    "one more version of a record": lambda d: d["record of entries.v1"]["v"].append("3"),
     "a new reason": lambda d: d["reasons"].update(new=422),
     "a new topic": lambda d: d["topics"].update({"new.v1": d["topics"]["feeds.v1"]}),
     "more partitions": lambda d: d["topics"]["entries.v1"].update(partitions=8),

@@ -4,11 +4,11 @@ import json
 from collections import Counter
 
 from contracts.entries import codec
+from contracts.entries.ids import id_of
 from services.ingest import formats
 from services.ingest.classify import MerchantIndex
 from services.ingest.judging import Request, judge
 from yumai.entry import BATCH_MAX_ENTRIES
-from yumai.ids import entry_id_hash
 
 
 def request(receipt: int, rows: list[dict], sender: str | None = None) -> Request:
@@ -57,7 +57,7 @@ def test_an_entry_stands_in_its_partition_and_order_of_arrival_is_kept(entry, no
                 last[row["id"]] = row["row"]
                 seen[row["row"]] += 1
         assert seen == Counter(range(5_000))
-        assert entry_id_hash("p1", "5") in last
+        assert id_of("p1", "5") in last
 
 
 def test_records_are_cut_by_bytes_too(entry, now_ms):

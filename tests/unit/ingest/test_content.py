@@ -7,9 +7,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from contracts.entries import codec
+from contracts.entries.ids import id_of
+from services.ingest import formats
+from services.ingest.classify import MerchantIndex
 from services.ingest.columns import FIELDS
-from yumai.ids import entry_id_hash
+from services.ingest.judging import Request, judge
+from services.ingest.rounds import messages
+from yumai import tracing
 
+NOW_MS = 1_782_864_000_000
 FORMATS = ("json", "ndjson", "csv", "arrow", "parquet")
 VECTORS = json.loads(
     (Path(__file__).parents[3] / "contracts/entries/vectors.json").read_text(encoding="utf-8")
@@ -59,7 +66,7 @@ def test_an_entry_has_one_id_and_one_content_in_every_format(judged, encoded, ro
         )  # fmt: skip
     assert len(seen) == 1
     (only,) = seen
-    assert [row[0] for row in only] == [entry_id_hash("p1", row["entry_id"]) for row in rows]
+    assert [row[0] for row in only] == [id_of("p1", row["entry_id"]) for row in rows]
 
 
 CHANGES = [
@@ -108,11 +115,22 @@ def test_content_does_not_know_what_ingest_derived(judged, encoded, entry):
     assert result.rows[0]["content"] != result.rows[1]["content"]
 
 
-@pytest.mark.parametrize("vector", VECTORS["ids"], ids=lambda v: v["entry_id"][:20])
-def test_id_slot_and_partition_are_those_of_the_vectors(vector):
-    hashed = entry_id_hash(vector["platform_id"], vector["entry_id"])
-    assert hashed.hex() == vector["id"]
-    assert int.from_bytes(hashed[:8], "little") % 720 == vector["slot"]
+@pytest.mark.parametrize(
+    ("slot_function", "said"),
+    [("sha256-720", lambda v: v), ("murmur3-720", lambda v: v["version_1"])],
+)
+def test_a_partition_is_that_of_the_vectors_by_the_epochs_slot_function(slot_function, said, entry):
+    for vector in VECTORS["ids"]:
+        row = entry(entry_id=vector["entry_id"], platform_id=vector["platform_id"])
+        body = json.dumps(row).encode()
+        columns = formats.read("ndjson", body).columns
+        request = Request(bytes(16), None, "ndjson", columns)
+        chunk = judge([request], MerchantIndex(), 4, NOW_MS, slot_function)
+        (record,) = chunk.entries
+        assert record.partition == said(vector)["partition_of_4"]
+        assert codec.decode(record.value).column("id")[0].as_py().hex() == vector["id"]
+        headers = dict(messages(chunk, 1, [request], tracing.NOTHING)[0].headers)
+        assert (headers["v"], headers["slots"].decode()) == (b"2", slot_function)
 
 
 @pytest.mark.parametrize("number", range(len(VECTORS["contents"])))

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.entries import codec
+from contracts.entries.ids import id_of
 from services.metrics import blocks, flush
 from services.metrics.ledger import LedgerBuffer
 from services.metrics.processor import Known, Processor, Record, Round
 from services.metrics.seen import CONFLICT, DUPLICATE, Filter
 from yumai import canary
-from yumai.ids import entry_id_hash
 
 SMALL_BLOCK = 4
 T0 = 1_767_196_800_000  # 2026-01-01T00:00+08:00
@@ -50,7 +50,7 @@ def record(
     platforms = sorted({r.platform for r in rows})
     batch = pa.RecordBatch.from_arrays(
         [
-            pa.array([entry_id_hash(r.platform, str(r.name)) for r in rows], pa.binary(16)),
+            pa.array([id_of(r.platform, str(r.name)) for r in rows], pa.binary(16)),
             pa.array([r.content for r in rows], pa.uint64()),
             pa.DictionaryArray.from_arrays(
                 pa.array([receipts.index(receipt_bytes(r.receipt)) for r in rows], pa.int16()),
@@ -132,6 +132,7 @@ class Store:
         rows = [r for (off, _), r in self.ledger.items() if off < below and r["id"] in asked]
         return Known(
             np.frombuffer(b"".join(r["id"] for r in rows), dtype=np.uint64).reshape(-1, 2),
+            [str(r["platform"]) for r in rows],
             np.array([r["content"] for r in rows], dtype=np.uint64),
             np.array([r["receipt_low"] for r in rows], dtype=np.uint64),
             np.array([r["receipt_row"] for r in rows], dtype=np.uint32),
@@ -273,9 +274,11 @@ def test_a_foreign_record_rests_in_the_dead_letters_and_the_log_goes_on() -> Non
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda r: r.headers.update(v=b"2"),
+        lambda r: r.headers.update(v=b"3"),
         lambda r: r.headers.update(epoch=b"2"),
         lambda r: r.headers.update(slots=b"other"),
+        lambda r: r.headers.update(slots=b"murmur3-720"),
+        lambda r: r.headers.update(v=b"1"),
         lambda r: r.headers.update(entries=b"7"),
         lambda r: setattr(r, "value", r.value[:40]),
         lambda r: setattr(r, "value", None),
