@@ -14,6 +14,7 @@ topic made anew it begins at the beginning. A second ingest would do the work tw
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import threading
 import time
@@ -415,5 +416,5 @@ def _by_segment(rows: Rows | None) -> Iterator[Rows]:
         return
     cuts = np.flatnonzero(np.diff(rows.offset // _SEGMENT)) + 1
     edges = [0, *cuts.tolist(), len(rows)]
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+    for begin, end in itertools.pairwise(edges):
         yield rows.cut(begin, end)
