@@ -262,6 +262,12 @@ FEEDS_LAG_RECORDS = Gauge(
     "Records in the platforms' feed topics that ingest has not taken over yet, all feeds together.",
     _GATEWAY,
 )
+FEEDS_STANDING_SECONDS = Gauge(
+    "yumai_feeds_standing_seconds",
+    "s",
+    "For how long the worst of the feeds has had records waiting and none of them taken over; 0 when all move.",
+    _GATEWAY,
+)
 STORE_PARTS = Gauge(
     "yumai_store_parts",
     "{part}",

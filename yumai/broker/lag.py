@@ -37,12 +37,32 @@ class Lag:
     """Age of the oldest of them; 0 when there is none."""
     ages: dict[int, float] = field(default_factory=dict)
     """The same by partition of `entries.v1`; those that there was no time to ask are left out."""
+    feeds_waiting: dict[TopicPartition, int] = field(default_factory=dict)
+    """Partitions of feeds with records that ingest has not taken over, and where it stands."""
 
     @property
     def records(self) -> int | None:
         parts = [*self.partitions.values(), *self.feeds.values()]
         known = [part for part in parts if part is not None]
         return sum(known) if self.partitions and len(known) == len(parts) else None
+
+
+class Standing:
+    """For how long each feed has had records waiting and none of them taken over."""
+
+    def __init__(self) -> None:
+        self._since: dict[TopicPartition, tuple[int, float]] = {}
+
+    def look(self, waiting: Mapping[TopicPartition, int], now: float) -> dict[str, float]:
+        """Seconds by topic, of those that wait. `waiting`: `Lag.feeds_waiting` at `now`, monotonic."""
+        self._since = {
+            part: self._since[part] if self._since.get(part, (-1, 0))[0] == at else (at, now)
+            for part, at in waiting.items()
+        }
+        worst: dict[str, float] = {}
+        for part, (_, since) in self._since.items():
+            worst[part.topic] = max(worst.get(part.topic, 0.0), now - since)
+        return worst
 
 
 @dataclass
@@ -92,6 +112,7 @@ def read(
             if start < end:
                 lag.feeds[part.topic] = (lag.feeds[part.topic] or 0) + end - start
                 waiting[part] = start
+    lag.feeds_waiting = dict(waiting)
     known = announced(str(topics[ENTRIES.name]["topic_id"]), len(entry_parts))
     for part, end in sorted(ends.items()):
         if known is None:
