@@ -25,9 +25,10 @@ from contracts import traces
 from contracts.commits import codec as commits
 from contracts.dead_letters import codec as dead_letters
 from contracts.reasons import REASONS
+from services.metrics import cells
 from services.metrics.blocks import FUNCTION_VERSION, block_of
 from services.metrics.cells import DISTRICT_CODES
-from services.metrics.ledger import milliseconds, named, stream_bytes
+from services.metrics.ledger import int128, int128_of, milliseconds, named, stream_bytes
 from services.metrics.processor import PartRound, Round
 from yumai import telemetry, tracing
 from yumai.broker import topics
@@ -295,9 +296,7 @@ def cells_bodies(round_: Round) -> list[pa.Buffer]:
     counts = [len(touched["hour"]) for _, _, touched in parts]
 
     def joined(name: str) -> np.ndarray:
-        if len(parts) == 1:
-            return parts[0][2][name]
-        return np.concatenate([touched[name] for _, _, touched in parts])
+        return cells.joined([touched[name] for _, _, touched in parts])
 
     def spread(values: list[int], dtype: type) -> pa.Array:
         return pa.array(np.repeat(np.array(values, dtype=dtype), counts))
@@ -314,10 +313,10 @@ def cells_bodies(round_: Round) -> list[pa.Buffer]:
             "block": spread([block.number for block, _, _ in parts], np.uint64),
             "last_offset": spread([last for _, last, _ in parts], np.uint64),
             "entries": pa.array(joined("entries")),
-            "sales_fen": pa.array(joined("sales")),
-            "refunds_fen": pa.array(joined("refunds")),
-            "sale_reversals_fen": pa.array(joined("sale_reversals")),
-            "refund_reversals_fen": pa.array(joined("refund_reversals")),
+            "sales_fen": int128(joined("sales")),
+            "refunds_fen": int128(joined("refunds")),
+            "sale_reversals_fen": int128(joined("sale_reversals")),
+            "refund_reversals_fen": int128(joined("refund_reversals")),
         }
     )
     return [stream_bytes(batch)]
@@ -393,7 +392,7 @@ def blocks_batch(round_: Round, now: int) -> pa.RecordBatch:
             "block": pa.array([w[0].number for w in round_.written], pa.uint64()),
             "last_offset": pa.array([w[1] for w in round_.written], pa.uint64()),
             "entries": pa.array([w[2] for w in round_.written], pa.uint64()),
-            "net_fen": pa.array([w[3] for w in round_.written], pa.int64()),
+            "net_fen": int128_of([w[3] for w in round_.written]),
             "complete": pa.array([int(w[4]) for w in round_.written], pa.uint8()),
             "function_version": pa.array([FUNCTION_VERSION] * n, pa.uint16()),
             "written_at": milliseconds(np.full(n, now, dtype=np.int64)),

@@ -18,7 +18,7 @@ from services.metrics.blocks import OpenBlock, block_of
 from services.metrics.cells import DISTRICT_CODES, DISTRICT_NUMBERS, PLATFORMS_MAX
 from services.metrics.ledger import LedgerBuffer, Segment
 from services.metrics.seen import CONFLICT, DUPLICATE, Filter, Seen
-from yumai import canary
+from yumai import bookable, canary
 from yumai.entry import SHANGHAI_OFFSET_MS
 
 DAY_MS = 86_400_000
@@ -147,6 +147,7 @@ class _Decoded:
     columns: tuple[np.ndarray, ...]
     receipts: list[bytes]
     platforms: list[str]
+    platform_numbers: np.ndarray
 
 
 class Processor:
@@ -220,12 +221,16 @@ class Processor:
             raise codec.UnreadableRecord(
                 f"{batch.num_rows} rows where the header says {header.entries}"
             )
+        if why := bookable.fault(batch):
+            raise codec.UnreadableRecord(why)
         columns = tuple(_numbers(batch.column(i)) for i in range(batch.num_columns))
-        if batch.num_rows and not 1 <= int(columns[5].min()) <= int(columns[5].max()) <= 4:
-            raise codec.UnreadableRecord("unknown kind")
         receipts = batch.column(2).dictionary.to_pylist()
         platforms = batch.column(9).dictionary.to_pylist()
-        return _Decoded(record, header, columns[0], columns, receipts, platforms)
+        numbers = np.zeros(len(platforms), dtype=np.int32)
+        for code in np.unique(columns[9]):
+            # A record may name platforms that none of its rows has.
+            numbers[code] = self._platform(platforms[code])
+        return _Decoded(record, header, columns[0], columns, receipts, platforms, numbers)
 
     # -- learn what the ledger knows ------------------------------------------------------------
 
@@ -293,7 +298,6 @@ class Processor:
         level = seen.filter.room(rows)
         recorded_day = self._recorded_day(item)
         receipt_lows = np.frombuffer(b"".join(item.receipts), dtype=np.uint64)[::2].copy()
-        numbers = np.array([self._platform(name) for name in item.platforms], dtype=np.int16)
         verdicts = np.empty(rows, dtype=np.uint8)
         booked = np.zeros(len(item.receipts), dtype=np.uint32)
         totals = np.zeros(2, dtype=np.int64)
@@ -301,10 +305,10 @@ class Processor:
         fresh = booking.book(
             *item.columns,
             receipt_lows,
-            numbers,
+            item.platform_numbers,
             DISTRICT_NUMBERS,
             self._platforms.get(canary.PLATFORM, -1),
-            recorded_day,
+            block.cells.day_number(recorded_day),
             2 * round_.number + (not again),
             *seen.young.columns,
             seen.young.count,
@@ -318,12 +322,6 @@ class Processor:
             part_round.changes,
             totals,
         )
-        if fresh < 0:
-            # The arrays are half changed: the process must not go on with them.
-            raise AssertionError(
-                f"partition {state.part} offset {record.offset}: "
-                + ("a cell's sum does not fit 63 bits" if fresh == booking.OVERFLOW else "district")
-            )
         seen.young.count += fresh
         level.count += fresh
         if fresh and not again:
@@ -412,7 +410,7 @@ class Processor:
         if number is None:
             number = len(self._platforms)
             if number >= PLATFORMS_MAX:
-                raise AssertionError(f"more than {PLATFORMS_MAX} platforms")
+                raise StopPartition(f"more than {PLATFORMS_MAX} platforms since the worker began")
             self._platforms[name] = number
         return number
 
@@ -420,7 +418,7 @@ class Processor:
     def _recorded_day(item: _Decoded) -> int:
         """Days since 1970 in Shanghai: the broker's append time, or the import's own date."""
         if item.header.recorded_on:
-            return int(np.datetime64(item.header.recorded_on, "D").astype(np.int64))
+            return (codec.recorded_date(item.header.recorded_on) - codec.RECORDED_FIRST).days
         return (item.record.timestamp + SHANGHAI_OFFSET_MS) // DAY_MS
 
 
@@ -436,8 +434,13 @@ def _numbers(column: pa.Array) -> np.ndarray:
     return np.ascontiguousarray(column.to_numpy(zero_copy_only=True))
 
 
+_NO_NUMBERS = np.empty(0, dtype=np.int32)
+
+
 def _empty(record: Record) -> _Decoded:
-    return _Decoded(record, codec.Header(0, 0), np.empty((0, 2), dtype=np.uint64), (), [], [])
+    return _Decoded(
+        record, codec.Header(0, 0), np.empty((0, 2), dtype=np.uint64), (), [], [], _NO_NUMBERS
+    )
 
 
 def sent_bytes(sent: pa.Array, row: int) -> bytes:
