@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from contracts.entries import codec
 from services.metrics import flush
-from services.metrics.cells import CARRY_AT, joined, wide
+from services.metrics.cells import CARRY_AT, DISTRICT_CODES, joined, wide
 from services.metrics.ledger import LedgerBuffer, int128, int128_of
 from services.metrics.processor import Known, Processor, Record
 from services.metrics.seen import Filter
@@ -259,4 +259,4 @@ def test_a_damaged_body_is_unreadable_or_as_it_was(start: bytes, at: int, put: b
     round_ = made.process({0: [good]}, LedgerBuffer(64))
     if not made.states[0].stopped:
         for cell in cells(flush.cells_bodies(round_)[0]):
-            assert cell["district"] in bookable._DISTRICTS
+            assert cell["district"] in DISTRICT_CODES
