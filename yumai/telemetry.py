@@ -187,6 +187,13 @@ METRICS_DEAD_LETTERS = Counter(
     _METRICS,
     {"code": ("conflict", "foreign_record")},
 )
+STRAY_RECORDS = Counter(
+    "yumai_stray_records_total",
+    "{record}",
+    "Records of a topic that a reader could not read and passed over; its log names them.",
+    ("ingest", "metrics", "alerts", "gateway"),
+    {"topic": tuple(topic.name for topic in topics.TOPICS if topic is not topics.ENTRIES)},
+)
 METRICS_SORT_SECONDS = Histogram(
     "yumai_metrics_sort_seconds",
     "s",

@@ -78,10 +78,13 @@ class Foreign:
 
 @dataclass
 class ConflictLetter:
+    """The row stands undecoded in `value`, a record's: many may share one long text."""
+
     receipt: bytes
     row: int
     platform: str
-    bytes: bytes
+    value: bytes
+    record_row: int
 
 
 @dataclass
@@ -377,11 +380,11 @@ class Processor:
         part_round.duplicates += told[DUPLICATE]
         part_round.conflicts += told[CONFLICT]
         if conflicts:
-            assert item.record.value is not None
-            sent, _ = codec.decode_sent(item.record.value)
+            value = item.record.value
+            assert value is not None
+            codec.decode_sent(value)  # one that can't be read is found before anything is written
             round_.letters += [
-                ConflictLetter(v.receipt, v.row, v.platform, sent_bytes(sent, v.record_row))
-                for v in conflicts
+                ConflictLetter(v.receipt, v.row, v.platform, value, v.record_row) for v in conflicts
             ]
 
     # -- close ----------------------------------------------------------------------------------
