@@ -7,6 +7,7 @@ Kafka itself keeps.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -99,7 +100,7 @@ def administrator(state: State, internal: str) -> Iterator[KafkaAdminClient]:
 
 
 def put(admin: KafkaAdminClient, users: Mapping[KafkaUser, str]) -> None:
-    """Users with these passwords and exactly the table's ACLs: what else they had is taken away.
+    """Users with these passwords, the table's quotas and exactly its ACLs: what else they had is taken away.
 
     Returns when it is in force. Raises NotInForce, KafkaError.
     """
@@ -109,6 +110,7 @@ def put(admin: KafkaAdminClient, users: Mapping[KafkaUser, str]) -> None:
     refused = {u: why for u, why in admin.alter_user_scram_credentials(changes).items() if why}
     if refused:
         raise NotInForce(f"users were refused: {refused}")
+    _set_quotas(admin, list(users))
     deadline = time.monotonic() + IN_FORCE_SECONDS
     while (left := _set_acls(admin, list(users))) or _unknown(admin, users):
         if time.monotonic() > deadline:
@@ -119,6 +121,28 @@ def put(admin: KafkaAdminClient, users: Mapping[KafkaUser, str]) -> None:
 def _unknown(admin: KafkaAdminClient, users: Mapping[KafkaUser, str]) -> bool:
     found = admin.describe_user_scram_credentials([user.name for user in users])
     return not all(found.get(user.name, {}).get("credential_infos") for user in users)
+
+
+def _set_quotas(admin: KafkaAdminClient, users: Sequence[KafkaUser]) -> None:
+    """What each may ask of a broker. Raises NotInForce."""
+    from kafka.protocol.admin import AlterClientQuotasRequest
+
+    entries = [
+        (
+            [("user", user.name)],
+            [(key, float(value), False) for key, value in dataclasses.asdict(user.quota).items()],
+        )
+        for user in users
+        if user.quota is not None
+    ]
+    if not entries:
+        return
+    # kafka-python has the request, and no method for it.
+    request = AlterClientQuotasRequest(entries=entries, validate_only=False)
+    answer = admin._manager.run(admin._manager.send, request)
+    refused = [entry.error_message for entry in answer.entries if entry.error_code]
+    if refused:
+        raise NotInForce(f"quotas were refused: {refused}")
 
 
 Acl = tuple[str, str, str, str, str]

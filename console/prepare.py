@@ -5,6 +5,7 @@ A process of its own, so that a call that hangs neither holds up the supervisor 
 """
 
 import argparse
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from console.state import State
 from embedded import secret_files
 from yumai import canary, settings
 from yumai.broker import topics
-from yumai.broker.security import Bootstrap
+from yumai.broker.security import Bootstrap, client_options
 from yumai.store.address import Dsn
 
 
@@ -41,6 +42,20 @@ def prepare(bootstrap: Bootstrap, dsn: str) -> None:
     print(set_up(bootstrap, dsn, make_topics=True), flush=True)
 
 
+def settle_feeds(state: State, bootstrap: Bootstrap, internal: str | None) -> None:
+    """Feeds that an older version made get the settings of this one."""
+    from kafka.admin import KafkaAdminClient
+
+    with (
+        kafka_users.administrator(state, internal)
+        if internal
+        else contextlib.closing(KafkaAdminClient(**client_options(bootstrap)))
+    ) as admin:
+        changed = topics.settle_feeds(admin)
+    if changed:
+        print(f"feeds with settings of this version: {', '.join(changed)}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="users, topics, tables, epochs")
     parser.add_argument("--state", type=Path, required=True)
@@ -59,6 +74,7 @@ def main() -> None:
         prepare(mine.kafka, mine.clickhouse_dsn)
         # The canary may not make it.
         topics.ensure(mine.kafka, (topics.feed(canary.PLATFORM),))
+        settle_feeds(state, mine.kafka, args.internal)
     except Exception as error:
         print(f"prepare: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         raise

@@ -61,6 +61,25 @@ _ALL = [
         "a record of entries.v1 without our header",
         "entries.v1 中无本系统标头的记录",
     ),
+    Reason(
+        "batch_undecodable",
+        200,
+        "a batch of the feed can't be decoded",
+        "数据源中的一批记录无法解码",
+    ),
+    Reason(
+        "batch_too_large",
+        200,
+        "a batch of the feed is too large once unpacked",
+        "数据源中的一批记录解压后过大",
+    ),
+    Reason(
+        "records_deleted",
+        200,
+        "records of the feed were deleted before they were read",
+        "数据源中的记录在读取前已被删除",
+    ),
+    Reason("reserved_name", 200, "the name is reserved for this system", "该名称为本系统保留"),
     # the request is wrong as a whole: nothing is booked
     Reason("body_undecodable", 400, "the body can't be decoded", "请求体无法解码"),
     Reason("unknown_column", 400, "unknown column", "未知列"),

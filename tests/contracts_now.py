@@ -161,7 +161,11 @@ def _topic(name: str, was: dict[str, Any], now: dict[str, Any] | None) -> Iterat
     if now is None:
         yield f"topic {name}: removed"
         return
-    for word in ("key", "cleanup.policy", "message.timestamp.type"):
+    words = ["key", "cleanup.policy", "message.timestamp.type"]
+    if topics.feed_platform(name):
+        # Only we read a feed, and never its records' time.
+        words.remove("message.timestamp.type")
+    for word in words:
         if was.get(word) != now.get(word):
             yield f"topic {name}: {word}: {was.get(word)} became {now.get(word)}"
     if now["partitions"] < was["partitions"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contracts import traces
@@ -27,6 +28,8 @@ class Observed:
         begun = time.perf_counter()
         work = _work(scope) if tracing.on() else tracing.NOTHING
         scope.setdefault("state", {})["work"] = work
+        # Now: a mounted application changes what the scope says of the path.
+        template = _template(scope)
         status, took = 499, 0.0
 
         async def answered(message: Message) -> None:
@@ -49,22 +52,26 @@ class Observed:
                     status = status if took else 500
                     raise
                 finally:
-                    _describe(work, scope, status)
+                    path = template if "endpoint" in scope else OUTSIDE
+                    _describe(work, scope["method"], path, status)
         finally:
-            labels = {"method": scope["method"], "path": _path(scope)}
+            labels = {"method": scope["method"], "path": path}
             self._requests.inc(status=status, **labels)
             self._seconds.observe(took or time.perf_counter() - begun, **labels)
 
 
-def _path(scope: Scope) -> str:
-    return getattr(scope.get("route"), "path", OUTSIDE)
+def _template(scope: Scope) -> str:
+    """The path of the route that this request would reach. A route itself notes it in no scope."""
+    for route in scope["app"].routes:
+        if route.matches(scope)[0] is not Match.NONE:
+            return str(route.path)
+    return OUTSIDE
 
 
-def _describe(work: tracing.Work, scope: Scope, status: int) -> None:
+def _describe(work: tracing.Work, method: str, path: str, status: int) -> None:
     if not work:
         return
-    path = _path(scope)
-    work.rename(f"{scope['method']} {path}")
+    work.rename(f"{method} {path}")
     work.note("http.route", path)
     work.note("http.response.status_code", status)
     if status >= 500:

@@ -189,6 +189,13 @@ METRICS_DEAD_LETTERS = Counter(
     _METRICS,
     {"code": ("conflict", "foreign_record")},
 )
+STRAY_RECORDS = Counter(
+    "yumai_stray_records_total",
+    "{record}",
+    "Records of a topic that a reader could not read and passed over; its log names them.",
+    ("ingest", "metrics", "alerts", "gateway"),
+    {"topic": tuple(topic.name for topic in topics.TOPICS if topic is not topics.ENTRIES)},
+)
 METRICS_SORT_SECONDS = Histogram(
     "yumai_metrics_sort_seconds",
     "s",
@@ -262,6 +269,12 @@ FEEDS_LAG_RECORDS = Gauge(
     "yumai_feeds_lag_records",
     "{record}",
     "Records in the platforms' feed topics that ingest has not taken over yet, all feeds together.",
+    _GATEWAY,
+)
+FEEDS_STANDING_SECONDS = Gauge(
+    "yumai_feeds_standing_seconds",
+    "s",
+    "For how long the worst of the feeds has had records waiting and none of them taken over; 0 when all move.",
     _GATEWAY,
 )
 STORE_PARTS = Gauge(

@@ -10,8 +10,10 @@ Version 2 has ids and merchants by SHA-256. Version 1, written before, had them 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 
 import pyarrow as pa
 
@@ -50,6 +52,30 @@ class UnreadableRecord(Exception):
     """Our header, but a version or a body that can't be read: it holds acknowledged entries."""
 
 
+RECORDED_FIRST, RECORDED_LAST = date(1970, 1, 1), date(2149, 6, 6)
+"""A recorded date is kept as the days since 1970, in 16 bits."""
+ENTRIES_MAX = 4_096
+EPOCH_MAX = 65_535
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+
+
+def recorded_date(text: str) -> date:
+    """A `recorded-on`: YYYY-MM-DD and nothing else. Raises ValueError."""
+    if not _DATE.fullmatch(text):
+        raise ValueError("recorded-on: want YYYY-MM-DD")
+    found = date.fromisoformat(text)
+    if not RECORDED_FIRST <= found <= RECORDED_LAST:
+        raise ValueError(f"recorded-on: want {RECORDED_FIRST} to {RECORDED_LAST}")
+    return found
+
+
+def _number(text: str, most: int) -> int:
+    if not _NUMBER.fullmatch(text) or int(text) > most:
+        raise ValueError(f"{text[:20]!r}: want a number up to {most}")
+    return int(text)
+
+
 @dataclass(frozen=True)
 class Header:
     """Kafka headers of a batch. `recorded_on` is an ISO date, set by an import of history only."""
@@ -61,6 +87,11 @@ class Header:
     version: str = VERSION
 
     def to_kafka(self) -> list[tuple[str, bytes]]:
+        """Raises ValueError for what `from_kafka` would refuse."""
+        _number(str(self.epoch), EPOCH_MAX)
+        _number(str(self.entries), ENTRIES_MAX)
+        if self.recorded_on:
+            recorded_date(self.recorded_on)
         pairs = [
             ("v", self.version),
             ("epoch", str(self.epoch)),
@@ -72,9 +103,12 @@ class Header:
         return [(key, value.encode()) for key, value in pairs]
 
     @classmethod
-    def from_kafka(cls, headers: Mapping[str, bytes] | Iterable[tuple[str, bytes]]) -> Header:
+    def from_kafka(
+        cls, headers: Mapping[str, bytes | None] | Iterable[tuple[str, bytes | None]]
+    ) -> Header:
         """Raises ForeignRecord without our header, UnreadableRecord where it can't be understood."""
-        found = dict(headers)
+        # A header without a value says nothing.
+        found = {key: value for key, value in dict(headers).items() if value is not None}
         if "v" not in found or "epoch" not in found or "slots" not in found:
             raise ForeignRecord("no v, epoch and slots header")
         try:
@@ -83,10 +117,13 @@ class Header:
                 raise UnreadableRecord(f"record version {version}, this worker reads {VERSIONS}")
             if slots not in SLOT_FUNCTIONS:
                 raise UnreadableRecord(f"slot function {slots}, this worker knows {SLOT_FUNCTIONS}")
+            recorded_on = found["recorded-on"].decode() if "recorded-on" in found else None
+            if recorded_on is not None:
+                recorded_date(recorded_on)
             return cls(
-                int(found["epoch"]),
-                int(found["entries"]),
-                found["recorded-on"].decode() if "recorded-on" in found else None,
+                _number(found["epoch"].decode(), EPOCH_MAX),
+                _number(found["entries"].decode(), ENTRIES_MAX),
+                recorded_on,
                 slots,
                 version,
             )

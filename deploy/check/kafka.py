@@ -146,10 +146,27 @@ def _users(cluster: Cluster) -> Iterator[Finding]:
         yield from _of_no_kafka(obj, kafkas)
         if (obj.spec.get("authentication") or {}).get("type") != "scram-sha-512":
             yield obj.finding(("spec", "authentication", "type"), "want scram-sha-512")
+        yield from _quotas(obj, user)
         if (obj.spec.get("authorization") or {}).get("type") != "simple":
             yield obj.finding(("spec", "authorization", "type"), "want simple")
             continue
         yield from _rights(obj, user)
+
+
+def _quotas(obj: Object, user: principals.KafkaUser) -> Iterator[Finding]:
+    have = obj.spec.get("quotas") or {}
+    want = {}
+    if user.quota is not None:
+        want = {
+            "producerByteRate": user.quota.producer_byte_rate,
+            "requestPercentage": user.quota.request_percentage,
+        }
+    for key in sorted(set(want) | set(have)):
+        if have.get(key) != want.get(key):
+            yield obj.finding(
+                ("spec", "quotas", key),
+                f"{have.get(key)!r}: want {want.get(key)!r}; yumai/broker/principals.py",
+            )
 
 
 Right = tuple[str, str, str, str]

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from contracts.actions import codec as actions_codec
@@ -24,6 +23,7 @@ from services.alerts.lifecycle import Alerts, applied
 from yumai.broker import topics
 from yumai.broker.consumers import let_go
 from yumai.broker.security import Bootstrap, client_options
+from yumai.broker.stray import passed_over
 from yumai.sealing import Sealer
 from yumai.targets import merged
 
@@ -129,8 +129,8 @@ class Journal:
             for record in found_records:
                 try:
                     take(record)
-                except (msgspec.DecodeError, ValueError) as error:
-                    log.error("%s offset %d can't be read: %s", tp.topic, record.offset, error)
+                except Exception as error:
+                    passed_over(tp.topic, record.offset, error)
 
     def _target(self, record: ConsumerRecord) -> None:
         """An empty record takes the target of its key away."""

@@ -11,7 +11,6 @@ import logging
 import os
 
 import faust
-import msgspec
 from faust.types import TP
 
 from contracts import traces
@@ -21,6 +20,7 @@ from services.alerts.rounds import Rounds
 from yumai import tracing
 from yumai.broker.faust_app import faust_app, health_pages
 from yumai.broker.principals import ALERTS_GROUP
+from yumai.broker.stray import passed_over
 from yumai.broker.topics import COMMITS
 from yumai.settings import Settings
 
@@ -76,7 +76,7 @@ class Worker:
             async for events in stream.noack_take(256, within=0.2):
                 for event in events:
                     parents = traces.of_kafka(event.message.headers) if tracing.on() else ()
-                    self.rounds.commit(districts_of(event.value), parents)
+                    self.rounds.commit(districts_of(event.value, event.message.offset), parents)
                     await stream.ack(event)
 
         @app.task
@@ -106,10 +106,10 @@ class Worker:
         os._exit(1)
 
 
-def districts_of(value: bytes | None) -> set[str]:
+def districts_of(value: bytes | None, offset: int = -1) -> set[str]:
     """Districts of one commit; a record that can't be read is named in the log, and changes none."""
     try:
         return {change.district for change in codec.decode(value or b"").changes}
-    except (msgspec.DecodeError, ValueError) as error:
-        log.error("a record of %s can't be read: %s", COMMITS.name, error)
+    except Exception as error:
+        passed_over(COMMITS.name, offset, error)
         return set()

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
@@ -15,6 +14,7 @@ from contracts.alerts import codec as alerts_codec
 from contracts.commits import codec as commits_codec
 from yumai.broker.consumers import let_go
 from yumai.broker.security import Bootstrap, client_options
+from yumai.broker.stray import passed_over
 from yumai.broker.topics import ALERTS, COMMITS
 
 log = logging.getLogger("yumai.gateway")
@@ -23,6 +23,8 @@ BEHIND = 256
 """Commits read again at the start, to learn how far each partition is told."""
 RETRY_SECONDS = 1.0
 PROBE_SECONDS = 2.0
+STEP_SECONDS = 8.0
+"""What one step of a consumer may take, and reading may bring nothing of what is there: then it is made anew."""
 PARTITIONS = (TopicPartition(COMMITS.name, 0), TopicPartition(ALERTS.name, 0))
 
 
@@ -61,8 +63,9 @@ class Follower:
                 fetch_max_wait_ms=200,
             )
             try:
-                await consumer.start()
-                await self._place(consumer)
+                async with asyncio.timeout(STEP_SECONDS):
+                    await consumer.start()
+                    await self._place(consumer)
                 self.problem = ""
                 await self._follow(consumer)
             except (KafkaError, OSError, TimeoutError) as error:
@@ -88,12 +91,22 @@ class Follower:
             consumer.seek(tp, self._next[tp])
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        behind: float | None = None
         while True:
             found = await consumer.getmany(timeout_ms=int(PROBE_SECONDS * 1000))
-            if not found:
+            if found:
+                behind = None
+            else:
                 # A consumer without records does not notice that the broker has gone.
                 async with asyncio.timeout(PROBE_SECONDS * 2):
-                    await consumer.end_offsets(list(PARTITIONS))
+                    ends = await consumer.end_offsets(list(PARTITIONS))
+                    places = {tp: await consumer.position(tp) for tp in PARTITIONS}
+                now = asyncio.get_running_loop().time()
+                behind = behind or now if any(places[tp] < ends[tp] for tp in PARTITIONS) else None
+                if behind is not None and now - behind > STEP_SECONDS:
+                    raise TimeoutError("records are there, and none comes")
+                if any(self._next[tp] > ends[tp] for tp in PARTITIONS):
+                    raise TimeoutError("a topic ends before what was read of it")
             self.problem = ""
             for tp, records in found.items():
                 for record in records:
@@ -112,5 +125,5 @@ class Follower:
                 self._committed(commit, traces.of_kafka(record.headers))
             else:
                 self._learned(commits_codec.decode(record.value))
-        except (msgspec.DecodeError, ValueError) as error:
-            log.error("%s offset %d can't be read: %s", tp.topic, record.offset, error)
+        except Exception as error:
+            passed_over(tp.topic, record.offset, error)

@@ -7,13 +7,13 @@ the store would lag behind the act. Small: a city has some dozens of alerts a ye
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import logging
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
@@ -25,6 +25,7 @@ from services.gateway.errors import Unavailable
 from yumai.broker import topics
 from yumai.broker.consumers import let_go
 from yumai.broker.security import Bootstrap, client_options
+from yumai.broker.stray import passed_over
 from yumai.sealing import Sealer
 
 log = logging.getLogger("yumai.gateway")
@@ -33,6 +34,8 @@ RETRY_SECONDS = 1.0
 PROBE_SECONDS = 2.0
 WRITE_SECONDS = 10.0
 READY_SECONDS = 4.0
+STEP_SECONDS = 8.0
+"""What one step of a consumer may take, and reading may bring nothing of what is there: then it is made anew."""
 FOLLOWED = (
     topics.ALERTS,
     topics.ACTIONS,
@@ -64,6 +67,7 @@ class Register:
         self._bootstrap = bootstrap
         self._sealer = sealer
         self._producer: AIOKafkaProducer | None = None
+        self._ending: asyncio.Future[None] | None = None
         self._lock = asyncio.Lock()
         self._next: dict[TopicPartition, int] = {}
         self._news = asyncio.Condition()
@@ -102,7 +106,8 @@ class Register:
                 max_partition_fetch_bytes=topics.MESSAGE_MAX_BYTES,
             )
             try:
-                await consumer.start()
+                async with asyncio.timeout(STEP_SECONDS):
+                    await consumer.start()
                 await self._place(consumer)
                 await self._follow(consumer)
             except (KafkaError, OSError, TimeoutError) as error:
@@ -114,32 +119,51 @@ class Register:
 
     async def _place(self, consumer: AIOKafkaConsumer) -> None:
         consumer.assign(list(PARTITIONS))
-        ends = await consumer.end_offsets(list(PARTITIONS))
-        if any(self._next.get(tp, 0) > ends[tp] for tp in PARTITIONS):
-            # A topic made anew: nothing that was known holds.
-            self.whole = False
-            self._clear()
-        for tp in PARTITIONS:
-            if self._next.get(tp, 0):
-                consumer.seek(tp, self._next[tp])
-            else:
-                await consumer.seek_to_beginning(tp)
+        async with asyncio.timeout(STEP_SECONDS):
+            ends = await consumer.end_offsets(list(PARTITIONS))
+            if any(self._next.get(tp, 0) > ends[tp] for tp in PARTITIONS):
+                # A topic made anew: nothing that was known holds.
+                self.whole = False
+                self._clear()
+            for tp in PARTITIONS:
+                if self._next.get(tp, 0):
+                    consumer.seek(tp, self._next[tp])
+                else:
+                    await consumer.seek_to_beginning(tp)
+        came = asyncio.get_running_loop().time()
         while not self.whole:
             found = await consumer.getmany(timeout_ms=200)
             await self._all(found)
-            places = [await consumer.position(tp) >= ends[tp] for tp in PARTITIONS]
-            self.whole = all(places)
+            self.whole = await self._read_to(consumer, ends)
+            now = asyncio.get_running_loop().time()
+            came = now if found else came
+            if now - came > STEP_SECONDS and not self.whole:
+                raise TimeoutError("records are there, and none comes")
         self.problem = ""
         async with self._news:
             self._news.notify_all()
 
+    async def _read_to(self, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> bool:
+        # A position that is not known yet is waited for, without a limit of the library's own.
+        async with asyncio.timeout(STEP_SECONDS):
+            return all([await consumer.position(tp) >= ends[tp] for tp in PARTITIONS])
+
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        behind: float | None = None
         while True:
             found = await consumer.getmany(timeout_ms=int(PROBE_SECONDS * 1000))
-            if not found:
+            if found:
+                behind = None
+            else:
                 # A consumer without records does not notice that the broker has gone.
                 async with asyncio.timeout(PROBE_SECONDS * 2):
-                    await consumer.end_offsets(list(PARTITIONS))
+                    ends = await consumer.end_offsets(list(PARTITIONS))
+                now = asyncio.get_running_loop().time()
+                behind = None if await self._read_to(consumer, ends) else behind or now
+                if behind is not None and now - behind > STEP_SECONDS:
+                    raise TimeoutError("records are there, and none comes")
+                if any(self._next.get(tp, 0) > ends[tp] for tp in PARTITIONS):
+                    raise TimeoutError("a topic ends before what was read of it")
             self.problem = ""
             await self._all(found)
 
@@ -150,8 +174,8 @@ class Register:
             for record in found_records:
                 try:
                     self._take[tp.topic](record)
-                except (msgspec.DecodeError, ValueError) as error:
-                    log.error("%s offset %d can't be read: %s", tp.topic, record.offset, error)
+                except Exception as error:
+                    passed_over(tp.topic, record.offset, error)
                 self._next[tp] = record.offset + 1
         async with self._news:
             self._news.notify_all()
@@ -209,13 +233,22 @@ class Register:
 
     async def write(self, topic: topics.Topic, key: str, value: bytes) -> int:
         """A record, durable; its offset. Raises Unavailable."""
+        producer = None
         try:
             async with asyncio.timeout(WRITE_SECONDS):
                 producer = await self._connected()
                 sent = await producer.send(topic.name, value, key.encode(), partition=0)
                 return int((await sent).offset)
         except (KafkaError, OSError, TimeoutError) as error:
+            if producer is not None:
+                self._lost(producer)
             raise Unavailable(f"the broker does not take it: {error or 'no answer'}") from error
+
+    def _lost(self, producer: AIOKafkaProducer) -> None:
+        """One that has failed may fail for ever: the next write has another."""
+        if self._producer is producer:
+            self._producer = None
+            self._ending = asyncio.ensure_future(_end(producer))
 
     async def seen(self, topic: topics.Topic, offset: int) -> None:
         """Until one's own record has been read back. Raises Unavailable: it is durable, but not shown yet."""
@@ -236,11 +269,17 @@ class Register:
                 try:
                     await producer.start()
                 except BaseException:
-                    await producer.stop()
+                    self._ending = asyncio.ensure_future(_end(producer))
                     raise
                 self._producer = producer
             return self._producer
 
     async def close(self) -> None:
         if self._producer is not None:
-            await self._producer.stop()
+            await _end(self._producer)
+
+
+async def _end(producer: AIOKafkaProducer) -> None:
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(RETRY_SECONDS):
+            await producer.stop()

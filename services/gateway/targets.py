@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-import msgspec
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -34,6 +33,7 @@ from yumai.access import Principal
 from yumai.asking import asker
 from yumai.broker.consumers import let_go
 from yumai.broker.security import Bootstrap, client_options
+from yumai.broker.stray import passed_over
 from yumai.broker.topics import MESSAGE_MAX_BYTES, TARGETS
 from yumai.districts import districts
 from yumai.evaluation.reads import booked_of_year
@@ -110,8 +110,10 @@ class TargetLog:
             for record in found.get(PARTITION, ()):
                 self.changes += 1
                 key = (record.key or b"").decode(errors="replace")
-                with contextlib.suppress(msgspec.DecodeError, ValueError):
+                try:
                     self._held.take(key, None if record.value is None else decode(record.value))
+                except Exception as error:
+                    passed_over(PARTITION.topic, record.offset, error)
         self._known = True
 
     async def write(self, records: Sequence[tuple[str, bytes]]) -> None:

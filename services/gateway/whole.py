@@ -24,6 +24,8 @@ log = logging.getLogger("yumai.gateway")
 
 EVERY_SECONDS = 5.0
 LOOK_SECONDS = 10.0
+STANDING_SECONDS = 300.0
+"""A feed of which nothing is taken over for so long is named in the log."""
 
 EPOCH = "SELECT epoch, topic_id, partitions FROM epochs FINAL ORDER BY epoch DESC LIMIT 1"
 ANNOUNCED = (
@@ -49,6 +51,8 @@ class Whole(threading.Thread):
         self._ending = threading.Event()
         self._admin: KafkaAdminClient | None = None
         self._client: Client | None = None
+        self._standing = lags.Standing()
+        self._told: set[str] = set()
 
     def run(self) -> None:
         while not self._ending.is_set():
@@ -114,6 +118,17 @@ class Whole(threading.Thread):
         feeds = list(found.feeds.values())
         unknown = not found.partitions or None in feeds
         telemetry.FEEDS_LAG_RECORDS.set(None if unknown else sum(n or 0 for n in feeds))
+        if unknown:
+            telemetry.FEEDS_STANDING_SECONDS.set(None)
+        else:
+            self._tell_standing(self._standing.look(found.feeds_waiting, time.monotonic()))
+
+    def _tell_standing(self, seconds: Mapping[str, float]) -> None:
+        telemetry.FEEDS_STANDING_SECONDS.set(max(seconds.values(), default=0.0))
+        standing = {topic for topic, for_ in seconds.items() if for_ > STANDING_SECONDS}
+        for topic in sorted(standing - self._told):
+            log.error("feed_stands %s: records wait, none was taken over for a while", topic)
+        self._told = standing
 
 
 def _tell_runs(last: Mapping[str, runs.Run]) -> None:

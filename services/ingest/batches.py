@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from contracts.entries import codec
 from services.ingest.columns import Columns, Text
 from services.ingest.kernels import gather
+from yumai import bookable
 from yumai.entry import BATCH_MAX_ENTRIES, SLOTS
 
 RECORD_MAX_BYTES = 4 * 1024 * 1024
@@ -105,6 +106,9 @@ def records(
                 ],
                 schema=codec.JUDGED,
             )
+            if why := bookable.fault(batch):
+                # Nothing that can't be booked is ever acknowledged: the request fails instead.
+                raise ValueError(f"rows that can't be booked: {why}")
             value = codec.encode(batch, _compact(sent.slice(a, size)), metadata)
             within = tuple(np.unique(request[a:b]).tolist()) if traced else ()
             yield Record(number, size, value, within)

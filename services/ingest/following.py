@@ -11,6 +11,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from yumai.broker.security import Bootstrap, client_options
+from yumai.broker.stray import passed_over
 
 log = logging.getLogger("yumai.ingest")
 
@@ -78,7 +79,10 @@ class Follower(threading.Thread):
             while not self._ending.is_set():
                 for records in consumer.poll(timeout_ms=500).values():
                     for record in records:
-                        self._apply(record.key, record.value, record.offset + 1)
+                        try:
+                            self._apply(record.key, record.value, record.offset + 1)
+                        except Exception as error:
+                            passed_over(self._topic, record.offset, error)
                 self.position = consumer.position(partition)
                 if not self.caught_up.is_set() and self.position >= end:
                     self.caught_up.set()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import msgspec
+from msgspec.structs import replace
 
 from contracts.merchants import codec
 from contracts.merchants.codec import Merchant, Span
@@ -86,6 +87,18 @@ def _fault(row: Row) -> tuple[str | None, str]:
     return None, ""
 
 
+def check(merchant: Merchant) -> None:
+    """Raises ValueError where the door would have refused it: what is read is held to the same."""
+    for span in merchant.spans:
+        row = Row(
+            merchant.platform_id, merchant.merchant_id, span.district_code, span.valid_from,
+            span.valid_to, span.mcc, span.industry, span.group_id,
+        )  # fmt: skip
+        field, said = _fault(row)
+        if said:
+            raise ValueError(f"{field}: {said}")
+
+
 @dataclass(frozen=True)
 class Change:
     """Records to be written: whole histories by key."""
@@ -103,21 +116,19 @@ class Registry:
         self._values: dict[bytes, bytes] = {}
 
     def apply(self, key: bytes, value: bytes | None, end: int) -> None:
-        """A record of `merchants.v1`; `end` is the offset after it."""
-        if value is None:
-            known = self._values.pop(key, None)
-            if known is not None:
-                old = codec.decode(known)
-                self.index.put(old.platform_id, old.merchant_id, ())
-        else:
-            try:
-                merchant = codec.decode(value)
-            except (msgspec.DecodeError, UnicodeError):
-                self.index.map_version = end
-                return
-            self._values[key] = value
-            self.index.put(merchant.platform_id, merchant.merchant_id, merchant.spans)
-        self.index.map_version = end
+        """A record of `merchants.v1`; `end` is the offset after it. Raises ValueError for one that can't be kept."""
+        try:
+            merchant = codec.decode(value) if value is not None else None
+            if merchant is not None:
+                check(merchant)
+                self._values[key] = value or b""
+            else:
+                known = self._values.pop(key, None)
+                merchant = replace(codec.decode(known), spans=()) if known is not None else None
+            if merchant is not None:
+                self.index.put(merchant.platform_id, merchant.merchant_id, merchant.spans)
+        finally:
+            self.index.map_version = end
 
     def tell(self) -> None:
         telemetry.INGEST_MERCHANTS.set(len(self._values))

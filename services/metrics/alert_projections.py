@@ -14,7 +14,12 @@ FIRST_HOLDS = 2**63
 
 
 def _found(messages: list[Any]) -> list[tuple[dict[str, Any], Any]]:
-    return [(json.loads(m.value), m) for m in messages if m.value]
+    """Raises ValueError for a record that is no object."""
+    found = [(json.loads(m.value), m) for m in messages if m.value]
+    for said, _ in found:
+        if not isinstance(said, dict):
+            raise ValueError("not an object")
+    return found
 
 
 def _texts(found: list[tuple[dict[str, Any], Any]], name: str) -> pa.Array:

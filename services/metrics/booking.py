@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from services.metrics.cells import cell_key, cell_place
+from services.metrics.cells import CARRY_AT, SECTOR_NUMBERS, cell_key, cell_place
 from services.metrics.seen import (
     CONFLICT,
     DUPLICATE,
@@ -37,23 +37,20 @@ _RECORD = ", ".join(
         _R1.format("uint32"),  # map_version
     ]
 )
-_LOOKUPS = "uint64[::1], int16[::1], uint8[::1]"  # receipt lows, platform numbers, district numbers
-_GENERATION = "uint32[::1], uint64[:, ::1], int16[::1], uint64[::1], uint64[::1], uint32[::1]"
+_LOOKUPS = "uint64[::1], int32[::1], uint8[::1]"  # receipt lows, platform numbers, district numbers
+_GENERATION = "uint32[::1], uint64[:, ::1], int32[::1], uint64[::1], uint64[::1], uint32[::1]"
 _CELLS = (
-    "uint32[::1], uint64[::1], uint32[::1], int64[::1], uint32[::1], uint32[::1], int64[:, ::1],"
-    " uint32[::1], int64[::1]"
+    "uint32[::1], uint64[::1], uint32[::1], int64[::1], uint16[::1], uint32[::1], uint32[::1],"
+    " int64[:, ::1], uint32[::1], int64[::1]"
 )
 _LEDGER = (
     "uint64[:, ::1], uint64[::1], uint64[::1], uint32[::1], int64[::1], int8[::1], int64[::1],"
-    " uint32[::1], int8[::1], int16[::1], uint64[::1], uint8[::1], uint32[::1], uint16[::1]"
+    " uint32[::1], int8[::1], int32[::1], uint64[::1], uint8[::1], uint32[::1], uint16[::1]"
 )
-
-OVERFLOW = -1
-UNKNOWN_DISTRICT = -2
 
 
 @njit(
-    f"int64({_RECORD}, {_LOOKUPS}, int16, int64, uint32,"
+    f"int64({_RECORD}, {_LOOKUPS}, int32, int64, uint32,"
     f" uint64, {_GENERATION}, int64, {_GENERATION}, uint32[:, ::1],"
     f" {_CELLS}, {_LEDGER}, int64, uint8[::1], uint32[::1], int64[:, :, ::1], int64[::1])",
     nogil=True,
@@ -62,19 +59,19 @@ UNKNOWN_DISTRICT = -2
 def book(
     ids, content, receipt, row, occurred_at, kind, amount, district, sector, platform, merchant,
     classified_by, map_version,
-    receipt_lows, platform_numbers, district_numbers, canary, recorded_day, flush,
+    receipt_lows, platform_numbers, district_numbers, canary, day_number, flush,
     spread, young_index, young_ids, young_platforms, young_content, young_receipt, young_row,
     young_count, old_index, old_ids, old_platforms, old_content, old_receipt, old_row,
     filter_words,
-    cell_index, cell_keys, cell_entries, cell_sales, cell_flushed, cell_beside, cell_others,
-    cell_touched, cell_counts,
+    cell_index, cell_keys, cell_entries, cell_sales, cell_carry, cell_flushed, cell_beside,
+    cell_others, cell_touched, cell_counts,
     led_id, led_content, led_receipt, led_row, led_occurred, led_kind, led_amount, led_district,
     led_sector, led_platform, led_merchant, led_classified, led_map, led_position,
     written, verdicts, receipt_booked, changes, totals,
 ):  # fmt: skip
-    """Sorts and books the rows of one record; how many are fresh, or OVERFLOW, UNKNOWN_DISTRICT.
+    """Sorts and books the rows of one record; how many are fresh.
 
-    Reads the record's columns (n rows) and the lookups. Changes: the young generation and the
+    Reads the record's columns (n rows, of which `yumai.bookable` finds no fault) and the lookups. Changes: the young generation and the
     filter (a fresh id each), the block's cells, the ledger buffer from `written` on, `verdicts`
     uint8[n], `receipt_booked` uint32[receipts of the record], `changes` int64[districts, 128, 2]
     (net fen and entries by sector), `totals` int64[2] (net fen, entries). The rows of the platform
@@ -114,16 +111,15 @@ def book(
         filter_add(filter_words, high)
 
         number = district_numbers[district[i] % np.uint32(10_000)]
-        if number == 255:
-            return UNKNOWN_DISTRICT
         hour = occurred_at[i] // 3_600_000
-        key = cell_key(hour, number, sector[i], whose, recorded_day)
+        key = cell_key(hour, number, SECTOR_NUMBERS[sector[i]], day_number, whose)
         cell = cell_place(cell_index, cell_keys, cell_counts[0], key)
         if cell == cell_counts[0]:
             cell_counts[0] += 1
             cell_keys[cell] = key
             cell_entries[cell] = 0
             cell_sales[cell] = 0
+            cell_carry[cell] = 0
             cell_flushed[cell] = 0
             cell_beside[cell] = 0
         if cell_flushed[cell] != flush:
@@ -135,20 +131,20 @@ def book(
         what = kind[i]
         if what == 1:
             cell_sales[cell] += value
-            if cell_sales[cell] < 0:
-                return OVERFLOW
+            if cell_sales[cell] >= CARRY_AT:
+                cell_sales[cell] -= CARRY_AT
+                cell_carry[cell] += np.uint16(1)
         else:
             beside = cell_beside[cell]
             if beside == 0:
                 beside = np.uint32(cell_counts[1])
                 cell_beside[cell] = beside
                 cell_counts[1] += 1
-                cell_others[beside, 0] = 0
-                cell_others[beside, 1] = 0
-                cell_others[beside, 2] = 0
+                cell_others[beside, :] = 0
             cell_others[beside, what - 2] += value
-            if cell_others[beside, what - 2] < 0:
-                return OVERFLOW
+            if cell_others[beside, what - 2] >= CARRY_AT:
+                cell_others[beside, what - 2] -= CARRY_AT
+                cell_others[beside, what + 1] += 1
             if what != 4:
                 value = -value
         if whose != canary:

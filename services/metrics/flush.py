@@ -24,11 +24,13 @@ from kafka.errors import KafkaError
 from contracts import traces
 from contracts.commits import codec as commits
 from contracts.dead_letters import codec as dead_letters
+from contracts.entries import codec
 from contracts.reasons import REASONS
+from services.metrics import cells
 from services.metrics.blocks import FUNCTION_VERSION, block_of
 from services.metrics.cells import DISTRICT_CODES
-from services.metrics.ledger import milliseconds, named, stream_bytes
-from services.metrics.processor import PartRound, Round
+from services.metrics.ledger import int128, int128_of, milliseconds, named, stream_bytes
+from services.metrics.processor import PartRound, Round, sent_bytes
 from yumai import telemetry, tracing
 from yumai.broker import topics
 from yumai.broker.security import Bootstrap, client_options
@@ -41,6 +43,9 @@ log = logging.getLogger("yumai.metrics.flush")
 T = TypeVar("T")
 
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+LETTERS_BYTES = 4 * 1024 * 1024
+LETTERS_ROWS = 4_096
+"""A record of dead letters: as ingest cuts them."""
 _INSERT = {"optimize_on_insert": 0}
 # Rows are sorted and unique already; collapsing them at insertion halves the speed (docs/engines.md).
 
@@ -90,10 +95,11 @@ class Flush:
             if round_.verdicts:
                 self._insert("verdicts", verdicts_batch(round_))
         # 4 dead letters: durable before anything says that the block is
-        letters = letters_batch(round_)
-        if letters.num_rows:
+        if round_.letters or round_.foreign:
             with self._step("dead_letters"):
-                self._announce(topics.DEAD_LETTERS.name, b"conflict", dead_letters.encode(letters))
+                for letters in letter_batches(round_):
+                    body = dead_letters.encode(letters)
+                    self._announce(topics.DEAD_LETTERS.name, b"conflict", body)
         # 5 how far: from here the store knows
         now = int(time.time() * 1000)
         with self._step("blocks"):
@@ -293,9 +299,7 @@ def cells_batch(round_: Round) -> pa.RecordBatch:
     counts = [len(touched["hour"]) for _, _, touched in parts]
 
     def joined(name: str) -> np.ndarray:
-        if len(parts) == 1:
-            return parts[0][2][name]
-        return np.concatenate([touched[name] for _, _, touched in parts])
+        return cells.joined([touched[name] for _, _, touched in parts])
 
     def spread(values: list[int], dtype: type) -> pa.Array:
         return pa.array(np.repeat(np.array(values, dtype=dtype), counts))
@@ -312,10 +316,10 @@ def cells_batch(round_: Round) -> pa.RecordBatch:
             "block": spread([block.number for block, _, _ in parts], np.uint64),
             "last_offset": spread([last for _, last, _ in parts], np.uint64),
             "entries": pa.array(joined("entries")),
-            "sales_fen": pa.array(joined("sales")),
-            "refunds_fen": pa.array(joined("refunds")),
-            "sale_reversals_fen": pa.array(joined("sale_reversals")),
-            "refund_reversals_fen": pa.array(joined("refund_reversals")),
+            "sales_fen": int128(joined("sales")),
+            "refunds_fen": int128(joined("refunds")),
+            "sale_reversals_fen": int128(joined("sale_reversals")),
+            "refund_reversals_fen": int128(joined("refund_reversals")),
         }
     )
 
@@ -352,33 +356,50 @@ def verdicts_batch(round_: Round) -> pa.RecordBatch:
     )
 
 
-def letters_batch(round_: Round) -> pa.RecordBatch:
-    """Conflicts with what was sent, and foreign records whole."""
+def letter_batches(round_: Round) -> Iterator[pa.RecordBatch]:
+    """Conflicts with what was sent, and foreign records, each cut to what is kept; a record of the topic each."""
     recorded = {(v.receipt, v.row): v.recorded_at for _, v in round_.verdicts}
-    rows = [
-        (x.receipt, x.row, x.platform, "conflict", recorded[(x.receipt, x.row)], x.bytes)
-        for x in round_.letters
-    ]
-    for x in round_.foreign:
-        place = f"{topics.ENTRIES.name}\x1f{x.part}\x1f{x.offset}"
+    waiting: list[dict[str, Any]] = []
+    size = 0
+    for letter in _letters(round_, recorded):
+        waiting.append(letter)
+        size += len(letter["bytes"])
+        if size >= LETTERS_BYTES or len(waiting) >= LETTERS_ROWS:
+            yield pa.RecordBatch.from_pylist(waiting, schema=dead_letters.SCHEMA)
+            waiting, size = [], 0
+    if waiting:
+        yield pa.RecordBatch.from_pylist(waiting, schema=dead_letters.SCHEMA)
+
+
+def _letters(round_: Round, recorded: dict[tuple[bytes, int], int]) -> Iterator[dict[str, Any]]:
+    """One at a time, so that a record's rows are never decoded all at once."""
+    value, sent = None, None
+    for x in round_.letters:
+        if x.value is not value:
+            value, sent = x.value, codec.decode_sent(x.value)[0]
+        whole = sent_bytes(sent, x.record_row)
+        yield _letter(x.receipt, x.row, x.platform, "conflict", recorded[(x.receipt, x.row)], whole)
+    for y in round_.foreign:
+        place = f"{topics.ENTRIES.name}\x1f{y.part}\x1f{y.offset}"
         receipt = hashlib.sha256(place.encode()).digest()[:16]
-        rows.append((receipt, 0, "", "foreign_record", x.timestamp, x.value))
-    kept = dead_letters.KEPT_BYTES
-    return pa.RecordBatch.from_pydict(
-        {
-            "receipt": [r[0] for r in rows],
-            "row": [r[1] for r in rows],
-            "platform": [r[2] for r in rows],
-            "code": [r[3] for r in rows],
-            "field": ["entry_id" if r[3] == "conflict" else "" for r in rows],
-            "message": [REASONS[r[3]].en for r in rows],
-            "at": [r[4] for r in rows],
-            "size": [len(r[5]) for r in rows],
-            "sha256": [hashlib.sha256(r[5]).digest() for r in rows],
-            "bytes": [r[5][:kept] for r in rows],
-        },
-        schema=dead_letters.SCHEMA,
-    )
+        yield _letter(receipt, 0, "", "foreign_record", y.timestamp, y.value)
+
+
+def _letter(
+    receipt: bytes, row: int, platform: str, code: str, at: int, whole: bytes
+) -> dict[str, Any]:
+    return {
+        "receipt": receipt,
+        "row": row,
+        "platform": platform,
+        "code": code,
+        "field": "entry_id" if code == "conflict" else "",
+        "message": REASONS[code].en,
+        "at": at,
+        "size": len(whole),
+        "sha256": hashlib.sha256(whole).digest(),
+        "bytes": whole[: dead_letters.KEPT_BYTES],
+    }
 
 
 def blocks_batch(round_: Round, now: int) -> pa.RecordBatch:
@@ -390,7 +411,7 @@ def blocks_batch(round_: Round, now: int) -> pa.RecordBatch:
             "block": pa.array([w[0].number for w in round_.written], pa.uint64()),
             "last_offset": pa.array([w[1] for w in round_.written], pa.uint64()),
             "entries": pa.array([w[2] for w in round_.written], pa.uint64()),
-            "net_fen": pa.array([w[3] for w in round_.written], pa.int64()),
+            "net_fen": int128_of([w[3] for w in round_.written]),
             "complete": pa.array([int(w[4]) for w in round_.written], pa.uint8()),
             "function_version": pa.array([FUNCTION_VERSION] * n, pa.uint16()),
             "written_at": milliseconds(np.full(n, now, dtype=np.int64)),

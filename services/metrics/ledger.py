@@ -44,7 +44,7 @@ class LedgerBuffer:
         self.amount_fen = np.empty(capacity, dtype=np.int64)
         self.district = np.empty(capacity, dtype=np.uint32)
         self.sector = np.empty(capacity, dtype=np.int8)
-        self.platform = np.empty(capacity, dtype=np.int16)
+        self.platform = np.empty(capacity, dtype=np.int32)
         self.merchant = np.empty(capacity, dtype=np.uint64)
         self.classified_by = np.empty(capacity, dtype=np.uint8)
         self.map_version = np.empty(capacity, dtype=np.uint32)
@@ -121,6 +121,22 @@ def milliseconds(values: np.ndarray) -> pa.Array:
 def named(numbers: np.ndarray, names: list[str]) -> pa.Array:
     """Small integers as a dictionary column of their names."""
     return pa.DictionaryArray.from_arrays(pa.array(numbers), pa.array(names, pa.string()))
+
+
+def int128(sums: np.ndarray) -> pa.Array:
+    """Int64, or uint64[n, 2] (low half first) as ClickHouse reads an Int128."""
+    if sums.ndim == 1:
+        return pa.array(sums)
+    return pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(16), len(sums), [None, pa.py_buffer(np.ascontiguousarray(sums))]
+    )
+
+
+def int128_of(sums: list[int]) -> pa.Array:
+    """The same of whole numbers: Int64 where all of them fit."""
+    if all(-(2**63) <= value < 2**63 for value in sums):
+        return pa.array(sums, pa.int64())
+    return pa.array([value.to_bytes(16, "little", signed=True) for value in sums], pa.binary(16))
 
 
 def stream_bytes(batch: pa.RecordBatch) -> pa.Buffer:

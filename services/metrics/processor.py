@@ -18,7 +18,7 @@ from services.metrics.blocks import OpenBlock, block_of
 from services.metrics.cells import DISTRICT_CODES, DISTRICT_NUMBERS, PLATFORMS_MAX
 from services.metrics.ledger import LedgerBuffer, Segment
 from services.metrics.seen import CONFLICT, DUPLICATE, Filter, Seen
-from yumai import canary
+from yumai import bookable, canary
 from yumai.entry import SHANGHAI_OFFSET_MS
 
 DAY_MS = 86_400_000
@@ -80,10 +80,13 @@ class Foreign:
 
 @dataclass
 class ConflictLetter:
+    """The row stands undecoded in `value`, a record's: many may share one long text."""
+
     receipt: bytes
     row: int
     platform: str
-    bytes: bytes
+    value: bytes
+    record_row: int
 
 
 @dataclass
@@ -149,13 +152,13 @@ class _Decoded:
     columns: tuple[np.ndarray, ...]
     receipts: list[bytes]
     platforms: list[str]
-    numbers: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int16))
-    """Of `platforms`, as this processor numbers them."""
+    platform_numbers: np.ndarray
+    """int32, of `platforms`, as this processor numbers them."""
 
     @property
     def whose(self) -> np.ndarray:
-        """int16[rows]: each row's platform."""
-        return self.numbers[self.columns[9]]
+        """int32[rows]: each row's platform."""
+        return self.platform_numbers[self.columns[9]]
 
 
 class Processor:
@@ -236,12 +239,15 @@ class Processor:
             raise codec.UnreadableRecord(
                 f"{batch.num_rows} rows where the header says {header.entries}"
             )
+        if why := bookable.fault(batch):
+            raise codec.UnreadableRecord(why)
         columns = tuple(_numbers(batch.column(i)) for i in range(batch.num_columns))
-        if batch.num_rows and not 1 <= int(columns[5].min()) <= int(columns[5].max()) <= 4:
-            raise codec.UnreadableRecord("unknown kind")
         receipts = batch.column(2).dictionary.to_pylist()
         platforms = batch.column(9).dictionary.to_pylist()
-        numbers = np.array([self._platform(name) for name in platforms], dtype=np.int16)
+        numbers = np.zeros(len(platforms), dtype=np.int32)
+        for code in np.unique(columns[9]):
+            # A record may name platforms that none of its rows has.
+            numbers[code] = self._platform(platforms[code])
         return _Decoded(record, header, columns[0], columns, receipts, platforms, numbers)
 
     # -- learn what the ledger knows ------------------------------------------------------------
@@ -257,7 +263,7 @@ class Processor:
             # Everything from the first of these records on is in memory or in this round.
             known = self._lookup(state.part, state.next_offset, np.concatenate(asked))
             # Of a platform that has no number yet no record has come: nobody asked for its ids.
-            whose = np.array([self._platforms.get(p, -1) for p in known.platforms], np.int16)
+            whose = np.array([self._platforms.get(p, -1) for p in known.platforms], np.int32)
             mine = whose >= 0
             if mine.any():
                 state.seen.remember(
@@ -326,10 +332,10 @@ class Processor:
         fresh = booking.book(
             *item.columns,
             receipt_lows,
-            item.numbers,
+            item.platform_numbers,
             DISTRICT_NUMBERS,
             self._platforms.get(canary.PLATFORM, -1),
-            recorded_day,
+            block.cells.day_number(recorded_day),
             2 * round_.number + (not again),
             seen.spread,
             *seen.young.columns,
@@ -344,12 +350,6 @@ class Processor:
             part_round.changes,
             totals,
         )
-        if fresh < 0:
-            # The arrays are half changed: the process must not go on with them.
-            raise AssertionError(
-                f"partition {state.part} offset {record.offset}: "
-                + ("a cell's sum does not fit 63 bits" if fresh == booking.OVERFLOW else "district")
-            )
         seen.young.count += fresh
         level.count += fresh
         if fresh and not again:
@@ -405,11 +405,11 @@ class Processor:
         part_round.duplicates += told[DUPLICATE]
         part_round.conflicts += told[CONFLICT]
         if conflicts:
-            assert item.record.value is not None
-            sent, _ = codec.decode_sent(item.record.value)
+            value = item.record.value
+            assert value is not None
+            codec.decode_sent(value)  # one that can't be read is found before anything is written
             round_.letters += [
-                ConflictLetter(v.receipt, v.row, v.platform, sent_bytes(sent, v.record_row))
-                for v in conflicts
+                ConflictLetter(v.receipt, v.row, v.platform, value, v.record_row) for v in conflicts
             ]
 
     # -- close ----------------------------------------------------------------------------------
@@ -438,7 +438,7 @@ class Processor:
         if number is None:
             number = len(self._platforms)
             if number >= PLATFORMS_MAX:
-                raise AssertionError(f"more than {PLATFORMS_MAX} platforms")
+                raise StopPartition(f"more than {PLATFORMS_MAX} platforms since the worker began")
             self._platforms[name] = number
         return number
 
@@ -446,7 +446,7 @@ class Processor:
     def _recorded_day(item: _Decoded) -> int:
         """Days since 1970 in Shanghai: the broker's append time, or the import's own date."""
         if item.header.recorded_on:
-            return int(np.datetime64(item.header.recorded_on, "D").astype(np.int64))
+            return (codec.recorded_date(item.header.recorded_on) - codec.RECORDED_FIRST).days
         return (item.record.timestamp + SHANGHAI_OFFSET_MS) // DAY_MS
 
 
@@ -462,8 +462,13 @@ def _numbers(column: pa.Array) -> np.ndarray:
     return np.ascontiguousarray(column.to_numpy(zero_copy_only=True))
 
 
+_NO_NUMBERS = np.empty(0, dtype=np.int32)
+
+
 def _empty(record: Record) -> _Decoded:
-    return _Decoded(record, codec.Header(0, 0), np.empty((0, 2), dtype=np.uint64), (), [], [])
+    return _Decoded(
+        record, codec.Header(0, 0), np.empty((0, 2), dtype=np.uint64), (), [], [], _NO_NUMBERS
+    )
 
 
 def sent_bytes(sent: pa.Array, row: int) -> bytes:

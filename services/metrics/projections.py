@@ -8,14 +8,14 @@ one with partition 0); a second would only repeat it.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
@@ -31,6 +31,7 @@ from services.metrics.ledger import milliseconds, stream_bytes
 from services.metrics.pump import die
 from yumai.broker import topics
 from yumai.broker.security import client_options
+from yumai.broker.stray import passed_over
 from yumai.settings import Settings
 from yumai.store.client import STORE_ERRORS, connect
 from yumai.store.inserts import insert_rows, insert_stream
@@ -39,7 +40,13 @@ from yumai.store.migrate import APPLIED, require_schema
 log = logging.getLogger("yumai.metrics.projections")
 
 UNTIL_FURTHER_NOTICE = date(2299, 12, 31)
-POLL_RECORDS = 5_000
+POLL_RECORDS = 500
+FETCH_BYTES = 4 * 1024 * 1024
+"""Of one partition at once; a larger record comes by itself."""
+INSERT_BYTES = 16 * 1024 * 1024
+"""Decoded: what is put together into one insert. A single record may be more, never twice."""
+DECODED_MAX_BYTES = 256 * 1024 * 1024
+"""A record that says that it becomes more is passed over: what ingest writes stays under a 16th of it."""
 PAUSE_SECONDS = 0.5
 
 
@@ -68,9 +75,13 @@ def receipts_rows(messages: list[Message]) -> pa.RecordBatch:
 
 
 def dead_letters_rows(messages: list[Message]) -> pa.RecordBatch:
-    table = pa.Table.from_batches(
-        [dead_letters.decode(m.value) for m in messages if m.value], dead_letters.SCHEMA
-    )
+    found = []
+    for m in messages:
+        if m.value:
+            if dead_letters.decoded_bytes(m.value) > DECODED_MAX_BYTES:
+                raise ValueError("more than 256 MiB once decoded")
+            found.append(dead_letters.decode(m.value))
+    table = pa.Table.from_batches(found, dead_letters.SCHEMA)
     return table.combine_chunks().to_batches()[0] if table.num_rows else _nothing()
 
 
@@ -153,7 +164,8 @@ PROJECTED: dict[str, tuple[str, Callable[[list[Message]], pa.RecordBatch]]] = {
     topics.DELIVERIES.name: ("deliveries", alert_projections.deliveries_rows),
 }
 
-_BAD_RECORD = (ValueError, KeyError, TypeError, msgspec.MsgspecError, pa.ArrowException)
+_UNFIT = frozenset((6, 26, 27, 33, 36, 38, 41, 53, 69, 70, 72, 117, 131, 321, 349, 691))
+"""ClickHouse's codes for data that a table can't hold: not to be tried again as it is."""
 
 
 class Projections(threading.Thread):
@@ -185,8 +197,8 @@ class Projections(threading.Thread):
             **client_options(self._settings.kafka),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            max_partition_fetch_bytes=topics.MESSAGE_MAX_BYTES,
-            fetch_max_bytes=4 * topics.MESSAGE_MAX_BYTES,
+            max_partition_fetch_bytes=FETCH_BYTES,
+            fetch_max_bytes=2 * FETCH_BYTES,
             max_poll_records=POLL_RECORDS,
             reconnect_backoff_max_ms=1_000,
         )
@@ -220,25 +232,59 @@ class Projections(threading.Thread):
             client.close()
 
     def _project(self, client: Client, topic: str, messages: list[Message]) -> None:
-        table, rows = PROJECTED[topic]
-        for batch in _readable(topic, messages, rows):
-            if batch.num_rows:
-                insert_stream(client, table, stream_bytes(batch), batch.num_rows)
+        for piece in _pieces(topic, messages):
+            self._insert(client, topic, piece)
         row: list[Any] = [topic, 0, messages[-1].offset + 1, datetime.now(UTC)]
         insert_rows(client, "projections", [row], ["topic", "part", "next_offset", "written_at"])
+        # What a large record became is given back, not kept for the next one.
+        pa.default_memory_pool().release_unused()
+
+    def _insert(self, client: Client, topic: str, messages: list[Message]) -> None:
+        """As one insert; what can't be read or kept is found by halves, and passed over."""
+        table, rows = PROJECTED[topic]
+        try:
+            batch = rows(messages)
+            if batch.num_rows:
+                insert_stream(client, table, stream_bytes(batch), batch.num_rows)
+        except Exception as error:
+            if isinstance(error, STORE_ERRORS) and _code(error) not in _UNFIT:
+                raise
+            if len(messages) == 1:
+                passed_over(topic, messages[0].offset, error)
+                return
+            middle = len(messages) // 2
+            self._insert(client, topic, messages[:middle])
+            self._insert(client, topic, messages[middle:])
 
 
-def _readable(
-    topic: str, messages: list[Message], rows: Callable[[list[Message]], pa.RecordBatch]
-) -> list[pa.RecordBatch]:
-    """The messages as rows; one that can't be read is named in the log and passed over."""
+def _pieces(topic: str, messages: list[Message]) -> Iterator[list[Message]]:
+    """Messages in order, each piece up to about INSERT_BYTES once decoded."""
+    piece: list[Message] = []
+    size = 0
+    for message in messages:
+        more = _decoded_bytes(topic, message.value or b"")
+        if piece and size + more > INSERT_BYTES:
+            yield piece
+            piece, size = [], 0
+        piece.append(message)
+        size += more
+    if piece:
+        yield piece
+
+
+def _decoded_bytes(topic: str, value: bytes) -> int:
+    if topic != topics.DEAD_LETTERS.name:
+        return len(value)
     try:
-        return [rows(messages)]
-    except _BAD_RECORD:
-        batches = []
-        for message in messages:
-            try:
-                batches.append(rows([message]))
-            except _BAD_RECORD as error:
-                log.error("%s offset %d not read: %s", topic, message.offset, error)
-        return batches
+        return dead_letters.decoded_bytes(value)
+    except (pa.ArrowException, ValueError):
+        return len(value)
+
+
+_CODE = re.compile(r"[Cc]ode: (\d+)")
+
+
+def _code(error: BaseException) -> int | None:
+    """ClickHouse's number of an error that it answered; None: nobody answered."""
+    found = _CODE.search(str(error))
+    return int(found[1]) if found else None

@@ -131,8 +131,8 @@ def exact_add(
 
 
 @njit(
-    "int64(uint64, uint32[::1], uint64[:, ::1], int16[::1], uint64[::1], uint64[::1], uint32[::1],"
-    " int64, Array(uint64, 2, 'C', readonly=True), Array(int16, 1, 'C', readonly=True),"
+    "int64(uint64, uint32[::1], uint64[:, ::1], int32[::1], uint64[::1], uint64[::1], uint32[::1],"
+    " int64, Array(uint64, 2, 'C', readonly=True), Array(int32, 1, 'C', readonly=True),"
     " Array(uint64, 1, 'C', readonly=True), Array(uint64, 1, 'C', readonly=True),"
     " Array(uint32, 1, 'C', readonly=True))",
     nogil=True,
@@ -153,8 +153,8 @@ def _remember(
 
 
 @njit(
-    "void(uint64[:, ::1], int16[::1], uint64, uint32[::1], uint64[:, ::1], int16[::1],"
-    " uint32[::1], uint64[:, ::1], int16[::1], boolean[::1])",
+    "void(uint64[:, ::1], int32[::1], uint64, uint32[::1], uint64[:, ::1], int32[::1],"
+    " uint32[::1], uint64[:, ::1], int32[::1], boolean[::1])",
     nogil=True,
     cache=True,
 )
@@ -171,7 +171,7 @@ def _unknown_rows(
 
 
 class Generation:
-    """Exact ids: open addressing over append-only columns; 46 bytes an id at full load.
+    """Exact ids: open addressing over append-only columns; 48 bytes an id at full load.
 
     A platform is a number, as the caller numbers them.
     """
@@ -181,7 +181,7 @@ class Generation:
         self.capacity = capacity
         self.index = np.zeros(slots, dtype=np.uint32)
         self.ids = np.empty((capacity, 2), dtype=np.uint64)
-        self.platforms = np.empty(capacity, dtype=np.int16)
+        self.platforms = np.empty(capacity, dtype=np.int32)
         self.content = np.empty(capacity, dtype=np.uint64)
         self.receipt_low = np.empty(capacity, dtype=np.uint64)
         self.receipt_row = np.empty(capacity, dtype=np.uint32)
@@ -252,7 +252,7 @@ class Seen:
         self.old = Generation(1024)
 
     def suspects(self, ids: np.ndarray, platforms: np.ndarray) -> np.ndarray:
-        """Rows of ids (uint64[n, 2], int16[n]) that the filter holds and memory does not: ask the ledger."""
+        """Rows of ids (uint64[n, 2], int32[n]) that the filter holds and memory does not: ask the ledger."""
         marks = np.zeros(len(ids), dtype=np.uint8)
         if not self.filter.mark(ids, marks):
             return np.empty(0, dtype=np.int64)

@@ -10,11 +10,13 @@ import json
 import time
 from dataclasses import asdict, dataclass
 
+import msgspec
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from contracts.entries.codec import SLOT_FUNCTION, SLOT_FUNCTIONS
 from yumai.broker.security import Bootstrap, client_options
+from yumai.broker.stray import passed_over
 from yumai.broker.topics import ENTRIES, EPOCHS
 from yumai.broker.waiting import NotYet
 from yumai.store.client import connect
@@ -64,7 +66,11 @@ def recorded(bootstrap: Bootstrap) -> list[Epoch]:
         while consumer.position(partition) < end and time.monotonic() < deadline:
             for records in consumer.poll(timeout_ms=500).values():
                 for record in records:
-                    epoch = Epoch(**json.loads(record.value))
+                    try:
+                        epoch = msgspec.json.decode(record.value or b"", type=Epoch)
+                    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                        passed_over(EPOCHS.name, record.offset, error)
+                        continue
                     found[epoch.epoch] = epoch
         return [found[number] for number in sorted(found)]
     finally:

@@ -14,6 +14,7 @@ import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
 from kafka.errors import CoordinatorNotAvailableError, KafkaError
+from kafka.protocol.consumer import IsolationLevel
 
 from contracts.commits import codec as commits
 from yumai.broker.principals import FEED_GROUP, OFFSETS_TOPIC
@@ -36,12 +37,32 @@ class Lag:
     """Age of the oldest of them; 0 when there is none."""
     ages: dict[int, float] = field(default_factory=dict)
     """The same by partition of `entries.v1`; those that there was no time to ask are left out."""
+    feeds_waiting: dict[TopicPartition, int] = field(default_factory=dict)
+    """Partitions of feeds with records that ingest has not taken over, and where it stands."""
 
     @property
     def records(self) -> int | None:
         parts = [*self.partitions.values(), *self.feeds.values()]
         known = [part for part in parts if part is not None]
         return sum(known) if self.partitions and len(known) == len(parts) else None
+
+
+class Standing:
+    """For how long each feed has had records waiting and none of them taken over."""
+
+    def __init__(self) -> None:
+        self._since: dict[TopicPartition, tuple[int, float]] = {}
+
+    def look(self, waiting: Mapping[TopicPartition, int], now: float) -> dict[str, float]:
+        """Seconds by topic, of those that wait. `waiting`: `Lag.feeds_waiting` at `now`, monotonic."""
+        self._since = {
+            part: self._since[part] if self._since.get(part, (-1, 0))[0] == at else (at, now)
+            for part, at in waiting.items()
+        }
+        worst: dict[str, float] = {}
+        for part, (_, since) in self._since.items():
+            worst[part.topic] = max(worst.get(part.topic, 0.0), now - since)
+        return worst
 
 
 @dataclass
@@ -74,10 +95,12 @@ def read(
     feeds = sorted(name for name in topics if feed_platform(name))
     # Committed first, then the feeds' ends, then those of entries.v1: what moves from a feed into
     # entries.v1 meanwhile is counted twice rather than not at all.
-    taken = _taken_over(admin, OFFSETS_TOPIC in topics, deadline) if feeds else {}
+    ids = {name: str(topics[name]["topic_id"]) for name in feeds}
+    taken = _taken_over(admin, OFFSETS_TOPIC in topics, ids, deadline) if feeds else {}
     feed_parts = [part for name in feeds for part in _parts(topics[name])]
     starts = _offsets(admin, feed_parts, OffsetSpec.EARLIEST)
-    feed_ends = _offsets(admin, feed_parts, OffsetSpec.LATEST)
+    # Records of a transaction that is not decided yet can't be taken over by anybody.
+    feed_ends = _offsets(admin, feed_parts, OffsetSpec.LATEST, IsolationLevel.READ_COMMITTED)
     entry_parts = _parts(topics[ENTRIES.name])
     ends = _offsets(admin, entry_parts, OffsetSpec.LATEST)
 
@@ -89,6 +112,7 @@ def read(
             if start < end:
                 lag.feeds[part.topic] = (lag.feeds[part.topic] or 0) + end - start
                 waiting[part] = start
+    lag.feeds_waiting = dict(waiting)
     known = announced(str(topics[ENTRIES.name]["topic_id"]), len(entry_parts))
     for part, end in sorted(ends.items()):
         if known is None:
@@ -141,24 +165,34 @@ def _parts(topic: dict) -> list[TopicPartition]:
 
 
 def _offsets(
-    admin: KafkaAdminClient, parts: list[TopicPartition], spec: OffsetSpec
+    admin: KafkaAdminClient,
+    parts: list[TopicPartition],
+    spec: OffsetSpec,
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
 ) -> dict[TopicPartition, int]:
     if not parts:
         return {}
-    found = admin.list_partition_offsets(dict.fromkeys(parts, spec))
+    found = admin.list_partition_offsets(dict.fromkeys(parts, spec), isolation)
     return {part: at.offset for part, at in found.items()}
 
 
 def _taken_over(
-    admin: KafkaAdminClient, has_offsets: bool, deadline: float
+    admin: KafkaAdminClient, has_offsets: bool, ids: Mapping[str, str], deadline: float
 ) -> dict[TopicPartition, int] | None:
-    """What ingest has committed of the feeds; None: the group's coordinator does not answer."""
+    """What ingest has committed of the feeds; None: the group's coordinator does not answer.
+
+    `ids`: each feed's topic id; what was committed of an older topic of that name does not count.
+    """
     if not has_offsets:  # nobody has ever committed anything in this cluster
         return {}
     while True:
         try:
             found = admin.list_group_offsets({FEED_GROUP: None})[FEED_GROUP]
-            return {part: at.offset for part, at in found.items() if at.offset >= 0}
+            return {
+                part: at.offset
+                for part, at in found.items()
+                if at.offset >= 0 and at.metadata in ("", None, ids.get(part.topic))
+            }
         except CoordinatorNotAvailableError:
             if time.monotonic() + 0.5 > deadline:
                 return None

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from yumai.broker.security import Bootstrap, client_options
 from yumai.platforms import is_platform_id, too_alike
+
+if TYPE_CHECKING:
+    from kafka.admin import KafkaAdminClient
 
 DAY_MS = 86_400_000
 MESSAGE_MAX_BYTES = 16 * 1024 * 1024
@@ -82,6 +86,8 @@ TOPICS = (ENTRIES, RECEIPTS, DEAD_LETTERS, MERCHANTS, TARGETS, COMMITS, ALERTS, 
 )
 
 FEED_PREFIX, FEED_SUFFIX = "feed.", ".v1"
+FEED_PARTITION_BYTES = 16 * 1024**3
+"""An hour at the quota of its platform (`principals`); the alarm on a feed that stands comes long before."""
 
 
 def feed(platform_id: str) -> Topic:
@@ -91,7 +97,17 @@ def feed(platform_id: str) -> Topic:
         2,
         "the sender's",
         "one JSON entry a record",
-        {"cleanup.policy": "delete", "retention.ms": str(30 * DAY_MS)},
+        # Kept from when it came, whatever its sender says of the time: nothing is too old to be read.
+        # Compressed as it comes: a broker that packs it anew would unpack all of it first.
+        {
+            "cleanup.policy": "delete",
+            "retention.ms": str(30 * DAY_MS),
+            "retention.bytes": str(FEED_PARTITION_BYTES),
+            "segment.bytes": str(64 * 1024 * 1024),
+            "message.timestamp.type": "LogAppendTime",
+            "compression.type": "producer",
+            "max.message.bytes": str(4 * 1024 * 1024),
+        },
     )
 
 
@@ -161,3 +177,22 @@ def ensure(bootstrap: Bootstrap, topics: tuple[Topic, ...] = TOPICS) -> list[str
         return created
     finally:
         admin.close()
+
+
+def settle_feeds(admin: KafkaAdminClient) -> list[str]:
+    """Gives the feeds that there are the settings of `feed`; the names changed. Raises KafkaError."""
+    from kafka.admin import ConfigResource, ConfigResourceType
+
+    feeds = {n: feed(platform) for n in admin.list_topics() if (platform := feed_platform(n))}
+    if not feeds:
+        return []
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in feeds]
+    (found,) = admin.describe_configs(asked, config_filter="all").values()
+    changes = []
+    for name, topic in feeds.items():
+        other = {k: v for k, v in topic.settings.items() if found[name][k]["value"] != v}
+        if other:
+            changes.append(ConfigResource(ConfigResourceType.TOPIC, name, other))
+    if changes:
+        admin.alter_configs(changes)
+    return sorted(change.name for change in changes)

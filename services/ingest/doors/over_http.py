@@ -15,6 +15,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from contracts import traces
+from contracts.entries.codec import RECORDED_FIRST, recorded_date
 from contracts.receipts.codec import Receipt
 from services.ingest.doors.answers import Refusal, answer
 from services.ingest.formats import MEDIA_TYPES, Read, compression, read
@@ -69,11 +70,13 @@ def envelope(request: HttpRequest, principal: Principal, today: date) -> Envelop
         raise Refusal("unsupported_media_type", f"Content-Encoding {encoding[:100]}")
     if recorded_on is not None:
         try:
-            if len(recorded_on) != 10 or date.fromisoformat(recorded_on) >= today:
+            if recorded_date(recorded_on) >= today:
                 raise ValueError
         except ValueError:
             raise Refusal(
-                "invalid_parameter", "Recorded-On: a date before today, YYYY-MM-DD", "recorded-on"
+                "invalid_parameter",
+                f"Recorded-On: a date before today, from {RECORDED_FIRST} on, YYYY-MM-DD",
+                "recorded-on",
             ) from None
     key = headers.get("idempotency-key")
     if key is not None and not 0 < len(key) <= _KEY_MAX:

@@ -112,8 +112,9 @@ class Store:
         if round_.verdicts:
             for v in flush.verdicts_batch(round_).to_pylist():
                 self.verdicts[v["receipt"], v["row"]] = v["verdict"]
-        for letter in flush.letters_batch(round_).to_pylist():
-            self.letters[letter["receipt"], letter["row"]] = letter["bytes"]
+        for letters in flush.letter_batches(round_):
+            for letter in letters.to_pylist():
+                self.letters[letter["receipt"], letter["row"]] = letter["bytes"]
         for b in flush.blocks_batch(round_, T0).to_pylist():
             old = self.blocks.get(b["block"])
             if old is None or old[0] <= b["last_offset"]:

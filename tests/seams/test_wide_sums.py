@@ -1,0 +1,45 @@
+"""Sums of more than 63 bits, in the real engine: kept to the fen, recounted, read by the API's own queries."""
+
+import numpy as np
+import pytest
+
+from services.metrics import flush
+from services.metrics.ledger import LedgerBuffer
+from tests.unit.metrics.test_edges import BATCH_MAX_ENTRIES, T0, columns, record, worker
+from yumai.entry import AMOUNT_MAX_FEN
+from yumai.store.audit import audit
+from yumai.store.client import connect
+from yumai.store.figures import NET
+from yumai.store.migrate import migrate
+
+RECORDS = 230
+
+
+@pytest.mark.slow
+def test_a_block_of_the_largest_amounts_is_kept_and_recounted(store: str, unique: str) -> None:
+    dsn = f"{store}/{unique}"
+    migrate(dsn)
+    client = connect(dsn)
+    made = worker()
+    full = columns(BATCH_MAX_ENTRIES, amount_fen=np.full(BATCH_MAX_ENTRIES, AMOUNT_MAX_FEN))
+    log = [
+        record(n, full | {"ids": columns(BATCH_MAX_ENTRIES, n * BATCH_MAX_ENTRIES)["ids"]})
+        for n in range(RECORDS)
+    ]
+    writer = flush.Flush(dsn, "", "metrics-1", lambda _: None)
+    # The first flush holds sums that fit Int64, the second ones that do not.
+    for share in (log[:100], log[100:]):
+        round_ = made.process({0: share}, LedgerBuffer(64))
+        writer._insert("entries", flush.stream_bytes(round_.ledger.batch(round_.platforms)))
+        for body in flush.cells_bodies(round_):
+            writer._insert("cells", body)
+        writer._insert("blocks", flush.stream_bytes(flush.blocks_batch(round_, T0)))
+    total = RECORDS * BATCH_MAX_ENTRIES * AMOUNT_MAX_FEN
+    assert total > 2**63
+    ((net,),) = client.query(f"SELECT sum({NET}) FROM cells FINAL").result_rows
+    ((announced,),) = client.query("SELECT sum(net_fen) FROM blocks FINAL").result_rows
+    ((signed,),) = client.query("SELECT sum(net_fen) FROM control_totals").result_rows
+    assert (int(net), int(announced), int(signed)) == (total, total, total)
+    report = audit(client)
+    assert (report.ok, report.net_fen) == (True, total)
+    writer.close()
