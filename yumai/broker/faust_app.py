@@ -9,12 +9,16 @@ from typing import Any, NoReturn, Protocol
 
 import faust
 from aiohttp import web
-from faust.web.drivers.aiohttp import Web
 
 from yumai import exporting, scraping
 from yumai.broker.security import Cluster, tls
 from yumai.instruments import exposition
 from yumai.settings import Settings
+
+FAUSTS_PAGES = (
+    *("web_router_enabled", "web_tables_enabled", "web_graph_enabled"),
+    *("web_stats_enabled", "web_metrics_enabled"),
+)
 
 
 def faust_app(name: str, settings: Settings, **more: Any) -> faust.App:
@@ -30,8 +34,9 @@ def faust_app(name: str, settings: Settings, **more: Any) -> faust.App:
         web_bind=settings.host,
         web_host=settings.host,
         web_port=settings.port,
-        web_cors_options=None,
-        Web=Pages,
+        web_application_options={"middlewares": [_for_hosts_of(settings.host)]},
+        # Our pages alone: Faust's own tell of topics and tables, and need no name.
+        **dict.fromkeys(FAUSTS_PAGES, False),
         topic_disable_leader=True,
         topic_allow_declare=False,
         # Unacknowledged is the normal state: a stop must not wait for it.
@@ -46,21 +51,16 @@ def faust_app(name: str, settings: Settings, **more: Any) -> faust.App:
     )
 
 
-class Pages(Web):  # type: ignore[misc]
-    """Faust's web server with our pages alone: none of its own (tables, router, statistics)."""
+def _for_hosts_of(bound_to: str) -> Any:
+    """A middleware: on loopback, no Host of elsewhere is answered."""
 
-    default_blueprints = production_blueprints = debug_blueprints = optional_blueprints = ()
+    @web.middleware
+    async def named(request: web.Request, handler: Any) -> Any:
+        if not scraping.is_named(request.headers.get("host", ""), bound_to):
+            raise web.HTTPForbidden(text="not a Host of this machine")
+        return await handler(request)
 
-    def __init__(self, app: faust.App, **kwargs: Any) -> None:
-        super().__init__(app, **kwargs)
-
-        @web.middleware
-        async def named(request: web.Request, handler: Any) -> Any:
-            if not scraping.is_named(request.headers.get("host", ""), app.conf.web_bind):
-                raise web.HTTPForbidden(text="not a Host of this machine")
-            return await handler(request)
-
-        self.web_app.middlewares.append(named)
+    return named
 
 
 def _credentials(cluster: Cluster) -> faust.SASLCredentials | None:
