@@ -21,6 +21,7 @@ NAMES = (
     "ingest.kafka_json",
     "freshness.p99_s",
     "tracing.off",
+    "fairness",
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.parts import books, doors, freshness, per_event, tracing
+from bench.parts import books, doors, fairness, freshness, per_event, tracing
 from bench.run import Run
 
 PARTS: dict[str, Callable[[Run], None]] = {
@@ -17,4 +17,6 @@ PARTS: dict[str, Callable[[Run], None]] = {
     "ingest.kafka_json": doors.kafka_json,
     "freshness.p99_s": freshness.freshness,
     "tracing.off": tracing.cost,
+    # The last: what it books is in no recount.
+    "fairness": fairness.fairness,
 }
