@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import secrets
 import sys
 import threading
@@ -72,7 +73,11 @@ def register(subparsers: Any) -> None:
     where.add_argument(
         "--to-url", metavar="URL", help="an ingest service, as http://127.0.0.1:8701"
     )
-    add("--key", help="platform key or bureau token, with --to-url")
+    add(
+        "--key",
+        default=os.environ.get("YUMAI_KEY"),
+        help="platform key or bureau token, with --to-url (default: $YUMAI_KEY)",
+    )
     add(
         "--registry",
         action="store_true",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from pathlib import Path
 
+import certifi
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,8 @@ SECURED = {
     "KAFKA_SASL_USERNAME": "yumai-ingest",
     "KAFKA_SASL_PASSWORD": "hunter2-kafka",
 }
+
+LOCAL = SECURED | {"KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"}
 
 
 def test_plaintext_is_the_default() -> None:
@@ -33,6 +36,13 @@ def test_secured_clients_verify_and_name_themselves() -> None:
         "yumai-ingest",
         "hunter2-kafka",
     )
+
+
+def test_on_one_machine_a_client_names_itself_without_tls() -> None:
+    options = client_options(read(LOCAL | {"KAFKA_BOOTSTRAP": "127.0.0.1:1,[::1]:2"}).kafka)
+    assert options["security_protocol"] == "SASL_PLAINTEXT"
+    assert options["sasl_plain_username"] == "yumai-ingest"
+    assert "ssl_context" not in options
 
 
 def test_passwords_come_from_files(tmp_path: Path) -> None:
@@ -60,6 +70,7 @@ def test_passwords_come_from_files(tmp_path: Path) -> None:
 
 def test_nothing_shows_a_password() -> None:
     environment = SECURED | {"CLICKHOUSE_DSN": "https://u:hunter2-store@h/x"}
+    environment |= {"YUMAI_METRICS_TOKEN": "hunter2-metrics"}
     settings = read(environment)
     shown = f"{settings!r} {settings} {settings.masked()} {settings.kafka!r} {settings.kafka}"
     assert "hunter2" not in shown
@@ -74,6 +85,13 @@ def test_nothing_shows_a_password() -> None:
         ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "KAFKA_SASL_USERNAME"),
         (SECURED | {"KAFKA_SASL_PASSWORD": ""}, "KAFKA_SASL_PASSWORD"),
         (SECURED | {"KAFKA_SASL_MECHANISM": "PLAIN"}, "KAFKA_SASL_MECHANISM"),
+        ({"KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"}, "KAFKA_SASL_USERNAME"),
+        (LOCAL | {"KAFKA_SASL_PASSWORD": ""}, "KAFKA_SASL_PASSWORD"),
+        # In the clear no further than this machine.
+        (LOCAL | {"KAFKA_BOOTSTRAP": "kafka:9092"}, "KAFKA_SECURITY_PROTOCOL"),
+        (LOCAL | {"KAFKA_BOOTSTRAP": "127.0.0.1:1,kafka:9092"}, "KAFKA_SECURITY_PROTOCOL"),
+        (LOCAL | {"KAFKA_SSL_CAFILE": certifi.where()}, "KAFKA_SSL_CAFILE"),
+        ({"YUMAI_METRICS_TOKEN_FILE": "/no/such/file"}, "YUMAI_METRICS_TOKEN_FILE"),
         # A password and no TLS: somebody believes to be protected.
         (SECURED | {"KAFKA_SECURITY_PROTOCOL": ""}, "KAFKA_SASL_PASSWORD"),
         (SECURED | {"KAFKA_SSL_CAFILE": "/no/such/file"}, "KAFKA_SSL_CAFILE"),
