@@ -31,7 +31,8 @@ class Aside:
         left = asyncio.all_tasks(self._loop)
         for task in left:
             task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        if left:
+            self._loop.run_until_complete(asyncio.wait(left))
         self._loop.close()
 
     async def run(self, work: Callable[[], Awaitable[T]], seconds: float) -> T:
