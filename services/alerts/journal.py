@@ -45,7 +45,8 @@ PARTITIONS = tuple(TopicPartition(topic.name, 0) for topic in FOLLOWED)
 class Journal:
     """State as the log tells it. Raises KafkaError while the broker is away."""
 
-    def __init__(self, bootstrap: Bootstrap, sealer: Sealer) -> None:
+    def __init__(self, bootstrap: Bootstrap, sealer: Sealer | None = None) -> None:
+        """Without a sealer addresses stay as they lie in the log."""
         self._bootstrap = bootstrap
         self._sealer = sealer
         self._consumer: AIOKafkaConsumer | None = None
@@ -193,7 +194,9 @@ class Journal:
             self.offices.pop((record.key or b"").decode(), None)
             return
         found = records.decode_subscriptions(record.value)
-        self.offices[found.office] = [self._sealer.opened(s) for s in found.subscriptions]
+        self.offices[found.office] = [
+            self._sealer.opened(s) if self._sealer else s for s in found.subscriptions
+        ]
 
     def _feed(self, record: ConsumerRecord) -> None:
         if record.value is None:
