@@ -49,6 +49,7 @@ CODES = (
     "too_old",
     "unknown_district",
     "platform_mismatch",
+    "reserved_name",
 )
 CODE = {code: number for number, code in enumerate(CODES)}
 NO_FLAW = 255

@@ -16,6 +16,7 @@ from numba import njit, types
 
 from services.ingest.columns import CODE, NO_FLAW, NULL, NUMBER, Columns, Text
 from services.ingest.kernels import BOOL, BYTES, INT32, INT64, UINT8, distinct
+from yumai import canary
 from yumai.districts import districts
 from yumai.entry import AGE_MAX_YEARS, AMOUNT_MAX_FEN, FUTURE_TOLERANCE_MS, TEXT_MAX
 from yumai.platforms import is_platform_id
@@ -30,8 +31,9 @@ _CHANNEL, _PROGRAM, _SUBSIDY = NUMBER["channel"], NUMBER["program_id"], NUMBER["
 _MISSING, _INVALID, _RANGE = CODE["missing_field"], CODE["invalid_value"], CODE["out_of_range"]
 _LONG, _FUTURE, _OLD = CODE["too_long"], CODE["in_future"], CODE["too_old"]
 _NO_DISTRICT, _MISMATCH = CODE["unknown_district"], CODE["platform_mismatch"]
+_RESERVED_NAME = CODE["reserved_name"]
 
-_AS_ALLOWED, _NOT_ALLOWED = 0, 1
+_AS_ALLOWED, _NOT_ALLOWED, _RESERVED = 0, 1, 2
 
 
 @njit(types.int64(BYTES, types.int64, types.int64), nogil=True, cache=True)
@@ -124,8 +126,11 @@ def _judge(
             p = platform[i]
             if p < 0:
                 code = _MISSING
-            elif platform_state[p] != 0:
+            elif platform_state[p] == _NOT_ALLOWED:
                 code = _INVALID
+            elif platform_state[p] == _RESERVED and allowed[request[i]] == ANY_PLATFORM:
+                # It would be in no figure: only its own key sends it, to be found again.
+                code = _RESERVED_NAME
             elif allowed[request[i]] != ANY_PLATFORM and allowed[request[i]] != p:
                 code = _MISMATCH
         if code == 0 and limit > _MERCHANT:
@@ -203,6 +208,12 @@ class Platforms:
     """Whether the id is one that a platform may have."""
 
 
+def _state(platform_id: str) -> int:
+    if platform_id == canary.PLATFORM:
+        return _RESERVED
+    return _AS_ALLOWED if is_platform_id(platform_id) else _NOT_ALLOWED
+
+
 def validate(
     columns: Columns, request: np.ndarray, senders: list[str | None], now_ms: int
 ) -> tuple[np.ndarray, Platforms]:
@@ -213,9 +224,7 @@ def validate(
     codes, found = distinct(columns.platform_id)
     # A platform id is ASCII: what is not can only be wrong.
     ids = [value.decode("ascii", "replace") for value in found]
-    state = np.fromiter(
-        (_AS_ALLOWED if is_platform_id(x) else _NOT_ALLOWED for x in ids), np.uint8, len(ids)
-    )
+    state = np.fromiter(map(_state, ids), np.uint8, len(ids))
     places = {platform_id: code for code, platform_id in enumerate(ids)}
     allowed = np.array(
         [ANY_PLATFORM if s is None else places.get(s, -1) for s in senders], np.int64

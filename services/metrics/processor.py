@@ -102,6 +102,8 @@ class PartitionState:
     block: OpenBlock | None = None
     last_timestamp: int = 0
     stopped: str = ""
+    poison: tuple[int, str] | None = None
+    """An offset that must not be touched, and what to say there."""
 
 
 @dataclass
@@ -225,6 +227,8 @@ class Processor:
         return decoded
 
     def _decode_one(self, state: PartitionState, record: Record) -> _Decoded:
+        if state.poison is not None and record.offset == state.poison[0]:
+            raise StopPartition(state.poison[1])
         header = codec.Header.from_kafka(record.headers)
         if header.epoch != state.epoch:
             raise StopPartition(f"record of epoch {header.epoch} in the log of epoch {state.epoch}")

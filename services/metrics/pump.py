@@ -19,6 +19,7 @@ from typing import Protocol
 
 from contracts import traces
 from contracts.entries import codec
+from services.metrics.attempts import Attempts, Range
 from services.metrics.flush import Flush, Stopping, StoreReplaced
 from services.metrics.ledger import LedgerBuffer
 from services.metrics.processor import Processor, Record, Round
@@ -51,9 +52,10 @@ def die(why: str) -> None:
 class Pump:
     """Takes records in (`accept`), writes rounds, acknowledges complete blocks."""
 
-    def __init__(self, processor: Processor, flush: Flush) -> None:
+    def __init__(self, processor: Processor, flush: Flush, attempts: Attempts) -> None:
         self.processor = processor
         self.flush = flush
+        self._attempts = attempts
         self.expected: dict[int, int] = {}
         """Partition -> the next offset it takes; only placed partitions are here."""
         self.ahead_since: dict[int, float] = {}
@@ -117,12 +119,27 @@ class Pump:
 
     def _due_in(self) -> float:
         """Seconds until the next round should begin."""
-        if self._pending_rows >= ROUND_ROWS:
+        if self._pending_rows >= ROUND_ROWS or self._suspected() is not None:
             return 0.0
         return max(0.0, self._pending_since + ROUND_SECONDS - time.monotonic())
 
+    def _suspected(self) -> int | None:
+        """A partition whose next record was in hand at a death."""
+        for part, records in self._pending.items():
+            if records and self._attempts.share(part, records[0].offset):
+                return part
+        return None
+
     def _take(self) -> dict[int, list[Record]]:
-        """At most about ROUND_ROWS rows, an equal share of each partition."""
+        """At most about ROUND_ROWS rows, an equal share of each partition; suspected records alone."""
+        suspected = self._suspected()
+        if suspected is not None:
+            pending = self._pending[suspected]
+            share = self._attempts.share(suspected, pending[0].offset)
+            few, self._pending[suspected] = pending[:share], pending[share:]
+            self._pending_rows -= sum(map(_rows, few))
+            self._room.set()
+            return {suspected: few}
         parts = [part for part, records in self._pending.items() if records]
         taken: dict[int, list[Record]] = {}
         for part in parts:
@@ -156,6 +173,8 @@ class Pump:
             begun = time.monotonic()
             taken = self._take()
             self.rounds += 1
+            in_hand = {p: (r[0].offset, r[-1].offset) for p, r in taken.items() if r}
+            self._attempts.begin(in_hand)
             work, of_part = _work(taken) if tracing.on() else (tracing.NOTHING, {})
             try:
                 with work.step("book"):
@@ -169,6 +188,7 @@ class Pump:
             except Exception:
                 die("a round could not be sorted")
                 raise
+            self._attempts.done()
             for records in taken.values():
                 for record in records:
                     record.value = None
@@ -176,10 +196,12 @@ class Pump:
                 await self._writing
             for part, share in round_.parts.items():
                 share.traces = of_part.get(part, share.traces)
-            self._writing = asyncio.ensure_future(self._write(round_, begun, work))
+            self._writing = asyncio.ensure_future(self._write(round_, begun, work, in_hand))
             self.busy = False
 
-    async def _write(self, round_: Round, begun: float, work: tracing.Work) -> None:
+    async def _write(
+        self, round_: Round, begun: float, work: tracing.Work, in_hand: dict[int, Range]
+    ) -> None:
         loop = asyncio.get_running_loop()
         try:
             with work:
@@ -189,6 +211,7 @@ class Pump:
         except StoreReplaced as error:
             die(f"the store was replaced: {error}")
         except Exception:
+            self._attempts.begin(in_hand)
             die("a round could not be written")
         self.last_round_seconds = time.monotonic() - begun
         telemetry.METRICS_SEEN_BYTES.set(
@@ -201,6 +224,8 @@ class Pump:
         self.flush.held = [
             (epoch, part, last) for (epoch, part), last in held.items() if part in self.expected
         ]
+        for part, (_, last) in in_hand.items():
+            self._attempts.written(part, last)
         for part, last_offset in round_.completed:
             self._acknowledge(part, last_offset)
 

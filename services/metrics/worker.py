@@ -20,6 +20,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from services.metrics import placement
+from services.metrics.attempts import Attempts
 from services.metrics.flush import Flush, Stopping
 from services.metrics.processor import Known, PartitionState, PartRound, Processor, Record
 from services.metrics.projections import Projections
@@ -76,6 +77,7 @@ class Worker:
         self.flush = Flush(settings.clickhouse_dsn, settings.kafka, settings.worker, self._on_wait)
         self.processor = Processor(epoch.epoch, self._look_up, epoch.slot_function)
         self.pump: Pump | None = None
+        self.attempts = Attempts(settings.work_dir)
         self.placing: dict[int, asyncio.Task[None]] = {}
         self.projections = Projections(settings)
         self._lookups: Client | None = None
@@ -127,7 +129,7 @@ class Worker:
 
     def _pump(self) -> Pump:
         if self.pump is None:
-            self.pump = Pump(self.processor, self.flush)
+            self.pump = Pump(self.processor, self.flush, self.attempts)
         return self.pump
 
     async def _guard(self, work) -> None:  # type: ignore[no-untyped-def]
@@ -224,6 +226,13 @@ class Worker:
         self.waiting = ""
         pump = self._pump()
         await pump.place(part, start.offset, filter_, start.written)
+        poison = self.attempts.poison(part)
+        if poison is not None:
+            self.processor.states[part].poison = (
+                poison,
+                "the worker died twice at this record and would again: keep its log; after a repair remove"
+                f" {self.attempts.path}, {placement.RESTART_HINT}",
+            )
         if start.written >= 0:
             self.flush.held.append((self.epoch.epoch, part, start.written))
         if gone:

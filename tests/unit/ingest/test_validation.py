@@ -7,6 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from yumai import canary
+
 FORMATS = ("json", "ndjson", "csv", "arrow", "parquet")
 TEXT_FORMATS = ("json", "ndjson", "csv")
 
@@ -103,6 +105,16 @@ def test_the_bureau_may_send_any_platforms_rows(name, judged, encoded, entry):
     result = judged(name, encoded(name, rows), sender=None)
     assert result.errors == [(2, "platform_id", "invalid_value")]
     assert [row["platform"] for row in result.rows] == ["p7", "p8"]
+
+
+def test_only_the_canarys_own_key_sends_its_rows(judged, encoded, entry):
+    body = encoded("ndjson", [entry(platform_id=canary.PLATFORM), entry(entry_id="e2")])
+    by_bureau = judged("ndjson", body, sender=None)
+    assert by_bureau.errors == [(0, "platform_id", "reserved_name")]
+    assert [d["platform"] for d in by_bureau.dead] == ["bureau"]
+    assert judged("ndjson", body, sender=canary.PLATFORM).errors == [
+        (1, "platform_id", "platform_mismatch")
+    ]
 
 
 def test_a_dead_letter_of_the_bureaus_belongs_to_the_platform_it_names(judged, encoded, entry):
