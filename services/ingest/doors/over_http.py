@@ -20,7 +20,7 @@ from contracts.receipts.codec import Receipt
 from services.ingest.doors.answers import Refusal, answer
 from services.ingest.doors.bodies import Bodies
 from services.ingest.formats import MEDIA_TYPES, Read, compression, read
-from services.ingest.formats.refused import BodyRefused
+from services.ingest.refused import BodyRefused
 from services.ingest.judging import BUREAU, ERRORS_SHOWN, Outcome, Request
 from services.ingest.publish import Unavailable
 from services.ingest.receipts import Identity, Known, identify

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.ingest.formats.refused import BodyRefused
+from services.ingest.refused import BodyRefused
 
 MS = 1_769_864_706_789
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-ROWS_MAX = 4_000_000
-"""Of one request. No body of 64 MiB has so many true entries; columns for more would not fit."""
+ROWS_MAX = 2_500_000
+"""Of one request. No body of 64 MiB in a text format has so many true entries (28 bytes of CSV each)."""
 
 
 class BodyRefused(Exception):
