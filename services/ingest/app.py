@@ -15,9 +15,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from contracts.receipts import codec as receipt_codec
-from services.ingest import formats
+from services.ingest import formats, memory
 from services.ingest.bookings import Bookings
 from services.ingest.classify import MerchantIndex
+from services.ingest.decoder.pool import Decoders
 from services.ingest.doors.answers import Refusal, answer
 from services.ingest.doors.bodies import Bodies
 from services.ingest.doors.figures import MerchantsDoor, ReceiptFigures
@@ -58,7 +59,8 @@ class Ingest:
         self.known = Known()
         self.bookings = Bookings(settings.clickhouse_dsn)
         bodies = Bodies()
-        self.entries = EntriesDoor(self.rounds, self.known, bodies, self.pool)
+        self.decoders = Decoders(THREADS)
+        self.entries = EntriesDoor(self.rounds, self.known, bodies, self.pool, self.decoders)
         self.receipts = ReceiptFigures(self.known, self.bookings, self.entries)
         self.merchants = MerchantsDoor(self.registry, self.publisher, bodies, self.pool)
         self.feeds = KafkaDoor(settings, self.publisher, self.registry.index, self.receipts.feeds)
@@ -78,8 +80,9 @@ class Ingest:
             asyncio.create_task(self.publisher.run()),
             asyncio.create_task(self.rounds.run()),
             asyncio.create_task(self._preload()),
+            asyncio.create_task(memory.give_back()),
         ]
-        await loop.run_in_executor(self.pool, warm_up)
+        await asyncio.gather(loop.run_in_executor(self.pool, warm_up), self.decoders.start())
         self.feeds.start(loop, self.follower.caught_up)
         try:
             yield
@@ -90,6 +93,7 @@ class Ingest:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.bookings.close()
+            await self.decoders.close()
             self.pool.shutdown(wait=False, cancel_futures=True)
 
     async def _preload(self) -> None:

@@ -173,7 +173,10 @@ def _list(array: pa.Array, said: Said) -> pa.Array:
         sizes = np.minimum(sizes, 0)
     else:
         items = plain(items, Said())
-    if len(sizes) and ((sizes < 0) | (begins < 0) | (begins + sizes > len(items)))[sizes != 0].any():
+    if (
+        len(sizes)
+        and ((sizes < 0) | (begins < 0) | (begins + sizes > len(items)))[sizes != 0].any()
+    ):
         raise pa.ArrowInvalid("a list's items are out of bounds")
     count = int(sizes.sum())
     if count > len(items) + _SPREAD_MAX_BYTES // 8:
@@ -181,9 +184,15 @@ def _list(array: pa.Array, said: Said) -> pa.Array:
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
     places = np.arange(count, dtype=np.int64) + np.repeat(begins - offsets[:-1], sizes)
     if pa.types.is_dictionary(items.type):
-        becomes = int(_sizes(items.dictionary)[
-            items.indices.fill_null(0).to_numpy(zero_copy_only=False)[places]
-        ].sum()) if len(items.dictionary) else 0
+        becomes = (
+            int(
+                _sizes(items.dictionary)[
+                    items.indices.fill_null(0).to_numpy(zero_copy_only=False)[places]
+                ].sum()
+            )
+            if len(items.dictionary)
+            else 0
+        )
         held = items.dictionary.nbytes
     else:
         becomes = int(_sizes(items)[places].sum())

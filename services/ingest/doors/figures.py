@@ -21,10 +21,10 @@ from services.ingest.doors.answers import Refusal, answer
 from services.ingest.doors.bodies import Bodies
 from services.ingest.doors.over_http import EntriesDoor, receipt_answer
 from services.ingest.formats import compression
-from services.ingest.refused import BodyRefused
 from services.ingest.merchants import Registry, read_rows
 from services.ingest.publish import Publisher, Unavailable
 from services.ingest.receipts import Known
+from services.ingest.refused import BodyRefused
 from yumai.access import PLATFORM_ID, Principal
 from yumai.broker.topics import MERCHANTS
 

@@ -21,7 +21,6 @@ from services.ingest.columns import (
 )
 from services.ingest.formats import csv_scan
 from services.ingest.formats.json_rows import BOM
-from services.ingest.refused import BodyRefused, check_rows
 from services.ingest.formats.pieces import NOTHING, Read
 from services.ingest.formats.tags import LIST_MAX_BYTES, TagReader
 from services.ingest.kernels import (
@@ -32,6 +31,7 @@ from services.ingest.kernels import (
     instants,
     integers,
 )
+from services.ingest.refused import BodyRefused, check_rows
 from yumai.entry import KINDS
 
 _BLANKS = re.compile(rb"[\r\n \t]*")

@@ -28,9 +28,9 @@ def _check(body: bytes) -> None:
     except msgspec.DecodeError:
         for word, number in _NO_NUMBERS:
             body = body.replace(word, number)
-        mended = np.frombuffer(bytearray(body), np.uint8)
-        json_scan.blank_surrogates(mended)
-        _any.decode(memoryview(mended))
+        mended = bytearray(body)
+        json_scan.blank_surrogates(np.frombuffer(mended, np.uint8))
+        _any.decode(mended)
 
 
 def read(body: bytes) -> Read:
@@ -49,7 +49,9 @@ def read(body: bytes) -> Read:
         raise BodyRefused("body_undecodable", None, f"not JSON: {error}") from error
     data = np.frombuffer(body, np.uint8)
     if kind == b"{":
-        return json_rows.read_pieces(data, np.array([begin]), np.array([len(body.rstrip(b" \t\r\n"))]))
+        return json_rows.read_pieces(
+            data, np.array([begin]), np.array([len(body.rstrip(b" \t\r\n"))])
+        )
     rows = json_scan.elements(data, json_scan.NONE, json_scan.NONE)
     check_rows(rows)
     start, end = np.empty(rows, np.int64), np.empty(rows, np.int64)
