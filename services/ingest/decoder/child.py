@@ -28,6 +28,7 @@ MEMORY_BYTES = 192 * 1024 * 1024
 CPU_SECONDS = 10
 _KEPT_BYTES = 64 * 1024 * 1024
 """A process that keeps more than this after a job is replaced."""
+_LOOSE_BYTES = 16 * 1024 * 1024
 _LINE = 4_096
 
 
@@ -40,6 +41,9 @@ def main() -> int:
     pa.set_io_thread_count(1)
     _warm_up()
     idle = _limit()
+    # What is there now stays: no collection looks at it again.
+    gc.collect()
+    gc.freeze()
     channel.sendall(b'{"ready": true}\n')
     while True:
         line, files, _, _ = socket.recv_fds(channel, _LINE, 2)
@@ -49,8 +53,9 @@ def main() -> int:
         answer = _answer(json.loads(line)["format"], *files)
         for file in files:
             os.close(file)
-        gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)
+        if _status("RssAnon") > idle + _LOOSE_BYTES:
+            gc.collect()
+            ctypes.CDLL(None).malloc_trim(0)
         answer["last"] = _status("RssAnon") > idle + _KEPT_BYTES
         channel.sendall(json.dumps(answer).encode() + b"\n")
         if answer["last"]:

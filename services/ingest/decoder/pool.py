@@ -27,6 +27,7 @@ WALL_SECONDS = 60.0
 """A job's time where the machine is busy; its computing is limited to CPU_SECONDS."""
 START_SECONDS = 60.0
 _RESTART_SECONDS = 1.0
+_SMALL = 64 * 1024
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 # No secrets: what reads strangers' bytes has nothing to tell.
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZDIR")  # fmt: skip
@@ -116,7 +117,8 @@ class Decoders:
 
     async def decode(self, name: str, body: bytes | memoryview) -> Decoded:
         """Raises BodyRefused: damaged, too large, or its decoder died of it."""
-        file = await asyncio.to_thread(_file_of, body)
+        file = _file_of(body) if len(body) < _SMALL else await asyncio.to_thread(_file_of, body)
+        del body
         try:
             try:
                 return await self._decode(name, file)
