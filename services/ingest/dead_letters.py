@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from contracts.dead_letters import codec
 from contracts.reasons import REASONS
 from services.ingest.columns import CODES, Columns
+from services.ingest.decoder.schema import is_encoded
 
 _RECORD_MAX_BYTES = 4 * 1024 * 1024
 _RECORD_MAX_ROWS = 4_096
@@ -140,14 +141,14 @@ class _Streams:
         cut = [_cut(array) for array in taken]
         # One by one only where each row needs an encoding of its own.
         self._arrays = [
-            array if _is_encoded(kind) else _as_sent(array, kind)
+            array if is_encoded(kind) else _as_sent(array, kind)
             for array, kind in zip(cut, kinds, strict=True)
         ]
         like = [_as_sent(a.slice(0, 1), kind) for a, kind in zip(self._arrays, kinds, strict=True)]
         fields = [f.with_type(a.type) for f, a in zip(columns.sent_schema, like, strict=True)]
         self._schema = pa.schema(fields, columns.sent_schema.metadata)
         self._batch: pa.RecordBatch | None = None
-        if not any(_is_encoded(kind) for kind in self._schema.types):
+        if not any(is_encoded(kind) for kind in self._schema.types):
             self._batch = pa.RecordBatch.from_arrays(self._arrays, schema=self._schema)
             self._head = self._schema.serialize().to_pybytes()
         self._alike = _alike(cut)
@@ -195,10 +196,6 @@ def _cut(array: pa.Array) -> pa.Array:
         mask = array.is_null() if array.null_count else None
         return pa.LargeListArray.from_arrays(offsets, items, mask=mask)
     return array
-
-
-def _is_encoded(kind: pa.DataType) -> bool:
-    return pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind)
 
 
 def _as_sent(array: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -50,7 +50,7 @@ def main() -> int:
         if not line:
             return 0
         _more_cpu()
-        answer = _answer(json.loads(line)["format"], *files)
+        answer = _answer(json.loads(line), *files)
         for file in files:
             os.close(file)
         if _status("RssAnon") > idle + _LOOSE_BYTES:
@@ -62,7 +62,7 @@ def main() -> int:
             return 0
 
 
-def _answer(name: str, body: int, out: int) -> dict[str, Any]:
+def _answer(job: dict[str, Any], body: int, out: int) -> dict[str, Any]:
     try:
         size = os.fstat(body).st_size
         if not size:
@@ -72,7 +72,7 @@ def _answer(name: str, body: int, out: int) -> dict[str, Any]:
             os.fdopen(os.dup(out), "wb", 1024 * 1024) as file,
             pa.PythonFile(file, "w") as sink,
         ):
-            return {"rows": decode(name, mapped, sink)}
+            return {"rows": decode(job["format"], mapped, job["came"], sink)}
     except BodyRefused as refused:
         return {"refused": [refused.code, refused.field, refused.detail[:500]]}
     except MemoryError:
@@ -106,7 +106,7 @@ def _warm_up() -> None:
             import pyarrow.parquet as pq
 
             pq.write_table(table, body)
-        decode(name, body.getvalue(), pa.BufferOutputStream())
+        decode(name, body.getvalue(), 0, pa.BufferOutputStream())
 
 
 def _limit() -> int:

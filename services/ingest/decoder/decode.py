@@ -16,6 +16,7 @@ from services.ingest.refused import BodyRefused, check_rows
 
 PIECE_BYTES = 32 * 1024 * 1024
 DECODED_MAX_BYTES = 160 * 1024 * 1024
+_SMALL_ROWS, _SMALL_BYTES = 4_096, 16 * 1024
 _OPTIONS = pa.ipc.IpcReadOptions(use_threads=False)
 SENT = b"sent"
 """Metadata of the batches' schema: the sender's own, serialised."""
@@ -26,16 +27,22 @@ _SEAM = re.compile(rb"PAR1PAR1")
 _BROKEN = (pa.ArrowException, OSError, ValueError, EOFError, OverflowError)
 
 
-def decode(name: str, body: pa.Buffer, sink: pa.NativeFile) -> int:
+Batches = Iterator[pa.RecordBatch | pa.Schema]
+"""The schema, then the batches."""
+
+
+def decode(name: str, body: pa.Buffer, came: int, sink: pa.NativeFile) -> int:
     """Writes an Arrow stream of plain batches into `sink`; the number of rows.
+
+    `came`: the body's bytes as they came, packed.
 
     Raises BodyRefused, and MemoryError where there is not enough of it.
     """
     if not body.size:
         return 0
     try:
-        read = _stream if name == "arrow" else _parquet
-        return _write(read(body), sink)
+        batches = _stream(body) if name == "arrow" else _parquet(body, came)
+        return _write(batches, came, sink)
     except MemoryError:
         raise
     except _BROKEN as error:
@@ -44,7 +51,7 @@ def decode(name: str, body: pa.Buffer, sink: pa.NativeFile) -> int:
         raise BodyRefused("body_undecodable", None, said) from error
 
 
-def _write(batches: Iterator[pa.RecordBatch | pa.Schema], sink: pa.NativeFile) -> int:
+def _write(batches: Batches, came: int, sink: pa.NativeFile) -> int:
     schema = next(batches)
     columns.check(schema)
     said, known = Said(), [Known() for _ in schema.names]
@@ -64,10 +71,9 @@ def _write(batches: Iterator[pa.RecordBatch | pa.Schema], sink: pa.NativeFile) -
         waiting, waiting_rows, waiting_bytes = [], 0, 0
         _check_size(sink.tell())
 
-    for batch in batches:
-        assert isinstance(batch, pa.RecordBatch)
+    for batch in _gathered(batches, all(map(_is_simple, schema.types))):
         rows += batch.num_rows
-        check_rows(rows)
+        check_rows(rows, came)
         for begin in range(0, batch.num_rows, PIECE_ROWS):
             part = batch.slice(begin, PIECE_ROWS)
             arrays = [plain(a, said, k) for a, k in zip(part.columns, known, strict=True)]
@@ -86,6 +92,52 @@ def _write(batches: Iterator[pa.RecordBatch | pa.Schema], sink: pa.NativeFile) -
     return rows
 
 
+def _is_simple(kind: pa.DataType) -> bool:
+    """Whether arrays of it that are valid can be joined as they are."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return not (columns.is_list(kind) or columns.is_encoded(kind) or pa.types.is_string_view(kind))
+
+
+def _gathered(batches: Batches, simple: bool) -> Iterator[pa.RecordBatch]:
+    """Small batches that are wholly valid as larger ones: what follows costs by batch."""
+    small: list[pa.RecordBatch] = []
+    rows = size = 0
+
+    def joined() -> Iterator[pa.RecordBatch]:
+        if small:
+            yield from pa.Table.from_batches(small).combine_chunks().to_batches()
+
+    for batch in batches:
+        if simple and _is_small(batch):
+            small.append(batch)
+            rows, size = rows + batch.num_rows, size + batch.nbytes
+            if rows < PIECE_ROWS and size < PIECE_BYTES:
+                continue
+            yield from joined()
+        else:
+            yield from joined()
+            yield batch
+        small, rows, size = [], 0, 0
+    yield from joined()
+
+
+def _is_small(batch: pa.RecordBatch) -> bool:
+    """And wholly valid."""
+    if batch.num_rows >= _SMALL_ROWS:
+        return False
+    dictionaries = [c.dictionary for c in batch.columns if pa.types.is_dictionary(c.type)]
+    if any(dictionary.nbytes > _SMALL_BYTES for dictionary in dictionaries):
+        return False
+    try:
+        batch.validate(full=True)
+    except pa.ArrowException:
+        return False
+    return True
+
+
 def _check_size(size: int) -> None:
     if size > DECODED_MAX_BYTES:
         raise BodyRefused("too_large", None, "more than 160 MiB of columns: send it in parts")
@@ -100,7 +152,7 @@ def _joined(chunks: tuple[pa.Array, ...]) -> pa.Array:
     return pa.concat_arrays(chunks)
 
 
-def _stream(body: pa.Buffer) -> Iterator[pa.RecordBatch | pa.Schema]:
+def _stream(body: pa.Buffer) -> Batches:
     """The schema, then all batches. Streams that follow one another are one, if they say the same.
 
     A stream has to say that it ends: one that was cut between two batches looks whole otherwise.
@@ -137,12 +189,12 @@ def _stream(body: pa.Buffer) -> Iterator[pa.RecordBatch | pa.Schema]:
             )
 
 
-def _parquet(body: pa.Buffer) -> Iterator[pa.RecordBatch | pa.Schema]:
+def _parquet(body: pa.Buffer, came: int) -> Batches:
     _check_one_file(body)
     with pq.ParquetFile(
         pa.BufferReader(body), page_checksum_verification=True, pre_buffer=False
     ) as file:
-        check_rows(file.metadata.num_rows)
+        check_rows(file.metadata.num_rows, came)
         schema = file.schema_arrow
         yield schema
         told = rows = 0

@@ -59,14 +59,19 @@ class Known:
 
     def __init__(self) -> None:
         self._of: tuple[object, ...] = ()
-        self._values: pa.Array | None = None
+        self._values: tuple[pa.Array, np.ndarray | None] | None = None
 
-    def values(self, dictionary: pa.Array) -> pa.Array:
+    def values(self, dictionary: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
+        """(values, bytes of each where they are texts)."""
         found = tuple(b and (b.address, b.size) for b in dictionary.buffers())
         of = (len(dictionary), dictionary.offset, *found)
         if self._values is None or of != self._of:
-            self._of, self._values = of, _values(dictionary)
+            self._of, self._values = of, _measured(_values(dictionary))
         return self._values
+
+
+def _measured(values: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
+    return values, _sizes(values) if _is_bytes(values.type) else None
 
 
 def compact(array: pa.DictionaryArray) -> pa.DictionaryArray:
@@ -128,29 +133,30 @@ def _sizes(array: pa.Array) -> np.ndarray:
 
 
 def _dictionary(array: pa.DictionaryArray, said: Said, known: Known | None) -> pa.Array:
-    values = (known or Known()).values(array.dictionary)
+    values, sizes = (known or Known()).values(array.dictionary)
     indices = array.indices
     indices.validate(full=True)
-    return _encoded(indices, values, said)
+    return _encoded(indices, values, sizes, said)
 
 
-def _encoded(indices: pa.Array, values: pa.Array, said: Said) -> pa.Array:
+def _encoded(indices: pa.Array, values: pa.Array, sizes: np.ndarray | None, said: Said) -> pa.Array:
     """Values by their places: a dictionary of texts, anything else written out."""
     bounds = pc.min_max(indices)
     low, high = bounds["min"].as_py(), bounds["max"].as_py()
     if low is not None and (low < 0 or high >= len(values)):
         raise pa.ArrowInvalid("a dictionary's index is out of bounds")
     indices = indices.cast(pa.int32())
-    if not _is_bytes(values.type):
+    if sizes is None:
         return values.take(indices)
     if len(values):
         places = indices.drop_null().to_numpy(zero_copy_only=False)
-        said.count(int(_sizes(values)[places].sum()))
+        said.count(int(sizes[places].sum()))
     return compact(pa.DictionaryArray.from_arrays(indices, values))
 
 
 def _runs(array: pa.Array, said: Said) -> pa.Array:
-    ends, values = array.run_ends, _values(array.values)
+    ends = array.run_ends
+    values, sizes = _measured(_values(array.values))
     ends.validate(full=True)
     bounds = ends.to_numpy(zero_copy_only=False).astype(np.int64)
     rows = np.arange(array.offset, array.offset + len(array), dtype=np.int64)
@@ -159,7 +165,7 @@ def _runs(array: pa.Array, said: Said) -> pa.Array:
         if ends.null_count or not rising or bounds[-1] <= rows[-1] or len(values) < len(bounds):
             raise pa.ArrowInvalid("ends of runs that don't cover the rows")
     places = np.searchsorted(bounds, rows, side="right").astype(np.int32)
-    return _encoded(pa.array(places), values, said)
+    return _encoded(pa.array(places), values, sizes, said)
 
 
 def _list(array: pa.Array, said: Said) -> pa.Array:

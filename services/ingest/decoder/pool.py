@@ -40,6 +40,9 @@ _SET = {
 }
 
 
+Job = dict[str, str | int]
+
+
 @dataclass(frozen=True)
 class Decoded:
     """`stream`: the plain batches, in a file that nobody can change any more."""
@@ -115,40 +118,42 @@ class Decoders:
     def pids(self) -> list[int]:
         return [child.process.pid for child in self._children]
 
-    async def decode(self, name: str, body: bytes | memoryview) -> Decoded:
-        """Raises BodyRefused: damaged, too large, or its decoder died of it."""
+    async def decode(self, name: str, body: bytes, came: int) -> Decoded:
+        """`came`: the body's bytes when it was packed. Raises BodyRefused: damaged, too large, or its
+        decoder died of it."""
+        job: Job = {"format": name, "came": came}
         file = _file_of(body) if len(body) < _SMALL else await asyncio.to_thread(_file_of, body)
         del body
         try:
             try:
-                return await self._decode(name, file)
+                return await self._decode(job, file)
             except Died as died:
                 if died.signal != signal.SIGKILL and died.signal:
                     raise
                 # Killed from outside, or gone before: that says nothing about the body.
-                return await self._decode(name, file)
+                return await self._decode(job, file)
         except Died as died:
             raise _refusal(died.signal) from died
         finally:
             os.close(file)
 
-    async def _decode(self, name: str, body: int) -> Decoded:
+    async def _decode(self, job: Job, body: int) -> Decoded:
         child = await self._idle.get()
         out = os.memfd_create("yumai-decoded", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
-            answer = await self._ask(child, name, body, out)
+            answer = await self._ask(child, job, body, out)
             if "refused" in answer:
                 raise BodyRefused(*answer["refused"])
             return _sealed(out, int(answer["rows"]))
         finally:
             os.close(out)
 
-    async def _ask(self, child: Child, name: str, body: int, out: int) -> dict:
+    async def _ask(self, child: Child, job: Job, body: int, out: int) -> dict:
         """The child's answer; the child is free again or replaced. Raises Died."""
         answer: dict = {"last": True}
         reason = "cancelled"
         try:
-            line = json.dumps({"format": name}).encode() + b"\n"
+            line = json.dumps(job).encode() + b"\n"
             socket.send_fds(child.channel, [line], [body, out])
             async with asyncio.timeout(WALL_SECONDS):
                 answer = await _line(child.channel)
@@ -215,7 +220,7 @@ def _ended(child: Child) -> int:
     return max(0, -(child.process.poll() or 0))
 
 
-def _file_of(body: bytes | memoryview) -> int:
+def _file_of(body: bytes) -> int:
     file = os.memfd_create("yumai-body", os.MFD_CLOEXEC)
     whole = memoryview(body)
     at = 0
@@ -243,4 +248,4 @@ def _refusal(ended_by: int) -> BodyRefused:
     if ended_by in (0, signal.SIGKILL):
         return BodyRefused("unavailable", None, "its decoder was ended twice; try again")
     name = signal.Signals(ended_by).name
-    return BodyRefused("body_undecodable", None, f"damaged: its decoder died of it ({name})")
+    return BodyRefused("body_undecodable", None, f"its decoder died of it ({name})")

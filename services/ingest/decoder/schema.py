@@ -55,6 +55,10 @@ def is_list(kind: pa.DataType) -> bool:
     )
 
 
+def is_encoded(kind: pa.DataType) -> bool:
+    return pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind)
+
+
 def _readable(name: str, kind: pa.DataType) -> bool:
     if name in ("amount_fen", "subsidy_fen"):
         return _is(_integer, kind)
@@ -67,7 +71,7 @@ def _readable(name: str, kind: pa.DataType) -> bool:
 
 def _is(allowed: Callable[[pa.DataType], bool], kind: pa.DataType) -> bool:
     """Whether the values are of such a type, however they are encoded."""
-    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+    if is_encoded(kind):
         kind = kind.value_type
     return pa.types.is_null(kind) or allowed(kind)
 

@@ -137,11 +137,13 @@ class EntriesDoor:
 
             async def reading() -> Read:
                 if said.format in DECODED:
-                    decoded = await self._decoders.decode(said.format, body.pop())
+                    decoded = await self._decoders.decode(said.format, body.pop(), packed)
                     return arrow_table.read(decoded.stream, decoded.rows)
                 if small:
-                    return read(said.format, body.pop())
-                return await loop.run_in_executor(self._pool, lambda: read(said.format, body.pop()))
+                    return read(said.format, body.pop(), packed)
+                return await loop.run_in_executor(
+                    self._pool, lambda: read(said.format, body.pop(), packed)
+                )
 
             letters = Allowance(packed)
             return await self._process(said, who, size, reading, letters)

@@ -21,13 +21,17 @@ DECODED = ("arrow", "parquet")
 _READERS = {"json": json_body.read, "ndjson": ndjson.read, "csv": csv_body.read}
 
 
-def read(name: str, body: bytes) -> Read:
-    """The rows of a decompressed body, Arrow and Parquet decoded right here. Raises BodyRefused."""
+def read(name: str, body: bytes, came: int | None = None) -> Read:
+    """The rows of a decompressed body, Arrow and Parquet decoded right here. Raises BodyRefused.
+
+    `came`: its bytes before that, where it was packed.
+    """
+    came = len(body) if came is None else came
     try:
         if name not in DECODED:
-            return _READERS[name](body)
+            return _READERS[name](body, came)
         sink = pa.BufferOutputStream()
-        rows = decode(name, pa.py_buffer(body), sink)
+        rows = decode(name, pa.py_buffer(body), came, sink)
         return arrow_table.read(sink.getvalue(), rows)
     except MemoryError as error:
         raise BodyRefused("too_large", None, "more than there is memory for") from error

@@ -45,7 +45,7 @@ _STATE_CODES = {
 HEADER_MAX_BYTES = 64 * 1024
 
 
-def read(body: bytes) -> Read:
+def read(body: bytes, came: int) -> Read:
     """Raises BodyRefused for the header, and for too many rows."""
     names, header, begin = _header(body)
     if not names:
@@ -57,7 +57,7 @@ def read(body: bytes) -> Read:
         if count:
             begins.append((begin, after, count))
         rows += count
-        check_rows(rows)
+        check_rows(rows, came)
         begin = after
 
     def pieces() -> Iterator[Columns]:

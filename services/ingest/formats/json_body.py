@@ -33,7 +33,7 @@ def _check(body: bytes) -> None:
         _any.decode(mended)
 
 
-def read(body: bytes) -> Read:
+def read(body: bytes, came: int) -> Read:
     """Raises BodyRefused where the body as a whole is not JSON, or neither object nor array."""
     body = body.removeprefix(json_rows.BOM)
     blanks = _BLANKS.match(body)
@@ -53,7 +53,7 @@ def read(body: bytes) -> Read:
             data, np.array([begin]), np.array([len(body.rstrip(b" \t\r\n"))])
         )
     rows = json_scan.elements(data, json_scan.NONE, json_scan.NONE)
-    check_rows(rows)
+    check_rows(rows, came)
     start, end = np.empty(rows, np.int64), np.empty(rows, np.int64)
     json_scan.elements(data, start, end)
     return json_rows.read_pieces(data, start, end)
