@@ -150,6 +150,10 @@ def _district(text: str) -> str:
     return named.get(text, text)
 
 
+_DATE_FORMATS = (*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59))
+_QUOTED = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]|_.|General', re.IGNORECASE)
+"""What in a format's code is shown as it is, or is a colour or a currency."""
+
 # -- reading sheets -------------------------------------------------------------------------------------
 
 
@@ -209,12 +213,13 @@ def _xlsx(data: bytes) -> Iterator[tuple[int, Sequence[str]]]:
         if "xl/sharedStrings.xml" in book.namelist():
             root = ElementTree.fromstring(book.read("xl/sharedStrings.xml"))
             shared = [_text(item) for item in root.iter(f"{_SHEET}si")]
+        dates = _date_styles(book)
         root = ElementTree.fromstring(book.read(_first_sheet(book)))
     for place, row in enumerate(root.iter(f"{_SHEET}row"), 1):
         cells: dict[int, str] = {}
         for cell in row.iter(f"{_SHEET}c"):
             column = _column(cell.get("r") or "") if cell.get("r") else len(cells)
-            cells[column] = _value(cell, shared)
+            cells[column] = _value(cell, shared, dates)
         if any(text.strip() for text in cells.values()):
             wide = max(cells) + 1
             yield int(row.get("r") or place), [cells.get(n, "") for n in range(wide)]
@@ -230,20 +235,45 @@ def _first_sheet(book: zipfile.ZipFile) -> str:
     raise ValueError("the workbook names no worksheet")
 
 
-def _value(cell: ElementTree.Element, shared: list[str]) -> str:
+def _value(cell: ElementTree.Element, shared: list[str], dates: frozenset[str]) -> str:
     kind = cell.get("t")
     if kind == "inlineStr":
         return _text(cell)
     found = cell.find(f"{_SHEET}v")
     text = (found.text or "") if found is not None else ""
+    if not text and cell.find(f"{_SHEET}f") is not None and kind != "str":
+        raise ValueError(f"cell {cell.get('r')}: a formula that was never calculated")
+    if kind == "e":
+        raise ValueError(f"cell {cell.get('r')}: {text[:20]}")
+    if kind == "b":
+        # Written as 1 and 0, and no number all the same.
+        return {"1": "TRUE", "0": "FALSE"}.get(text, text)
     if kind == "s" and text:
         return shared[int(text)]
     if kind in (None, "n") and text:
+        if cell.get("s") in dates:
+            raise ValueError(f"cell {cell.get('r')}: a date, where a number or a text is wanted")
         # Sheets store doubles, some with 17 digits: the shortest text of the same double is meant.
         number = float(text)
         exact = number.is_integer() and abs(number) < 2**53
         return str(int(number)) if exact else repr(number)
     return text
+
+
+def _date_styles(book: zipfile.ZipFile) -> frozenset[str]:
+    """Numbers of the cell styles that show a number as a date or a time (ECMA-376, 18.8.30)."""
+    if "xl/styles.xml" not in book.namelist():
+        return frozenset()
+    root = ElementTree.fromstring(book.read("xl/styles.xml"))
+    formats = {
+        one.get("numFmtId"): _QUOTED.sub("", one.get("formatCode") or "")
+        for one in root.iter(f"{_SHEET}numFmt")
+    }
+    own = {number for number, code in formats.items() if re.search("[ymdhs]", code.lower())}
+    dates = own | {str(n) for n in _DATE_FORMATS if str(n) not in formats}
+    styles = root.find(f"{_SHEET}cellXfs")
+    found = () if styles is None else enumerate(styles)
+    return frozenset(str(n) for n, style in found if style.get("numFmtId") in dates)
 
 
 def _text(element: ElementTree.Element) -> str:

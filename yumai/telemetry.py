@@ -169,6 +169,13 @@ INGEST_MAP_VERSION = Gauge(
 INGEST_HELD_BYTES = Gauge(
     "yumai_ingest_held_bytes", "By", "Bytes of request bodies that ingest holds in memory.", _INGEST
 )
+INGEST_DECODERS_REPLACED = Counter(
+    "yumai_ingest_decoders_replaced_total",
+    "{process}",
+    "Decoders of Arrow and Parquet ended and started anew: a body killed it, or took too long or too much.",
+    _INGEST,
+    {"reason": ("died", "time", "memory", "cancelled")},
+)
 
 # -- metrics ------------------------------------------------------------------------------------------
 

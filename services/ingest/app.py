@@ -14,9 +14,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from contracts.receipts import codec as receipt_codec
-from services.ingest import formats
+from services.ingest import formats, memory
 from services.ingest.bookings import Bookings
 from services.ingest.classify import MerchantIndex
+from services.ingest.decoder.pool import Decoders
 from services.ingest.doors.answers import Refusal, answer
 from services.ingest.doors.figures import MerchantsDoor, ReceiptFigures
 from services.ingest.doors.over_http import EntriesDoor
@@ -68,7 +69,8 @@ class Ingest:
             Budget(settings.held_bytes, settings.sender_bytes),
             telemetry.INGEST_HELD_BYTES.set,
         )
-        self.entries = EntriesDoor(self.rounds, self.known, bodies, self.workers)
+        self.decoders = Decoders(THREADS, THREADS_EACH)
+        self.entries = EntriesDoor(self.rounds, self.known, bodies, self.workers, self.decoders)
         self.receipts = ReceiptFigures(self.known, self.bookings, self.entries)
         self.merchants = MerchantsDoor(self.registry, self.publisher, bodies, self.workers)
         self.feeds = KafkaDoor(settings, self.publisher, self.registry.index, self.receipts.feeds)
@@ -88,8 +90,9 @@ class Ingest:
             asyncio.create_task(self.publisher.run()),
             asyncio.create_task(self.rounds.run()),
             asyncio.create_task(self._preload()),
+            asyncio.create_task(memory.give_back()),
         ]
-        await self.workers.run("", warm_up)
+        await asyncio.gather(self.workers.run("", warm_up), self.decoders.start())
         self.feeds.start(loop, self.follower.caught_up)
         try:
             yield
@@ -100,6 +103,7 @@ class Ingest:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.bookings.close()
+            await self.decoders.close()
             self.workers.close()
 
     async def _preload(self) -> None:

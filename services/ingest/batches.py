@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from contracts.entries import codec
 from services.ingest.columns import Columns, Text
+from services.ingest.decoder.plain import compact
 from services.ingest.kernels import gather
 from yumai import bookable
 from yumai.entry import BATCH_MAX_ENTRIES, SLOTS
@@ -172,9 +172,9 @@ def compact_dictionary(column: pa.Array) -> pa.Array:
 
     A slice carries the whole dictionary.
     """
-    kind = column.type
-    if not pa.types.is_dictionary(kind) or column.dictionary.nbytes <= _DICTIONARY_KEPT_BYTES:
+    if (
+        not pa.types.is_dictionary(column.type)
+        or column.dictionary.nbytes <= _DICTIONARY_KEPT_BYTES
+    ):
         return column
-    again = column.dictionary_decode().dictionary_encode()
-    indices = pc.cast(again.indices, kind.index_type)
-    return pa.DictionaryArray.from_arrays(indices, again.dictionary, ordered=kind.ordered)
+    return compact(column)

@@ -54,6 +54,9 @@ CODES = (
 CODE = {code: number for number, code in enumerate(CODES)}
 NO_FLAW = 255
 
+PIECE_ROWS = 131_072
+"""A large body becomes columns in pieces: those of so many rows take some 40 MB."""
+
 NULL, INVALID = -1, -2
 """In the small-number columns: nothing said, and said but not allowed."""
 

@@ -10,7 +10,6 @@ dead = dead_letters.records(…)                  # by platform
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -21,12 +20,13 @@ from contracts.entries.codec import SLOT_FUNCTION
 from contracts.receipts.codec import RowError
 from services.ingest import batches, content, dead_letters
 from services.ingest.classify import MerchantIndex
-from services.ingest.columns import CODES, FIELDS, Columns, concat
-from services.ingest.dead_letters import Refused, message
-from services.ingest.validate import validate
+from services.ingest.columns import CODE, CODES, FIELDS, Columns, concat
+from services.ingest.dead_letters import Allowance, Refused, message
+from services.ingest.validate import Platforms, validate
 
 ERRORS_SHOWN = 100
 BUREAU = "bureau"
+_FIELD_NAMES = ("", *FIELDS)
 
 
 @dataclass
@@ -42,6 +42,8 @@ class Request:
     parents: tuple[str, ...] = ()
     """Traces that it belongs to (`contracts/traces.py`)."""
     row: np.ndarray | None = None
+    letters: Allowance | None = None
+    """What its dead letters may keep, over all its pieces; None: the least."""
 
     @property
     def kind(self) -> tuple[object, ...]:
@@ -60,6 +62,17 @@ class Outcome:
     @property
     def rejected(self) -> int:
         return self.received - self.accepted
+
+    def add(self, other: Outcome) -> None:
+        """The rows that follow."""
+        self.received += other.received
+        self.accepted += other.accepted
+        self.errors += other.errors[: ERRORS_SHOWN - len(self.errors)]
+
+    def plus(self, other: Outcome) -> Outcome:
+        both = Outcome(self.received, self.accepted, list(self.errors))
+        both.add(other)
+        return both
 
 
 @dataclass
@@ -124,30 +137,51 @@ def judge(
     bad = np.flatnonzero(~good)
     begins = np.cumsum([0, *sizes])
     outcomes = [Outcome(size, size) for size in sizes]
-    refused = []
-    for at in bad.tolist():
-        who = int(place[at])
-        request, outcome = requests[who], outcomes[who]
-        outcome.accepted -= 1
-        code = CODES[columns.flaw_code[at]]
-        number = int(columns.flaw_field[at])
-        if number:
-            name = FIELDS[number - 1]
-        else:
-            name = request.columns.unknown.get(at - int(begins[who]), "")
-        if len(outcome.errors) < ERRORS_SHOWN:
-            outcome.errors.append(RowError(int(row[at]), name or None, code, message(code)))
-        refused.append(
-            Refused(at, request.receipt, int(row[at]), _owner(request, platforms, at), code, name)
-        )
-    dead = dead_letters.records(columns, refused, now_ms)
-    codes = Counter(one.code for one in refused)
-    return Chunk(entries, dead, outcomes, first.recorded_on, dict(codes), slot_function)
+    who = place[bad]
+    for number, count in enumerate(np.bincount(who, minlength=len(requests)).tolist()):
+        outcomes[number].accepted -= count
+    fields = _fields(columns, requests, bad, who, begins)
+    for number in range(len(requests)):
+        first_of = np.searchsorted(who, number)
+        for nth in range(first_of, len(bad)):
+            if who[nth] != number or nth - first_of >= ERRORS_SHOWN:
+                break
+            code = CODES[columns.flaw_code[bad[nth]]]
+            error = RowError(int(row[bad[nth]]), fields[nth] or None, code, message(code))
+            outcomes[number].errors.append(error)
+    refused = Refused(
+        place=bad,
+        request=who,
+        row=row[bad],
+        platform=_owners(requests, platforms, bad, who),
+        code=columns.flaw_code[bad],
+        field=fields,
+    )
+    allowed = [request.letters or Allowance(0) for request in requests]
+    dead = dead_letters.records(columns, refused, receipts, allowed, now_ms)
+    counts = np.bincount(refused.code, minlength=len(CODES)).tolist()
+    codes = {code: rows for code, rows in zip(CODES, counts, strict=True) if rows}
+    return Chunk(entries, dead, outcomes, first.recorded_on, codes, slot_function)
 
 
-def _owner(request: Request, platforms, at: int) -> str:
-    """Whose dead letter it is: the sender's; of the bureau's rows the platform they name."""
-    if request.sender is not None:
-        return request.sender
-    code = int(platforms.codes[at])
-    return platforms.ids[code] if code >= 0 and platforms.allowed[code] else BUREAU
+def _fields(
+    columns: Columns, requests: list[Request], bad: np.ndarray, who: np.ndarray, begins: np.ndarray
+) -> list[str]:
+    """The field that each refused row is refused for; of an unknown one the name that came."""
+    fields = [_FIELD_NAMES[number] for number in columns.flaw_field[bad].tolist()]
+    for nth in np.flatnonzero(columns.flaw_code[bad] == CODE["unknown_field"]).tolist():
+        request = int(who[nth])
+        unknown = requests[request].columns.unknown
+        fields[nth] = unknown.get(int(bad[nth]) - int(begins[request]), "")
+    return fields
+
+
+def _owners(
+    requests: list[Request], platforms: Platforms, bad: np.ndarray, who: np.ndarray
+) -> list[str]:
+    """Whose dead letter each is: the sender's; of the bureau's rows the platform they name."""
+    named = [p if ok else BUREAU for p, ok in zip(platforms.ids, platforms.allowed, strict=True)]
+    named.append(BUREAU)  # −1: none was named
+    senders = [request.sender for request in requests]
+    codes = platforms.codes[bad].tolist()
+    return [senders[w] or named[c] for w, c in zip(who.tolist(), codes, strict=True)]

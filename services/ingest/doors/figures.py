@@ -19,10 +19,10 @@ from services.ingest.dead_letters import message
 from services.ingest.doors.answers import Refusal, answer
 from services.ingest.doors.over_http import EntriesDoor, receipt_answer
 from services.ingest.formats import compression
-from services.ingest.formats.refused import BodyRefused
 from services.ingest.merchants import Registry, read_rows
 from services.ingest.publish import Publisher, Unavailable
 from services.ingest.receipts import Known
+from services.ingest.refused import BodyRefused
 from yumai import printable
 from yumai.access import Principal
 from yumai.asking import name_of

@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
+import numpy as np
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from contracts import traces
 from contracts.entries.codec import RECORDED_FIRST, recorded_date
 from contracts.receipts.codec import Receipt
+from services.ingest.columns import Columns
+from services.ingest.dead_letters import Allowance
+from services.ingest.decoder.pool import Decoders
 from services.ingest.doors.answers import Refusal, answer
-from services.ingest.formats import MEDIA_TYPES, Read, compression, read
-from services.ingest.formats.refused import BodyRefused
+from services.ingest.formats import DECODED, MEDIA_TYPES, Read, arrow_table, compression, read
 from services.ingest.judging import BUREAU, ERRORS_SHOWN, Outcome, Request
 from services.ingest.publish import Unavailable
 from services.ingest.receipts import Identity, Known, identify
+from services.ingest.refused import BodyRefused
 from services.ingest.rounds import Rounds, count_entries
 from yumai import tracing
 from yumai.access import Principal
@@ -32,10 +36,9 @@ from yumai.entry import SHANGHAI
 from yumai.workers import Workers
 
 _KEY_MAX = 1_024
-_LINEAR = ("json", "ndjson", "csv")
-"""Formats whose small bodies are read at once: they can't become more than they are."""
-_ROW_BYTES = 200
-"""What a row holds at least while it is judged."""
+_FEW_ROWS = 256
+"""So many are made into columns in less time than it takes to hand them to a thread and back."""
+Reading = Callable[[], Awaitable[Read]]
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,11 @@ def parents_of(request: HttpRequest) -> tuple[str, ...]:
 class EntriesDoor:
     """Takes bodies, gives receipts. A repeated request gets the receipt it had."""
 
-    def __init__(self, rounds: Rounds, known: Known, bodies: Bodies, workers: Workers) -> None:
+    def __init__(
+        self, rounds: Rounds, known: Known, bodies: Bodies, workers: Workers, decoders: Decoders
+    ) -> None:
         self._rounds, self._known, self._bodies, self._workers = rounds, known, bodies, workers
+        self._decoders = decoders
         self._in_work: dict[bytes, asyncio.Future[Receipt]] = {}
         self._keys_in_work: dict[str, bytes] = {}
         self.unacknowledged: dict[str, str] = {}
@@ -115,21 +121,36 @@ class EntriesDoor:
             return answer(receipt_answer(await self._take(request, said, work)))
 
     async def _take(self, request: HttpRequest, said: Envelope, work: Work) -> Receipt:
-        body = await self._bodies.read(request, work, compression.BODY_MAX_BYTES)
+        came = [await self._bodies.read(request, work, compression.BODY_MAX_BYTES)]
+        packed = len(came[0])
         try:
 
-            def unpack() -> tuple[int, Identity, Callable[[], Read]]:
-                whole = compression.decompress(said.encoding, body)
-                who = identify(said.sender, said.key, whole, said.recorded_on)
-                return len(whole), who, lambda: read(said.format, whole)
+            def unpack() -> tuple[list[bytes], Identity]:
+                whole = compression.decompress(said.encoding, came.pop())
+                return [whole], identify(said.sender, said.key, whole, said.recorded_on)
 
-            small = len(body) < 16_384 and not said.encoding and said.format in _LINEAR
-            size, who, reading = unpack() if small else await self._workers.run(work.sender, unpack)
-            work.hold(size)
+            small = packed < 16_384 and not said.encoding
+            body, who = unpack() if small else await self._workers.run(work.sender, unpack)
+            work.hold(len(body[0]))
             earlier = await self._earlier(who)
             if earlier is not None:
                 return earlier
-            return await self._process(said, who, work, reading, small)
+            small = small and said.format not in DECODED
+
+            async def reading() -> Read:
+                if said.format in DECODED:
+                    decoded = await self._decoders.decode(
+                        work.sender, said.format, body.pop(), packed
+                    )
+                    work.hold(max(work.held, decoded.stream.size))
+                    return arrow_table.read(decoded.stream, decoded.rows)
+                if small:
+                    return read(said.format, body.pop(), packed)
+                return await self._workers.run(
+                    work.sender, lambda: read(said.format, body.pop(), packed)
+                )
+
+            return await self._process(said, who, work, reading, Allowance(packed))
         except BodyRefused as refused:
             raise Refusal(refused.code, refused.detail, refused.field) from refused
 
@@ -152,14 +173,14 @@ class EntriesDoor:
         return None
 
     async def _process(
-        self, said: Envelope, who: Identity, work: Work, reading: Callable[[], Read], small: bool
+        self, said: Envelope, who: Identity, work: Work, reading: Reading, letters: Allowance
     ) -> Receipt:
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._in_work[who.receipt] = future
         if who.key_hash:
             self._keys_in_work[who.key_hash] = who.receipt
         try:
-            receipt = await self._commit(said, who, work, reading, small)
+            receipt = await self._commit(said, who, work, reading, letters)
             future.set_result(receipt)
             return receipt
         except BaseException as error:
@@ -177,22 +198,10 @@ class EntriesDoor:
             self._keys_in_work.pop(who.key_hash, None)
 
     async def _commit(
-        self, said: Envelope, who: Identity, work: Work, reading: Callable[[], Read], small: bool
+        self, said: Envelope, who: Identity, work: Work, reading: Reading, letters: Allowance
     ) -> Receipt:
-        rows = reading() if small else await self._workers.run(work.sender, reading)
-        size, request = work.held, None
-        if rows.columns is not None:
-            # Rows cost memory also where their bytes are few: nulls, dictionaries, constants.
-            work.hold(max(size, rows.columns.rows * _ROW_BYTES))
-            request = Request(
-                receipt=who.receipt,
-                sender=None if said.principal.is_bureau else said.principal.code,
-                format=said.format,
-                columns=rows.columns,
-                header=rows.header,
-                recorded_on=said.recorded_on,
-                parents=said.parents,
-            )
+        rows = await reading()
+        whole = Outcome(0, 0)
 
         def receipt_of(outcome: Outcome) -> Receipt:
             return Receipt(
@@ -209,12 +218,43 @@ class EntriesDoor:
                 body_hash=who.body_hash,
             )
 
-        outcome, receipt = await self._rounds.commit(work.sender, request, size, receipt_of)
+        async def commit(columns: Columns) -> Receipt | None:
+            """A piece, one after the other, so that rows stand in the log as they came."""
+            request = Request(
+                receipt=who.receipt,
+                sender=None if said.principal.is_bureau else said.principal.code,
+                format=said.format,
+                columns=columns,
+                header=rows.header,
+                recorded_on=said.recorded_on,
+                parents=said.parents,
+                row=np.arange(whole.received, whole.received + columns.rows, dtype=np.uint32),
+                letters=letters,
+            )
+            last = whole.received + columns.rows >= rows.rows
+            made = (lambda outcome: receipt_of(whole.plus(outcome))) if last else None
+            size = work.held * columns.rows // rows.rows
+            outcome, receipt = await self._rounds.commit(work.sender, request, size, made)
+            whole.add(outcome)
+            return receipt
+
+        receipt = None
+        pieces = rows.pieces()
+        while whole.received < rows.rows:
+            receipt = await commit(await self._next(work.sender, pieces, rows.rows))
+        if receipt is None:
+            _, receipt = await self._rounds.commit(work.sender, None, work.held, receipt_of)
         assert receipt is not None
         self._known.add(receipt)
         self.unacknowledged.pop(receipt.receipt_id, None)
-        count_entries("http", said.format, outcome)
+        count_entries("http", said.format, whole)
         return receipt
+
+    async def _next(self, sender: str, pieces: Iterator[Columns], rows: int) -> Columns:
+        """The next piece; in a thread where it may take long."""
+        if rows < _FEW_ROWS:
+            return next(pieces)
+        return await self._workers.run(sender, next, pieces)
 
     def _note(self, receipt_id: str, sender: str) -> None:
         self.unacknowledged[receipt_id] = sender

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pyarrow as pa
 
-from services.ingest.columns import Columns
-from services.ingest.formats import arrow_stream, csv_body, json_body, ndjson, parquet
-from services.ingest.formats.refused import BodyRefused
-
-
-@dataclass(frozen=True)
-class Read:
-    """`columns` None: there were no rows at all."""
-
-    columns: Columns | None
-    header: str = ""
-
+from services.ingest.decoder.decode import decode
+from services.ingest.formats import arrow_table, csv_body, json_body, ndjson
+from services.ingest.formats.pieces import Read
+from services.ingest.refused import BodyRefused
 
 MEDIA_TYPES = {
     "application/json": "json",
@@ -26,23 +16,22 @@ MEDIA_TYPES = {
     "application/vnd.apache.arrow.stream": "arrow",
     "application/vnd.apache.parquet": "parquet",
 }
+DECODED = ("arrow", "parquet")
+"""Formats whose bodies go through `decoder` first."""
+_READERS = {"json": json_body.read, "ndjson": ndjson.read, "csv": csv_body.read}
 
 
-_READERS = {
-    "json": json_body.read,
-    "ndjson": ndjson.read,
-    "arrow": arrow_stream.read,
-    "parquet": parquet.read,
-}
+def read(name: str, body: bytes, came: int | None = None) -> Read:
+    """The rows of a decompressed body, Arrow and Parquet decoded right here. Raises BodyRefused.
 
-
-def read(name: str, body: bytes) -> Read:
-    """The rows of a decompressed body. Raises BodyRefused."""
-    if name == "csv":
-        columns, header = csv_body.read(body)
-        return Read(columns, header)
+    `came`: its bytes before that, where it was packed.
+    """
+    came = len(body) if came is None else came
     try:
-        columns = _READERS[name](body)
-    except (pa.ArrowException, MemoryError) as error:
-        raise BodyRefused("body_undecodable", None, f"not decoded: {str(error)[:200]}") from error
-    return Read(columns if columns is not None and columns.rows else None)
+        if name not in DECODED:
+            return _READERS[name](body, came)
+        sink = pa.BufferOutputStream()
+        rows = decode(name, pa.py_buffer(body), came, sink)
+        return arrow_table.read(sink.getvalue(), rows)
+    except MemoryError as error:
+        raise BodyRefused("too_large", None, "more than there is memory for") from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from services.ingest.columns import (
     CODE,
     FIELDS,
     NUMBER,
+    PIECE_ROWS,
     REQUIRED,
     Columns,
     Text,
@@ -18,8 +21,8 @@ from services.ingest.columns import (
 )
 from services.ingest.formats import csv_scan
 from services.ingest.formats.json_rows import BOM
-from services.ingest.formats.refused import BodyRefused, check_rows
-from services.ingest.formats.tags import TagReader
+from services.ingest.formats.pieces import NOTHING, Read
+from services.ingest.formats.tags import LIST_MAX_BYTES, TagReader
 from services.ingest.kernels import (
     NOT_INTEGER,
     TOO_BIG,
@@ -28,8 +31,10 @@ from services.ingest.kernels import (
     instants,
     integers,
 )
+from services.ingest.refused import BodyRefused, check_rows
 from yumai.entry import KINDS
 
+_BLANKS = re.compile(rb"[\r\n \t]*")
 _STATE_CODES = {
     csv_scan.NOT_CSV: "not_csv",
     csv_scan.FIELD_COUNT: "field_count",
@@ -37,22 +42,48 @@ _STATE_CODES = {
 }
 
 
-def read(body: bytes) -> tuple[Columns | None, str]:
-    """(columns, header line); None without rows. Raises BodyRefused for the header."""
+HEADER_MAX_BYTES = 64 * 1024
+
+
+def read(body: bytes, came: int) -> Read:
+    """Raises BodyRefused for the header, and for too many rows."""
     names, header, begin = _header(body)
     if not names:
-        return None, ""
+        return NOTHING
     data = np.frombuffer(body, np.uint8)
-    room = int(np.count_nonzero(data[begin:] == 10)) + 1
-    start, end = np.empty(room, np.int64), np.empty(room, np.int64)
-    state = np.zeros(room, np.uint8)
-    starts = np.zeros((len(names), room), np.int64)
-    sizes = np.full((len(names), room), -1, np.int32)
-    doubled = np.zeros((len(names), room), np.uint8)
-    rows = csv_scan.scan(data, begin, start, end, state, starts, sizes, doubled)
-    if rows == 0:
-        return None, header
-    check_rows(rows)
+    rows, begins = 0, []
+    while begin < len(data):
+        count, after = csv_scan.scan(data, begin, PIECE_ROWS, *_room(len(names), 1))
+        if count:
+            begins.append((begin, after, count))
+        rows += count
+        check_rows(rows, came)
+        begin = after
+
+    def pieces() -> Iterator[Columns]:
+        for at, after, count in begins:
+            yield _piece(names, data[at:after], count)
+
+    return Read(rows, pieces, header)
+
+
+def _room(columns: int, rows: int) -> tuple[np.ndarray, ...]:
+    """What `csv_scan.scan` fills: start, end, state, starts, sizes, doubled."""
+    return (
+        np.empty(rows, np.int64),
+        np.empty(rows, np.int64),
+        np.zeros(rows, np.uint8),
+        np.zeros((columns, rows), np.int64),
+        np.full((columns, rows), -1, np.int32),
+        np.zeros((columns, rows), np.uint8),
+    )
+
+
+def _piece(names: list[str], data: np.ndarray, rows: int) -> Columns:
+    """`data`: `rows` records and nothing else."""
+    # Room for one row only would mean: count.
+    start, end, state, starts, sizes, doubled = _room(len(names), rows + 1)
+    csv_scan.scan(data, 0, rows, start, end, state, starts, sizes, doubled)
     data = _undouble(data, starts, sizes, doubled, rows)
     flaw_field, flaw_code = empty_flaws(rows)
     for which, code in _STATE_CODES.items():
@@ -107,34 +138,33 @@ def read(body: bytes) -> tuple[Columns | None, str]:
         flaw_field=flaw_field,
         flaw_code=flaw_code,
         raw=Text(data, start[:rows].copy(), (end - start)[:rows].astype(np.int32)),
-    ), header
+    )
 
 
 def _header(body: bytes) -> tuple[list[str], str, int]:
     """(columns, the header line, where the first record begins)."""
-    at = len(BOM) if body.startswith(BOM) else 0
-    while at < len(body):
-        stop = body.find(b"\n", at)
-        stop = len(body) if stop < 0 else stop
-        line = body[at:stop].strip(b"\r \t")
-        at = stop + 1
-        if not line:
-            continue
-        try:
-            header = line.decode()
-            names = next(csv.reader([header], strict=True))
-        except (UnicodeDecodeError, csv.Error, StopIteration) as error:
-            raise BodyRefused("body_undecodable", None, f"header: {str(error)[:200]}") from error
-        for name in names:
-            if name not in NUMBER:
-                raise BodyRefused("unknown_column", name[:64], f"unknown column {name[:64]!r}")
-            if names.count(name) > 1:
-                raise BodyRefused("unknown_column", name, f"column {name} comes twice")
-        for name in FIELDS:
-            if name in REQUIRED and name not in names:
-                raise BodyRefused("missing_column", name, f"column {name} is missing")
-        return names, header, at
-    return [], "", at
+    blanks = _BLANKS.match(body, len(BOM) if body.startswith(BOM) else 0)
+    at = blanks.end() if blanks else 0
+    if at == len(body):
+        return [], "", at
+    stop = body.find(b"\n", at)
+    stop = len(body) if stop < 0 else stop
+    if stop - at > HEADER_MAX_BYTES:
+        raise BodyRefused("body_undecodable", None, "the header is longer than 64 KiB")
+    try:
+        header = body[at:stop].strip(b"\r \t").decode()
+        names = next(csv.reader([header], strict=True))
+    except (UnicodeDecodeError, csv.Error, StopIteration) as error:
+        raise BodyRefused("body_undecodable", None, f"header: {str(error)[:200]}") from error
+    for name in names:
+        if name not in NUMBER:
+            raise BodyRefused("unknown_column", name[:64], f"unknown column {name[:64]!r}")
+        if names.count(name) > 1:
+            raise BodyRefused("unknown_column", name, f"column {name} comes twice")
+    for name in FIELDS:
+        if name in REQUIRED and name not in names:
+            raise BodyRefused("missing_column", name, f"column {name} is missing")
+    return names, header, stop + 1
 
 
 def _undouble(
@@ -157,6 +187,8 @@ def _tags(column: Text, flaw_field: np.ndarray, flaw_code: np.ndarray) -> Text:
         value = column.at(row)
         if value.startswith(b"["):
             tags.json(row, value)
+        elif len(value) > LIST_MAX_BYTES:
+            tags.wrong(row, "too_long")
         else:
             parts = value.decode("utf-8", "replace").replace("|", ";").split(";")
             tags.listed(row, tuple(part.strip() for part in parts if part.strip()))

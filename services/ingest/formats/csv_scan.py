@@ -17,8 +17,9 @@ QUOTED_MAX_BYTES = 1024 * 1024
 
 
 @njit(
-    types.int64(
+    types.UniTuple(types.int64, 2)(
         BYTES,
+        types.int64,
         types.int64,
         types.int64[::1],
         types.int64[::1],
@@ -30,16 +31,19 @@ QUOTED_MAX_BYTES = 1024 * 1024
     nogil=True,
     cache=True,
 )
-def scan(data, at, row_start, row_end, state, starts, sizes, doubled):
+def scan(data, at, most, row_start, row_end, state, starts, sizes, doubled):
     """Records from `at` on: their spans without line end, state, and fields ([column, row]).
 
-    `doubled` marks a field that has doubled quotes inside. Returns the number of records.
+    `doubled` marks a field that has doubled quotes inside. Returns the number of records, `most` or
+    fewer, and where the next begins. Where the columns have room for one row only, records are just
+    counted.
     """
     columns = len(starts)
     size = len(data)
     count = 0
+    fill = len(state) > 1
     p = at
-    while p < size:
+    while p < size and count < most:
         line = p
         while line < size and data[line] != 10:
             line += 1
@@ -98,7 +102,7 @@ def scan(data, at, row_start, row_end, state, starts, sizes, doubled):
                     last -= 1
                 if ended:
                     end = last
-            if found < columns:
+            if fill and found < columns:
                 starts[found, count] = begin
                 # An empty field is null.
                 sizes[found, count] = last - begin if last > begin else -1
@@ -111,6 +115,11 @@ def scan(data, at, row_start, row_end, state, starts, sizes, doubled):
         if not good:
             end = stop
             after = line + 1
+        if not fill:
+            count += 1
+            p = after
+            continue
+        if not good:
             state[count] = NOT_CSV
         elif found != columns:
             state[count] = FIELD_COUNT
@@ -126,4 +135,4 @@ def scan(data, at, row_start, row_end, state, starts, sizes, doubled):
         row_end[count] = end
         count += 1
         p = after
-    return count
+    return count, p

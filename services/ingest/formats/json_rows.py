@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import msgspec
 import numpy as np
@@ -12,6 +13,7 @@ from services.ingest.columns import (
     CODE,
     FIELDS,
     NUMBER,
+    PIECE_ROWS,
     REQUIRED,
     Columns,
     Text,
@@ -19,6 +21,7 @@ from services.ingest.columns import (
 )
 from services.ingest.formats import json_scan
 from services.ingest.formats.json_scan import MISSING, NUMBERS, SAID, UNREADABLE_TIME
+from services.ingest.formats.pieces import Read
 from services.ingest.formats.tags import TagReader
 from services.ingest.kernels import codes_of_digits, codes_of_words, instant
 from yumai.entry import KINDS
@@ -31,6 +34,20 @@ _any = msgspec.json.Decoder(msgspec.Raw)
 _text = msgspec.json.Decoder(str)
 
 BOM = b"\xef\xbb\xbf"
+SLOW_MAX_BYTES = 1024 * 1024
+"""A row that the quick reading leaves over is looked at up to this size: its fields become objects."""
+
+
+def read_pieces(data: np.ndarray, start: np.ndarray, end: np.ndarray) -> Read:
+    """The rows data[start:end], which lie one behind the other."""
+
+    def pieces() -> Iterator[Columns]:
+        for a in range(0, len(start), PIECE_ROWS):
+            b = min(a + PIECE_ROWS, len(start))
+            base = start[a]
+            yield read(data[base : end[b - 1]], start[a:b] - base, end[a:b] - base)
+
+    return Read(len(start), pieces)
 
 
 def read(data: np.ndarray, start: np.ndarray, end: np.ndarray) -> Columns:
@@ -112,6 +129,9 @@ class _SlowReader:
     def read(self, row: int, raw: bytes) -> None:
         self._sizes[:, row] = -1
         self._state[:, row] = MISSING
+        if len(raw) > SLOW_MAX_BYTES:
+            self._flaw(row, 0, "too_long")
+            return
         fields = self._fields(row, raw)
         if fields is None:
             return

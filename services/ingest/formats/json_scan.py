@@ -20,6 +20,8 @@ _LAST_REQUIRED = 6
 
 NUMBERS = {"occurred_at": 0, "amount_fen": 1, "subsidy_fen": 2}
 """Rows of `numbers` and `number_state`."""
+NONE = np.empty(0, np.int64)
+"""Given to `lines` and `elements` where they shall only count."""
 SAID, MISSING, UNREADABLE_TIME = 0, 1, 2
 QUICK, SLOW = 0, 1
 
@@ -216,7 +218,10 @@ def scan(data, row_start, row_end, starts, sizes, numbers, number_state, pace):
 
 @njit(types.int64(BYTES, types.int64[::1], types.int64[::1]), nogil=True, cache=True)
 def lines(data, start, end):
-    """Spans of the non-empty lines, without line end and outer blanks; their number."""
+    """Spans of the non-empty lines, without line end and outer blanks; their number.
+
+    Spans beyond the room of `start` and `end` are only counted.
+    """
     count = 0
     size = len(data)
     p = 0
@@ -231,8 +236,9 @@ def lines(data, start, end):
         while a < b and (data[a] == 32 or data[a] == 9 or data[a] == 13):
             a += 1
         if a < b:
-            start[count] = p
-            end[count] = b
+            if count < len(start):
+                start[count] = p
+                end[count] = b
             count += 1
         p = q + 1
     return count
@@ -240,7 +246,10 @@ def lines(data, start, end):
 
 @njit(types.int64(BYTES, types.int64[::1], types.int64[::1]), nogil=True, cache=True)
 def elements(data, start, end):
-    """Spans of the elements of a JSON array known to be valid as a whole; their number."""
+    """Spans of the elements of a JSON array known to be valid as a whole; their number.
+
+    Spans beyond the room of `start` and `end` are only counted.
+    """
     count = 0
     size = len(data)
     p = _blank(data, 0, size) + 1
@@ -258,8 +267,9 @@ def elements(data, start, end):
             last = p + 1
         elif depth == 0 and (c == 44 or c == 93):
             if begin >= 0:
-                start[count] = begin
-                end[count] = last
+                if count < len(start):
+                    start[count] = begin
+                    end[count] = last
                 count += 1
             begin = -1
             if c == 93:
@@ -274,3 +284,24 @@ def elements(data, start, end):
             last = p + 1
         p += 1
     return count
+
+
+@njit(inline="always")
+def _hex(c):
+    """The value of a hexadecimal digit, or −1."""
+    if 48 <= c <= 57:
+        return np.int64(c) - 48
+    if 65 <= c <= 70 or 97 <= c <= 102:
+        return (np.int64(c) | 32) - 87
+    return np.int64(-1)
+
+
+@njit(types.void(types.uint8[::1]), nogil=True, cache=True)
+def blank_surrogates(data):
+    """Overwrites \\ud800 to \\udfff, wherever they stand, by \\u0020."""
+    for p in range(len(data) - 5):
+        if data[p] != 92 or data[p + 1] != 117 or _hex(data[p + 2]) != 13:
+            continue
+        if _hex(data[p + 3]) >= 8 and _hex(data[p + 4]) >= 0 and _hex(data[p + 5]) >= 0:
+            data[p + 2] = data[p + 3] = data[p + 5] = 48
+            data[p + 4] = 50

@@ -13,6 +13,8 @@ from yumai.entry import SCENE_TAGS_MAX, TEXT_MAX
 _FIELD = NUMBER["scene_tags"]
 _list = msgspec.json.Decoder(list[object])
 _REMEMBERED = 65_536
+LIST_MAX_BYTES = 64 * 1024
+"""A list written as text; no allowed one is longer, but for blanks."""
 
 
 def normalised(tags: Sequence[object]) -> tuple[str | None, bytes | None]:
@@ -46,6 +48,9 @@ class TagReader:
 
     def json(self, row: int, raw: bytes) -> None:
         """Tags as the text of a JSON array."""
+        if len(raw) > LIST_MAX_BYTES:
+            self.wrong(row, "too_long")
+            return
         found = self._known.get(raw)
         if found is None:
             try:

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,46 @@ def test_a_workbook_is_read_and_its_doubles_mean_what_was_typed(tmp_path: Path):
         {"year": 2026, "district": "500101", "form": "growth", "value": 0.06},
         {"year": 2026, "district": "500103", "form": "growth"},
     ]
+
+
+def test_a_cell_that_is_no_number_is_never_one(tmp_path: Path):
+    names = [("inlineStr", name) for name in ("year", "district", "form", "value")]
+    file = tmp_path / "t.xlsx"
+    for text, word in (("1", "TRUE"), ("0", "FALSE")):
+        row = [("n", "2026"), ("inlineStr", "500101"), ("inlineStr", "amount"), ("b", text)]
+        file.write_bytes(workbook([names, row], []))
+        assert rows_of(file)[0]["value"] == word
+    for cell in (("e", "#DIV/0!"), ("n", "</v><f>A1*2</f><v>")):
+        file.write_bytes(workbook([names, [("n", "2026"), cell]], []))
+        with pytest.raises(Refusal, match="cell B2"):
+            targets.read(file)
+
+
+@pytest.mark.parametrize("format", ["yyyy-mm-dd", "14", 'h:mm "年"'])
+def test_a_date_is_not_taken_for_its_number(tmp_path: Path, format: str):
+    plain = workbook(
+        [[("inlineStr", "year"), ("inlineStr", "value")], [("n", "2026"), ("n", "5")]], []
+    )
+    own = "" if format == "14" else f'<numFmt numFmtId="170" formatCode="{escape(format)}"/>'
+    number = "14" if format == "14" else "170"
+    styles = (
+        f'<styleSheet xmlns="{MAIN}"><numFmts>{own}</numFmts><cellXfs><xf numFmtId="3"/>'
+        f'<xf numFmtId="{number}"/></cellXfs></styleSheet>'
+    )
+    file = tmp_path / "t.xlsx"
+    for style, refused in (("0", False), ("1", True)):
+        out = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(plain)) as before, zipfile.ZipFile(out, "w") as book:
+            for name in before.namelist():
+                text = before.read(name).decode()
+                book.writestr(name, text.replace('r="B2"', f'r="B2" s="{style}"'))
+            book.writestr("xl/styles.xml", styles)
+        file.write_bytes(out.getvalue())
+        if refused:
+            with pytest.raises(Refusal, match="cell B2: a date"):
+                targets.read(file)
+        else:
+            assert rows_of(file) == [{"year": 2026, "value": 5}]
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04nothing", b"a,b\n1,2\n", b"\xff\xfe\x00"])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.ingest.formats.refused import BodyRefused
+from services.ingest.refused import BodyRefused
 
 MS = 1_769_864_706_789
 
@@ -95,7 +95,7 @@ def test_a_dead_letter_is_the_row_as_a_stream_of_the_senders_schema(
     result = judged(name, body)
     assert result.errors == [(1, "kind", "invalid_value")]
     rested = pa.ipc.open_stream(result.dead[0]["bytes"]).read_all()
-    assert rested.equals(table.slice(1, 1))
+    assert rested.to_pylist() == table.slice(1, 1).to_pylist()
     assert rested.schema.equals(table.schema, check_metadata=True)
     assert result.dead[0]["size"] == len(result.dead[0]["bytes"])
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.ingest.formats import compression
 from services.ingest.formats.compression import BODY_MAX_BYTES, decompress
-from services.ingest.formats.refused import BodyRefused
+from services.ingest.refused import BodyRefused
 
 PACK = {"gzip": gzip.compress, "zstd": zstandard.compress}
 

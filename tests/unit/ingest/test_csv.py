@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.ingest.formats.refused import BodyRefused
+from services.ingest.refused import BodyRefused
 
 HEADER = "entry_id,platform_id,merchant_id,occurred_at,kind,amount_fen"
 GOOD = "{},p1,m1,2026-01-31T13:05:06Z,sale,100"
