@@ -8,6 +8,7 @@ tables of one request cannot leak into another, and nothing has to be reset.
 
 import asyncio
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -35,10 +36,15 @@ _SERVER_SETTINGS = """<clickhouse>
   <!-- Merges share the cores with the broker and the services. -->
   <background_pool_size>2</background_pool_size>
   <background_schedule_pool_size>4</background_schedule_pool_size>
+  <!-- Refused (243) in time: what is under way when the very last byte is taken may be stored broken, in silence. -->
+  <storage_configuration><disks><default>
+    <keep_free_space_bytes>{reserve_bytes}</keep_free_space_bytes>
+  </default></disks></storage_configuration>
   <backups><allowed_path>{backups}/</allowed_path></backups>
 </clickhouse>
 """
 
+_RESERVE_BYTES = 256 << 20  # of a small disk a tenth
 _SESSION_SECONDS = 60.0  # ClickHouse's default_session_timeout
 _SESSION_PATIENCE_SECONDS = 1.0
 _OPEN_PATIENCE_SECONDS = 5.0
@@ -95,6 +101,7 @@ class Engine:
                 _SERVER_SETTINGS.format(
                     memory_bytes=memory_bytes,
                     cache_bytes=cache_bytes,
+                    reserve_bytes=min(shutil.disk_usage(self._path).total // 10, _RESERVE_BYTES),
                     backups=xml_escape(str(Path(self._path).with_name("backups"))),
                 )
             )
