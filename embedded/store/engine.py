@@ -8,6 +8,7 @@ tables of one request cannot leak into another, and nothing has to be reset.
 
 import asyncio
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -35,9 +36,16 @@ _SERVER_SETTINGS = """<clickhouse>
   <background_pool_size>2</background_pool_size>
   <background_schedule_pool_size>4</background_schedule_pool_size>
   {rights}
+  <!-- One element: of two of this name the engine reads the first alone. -->
+  <storage_configuration><disks>
+    <!-- Refused (243) in time: what is under way when the very last byte is taken may be stored broken, in silence. -->
+    <default><keep_free_space_bytes>{reserve_bytes}</keep_free_space_bytes></default>
+    {backups_disk}
+  </disks></storage_configuration>
 </clickhouse>
 """
 
+_RESERVE_BYTES = 256 << 20  # of a small disk a tenth
 _SESSION_SECONDS = 60.0  # ClickHouse's default_session_timeout
 _SESSION_PATIENCE_SECONDS = 1.0
 _OPEN_PATIENCE_SECONDS = 5.0
@@ -110,7 +118,9 @@ class Engine:
             _SERVER_SETTINGS.format(
                 memory_bytes=memory_bytes,
                 cache_bytes=min(memory_bytes // 16, 256 << 20),
-                rights=rights.server(users, nothing, backups_of(Path(self._path))),
+                reserve_bytes=min(shutil.disk_usage(self._path).total // 10, _RESERVE_BYTES),
+                rights=rights.server(users, nothing),
+                backups_disk=rights.backups_disk(backups_of(Path(self._path))),
             )
         )
         patience_ends = time.monotonic() + _OPEN_PATIENCE_SECONDS

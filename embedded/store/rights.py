@@ -55,7 +55,7 @@ def users() -> str:
 """
 
 
-def server(users_file: Path, nothing: Path, backups: Path) -> str:
+def server(users_file: Path, nothing: Path) -> str:
     """Of the server's settings those that bound it. `nothing`: a directory that stays empty."""
     empty = escape(f"{nothing}/")
     return f"""
@@ -67,8 +67,11 @@ def server(users_file: Path, nothing: Path, backups: Path) -> str:
   <user_scripts_path>{empty}</user_scripts_path>
   <format_schema_path>{empty}</format_schema_path>
   <remote_url_allow_hosts></remote_url_allow_hosts>
-  <storage_configuration><disks>
-    <{BACKUPS_DISK}><type>local</type><path>{escape(str(backups))}/</path></{BACKUPS_DISK}>
-  </disks></storage_configuration>
   <backups><allowed_disk>{BACKUPS_DISK}</allowed_disk></backups>
 """
+
+
+def backups_disk(backups: Path) -> str:
+    """The disk that backups go to, and nothing else does."""
+    path = escape(str(backups))
+    return f"<{BACKUPS_DISK}><type>local</type><path>{path}/</path></{BACKUPS_DISK}>"
