@@ -15,7 +15,7 @@ from pathlib import Path
 from console.truth.city import DISTRICTS, LAGGING, PAST_YEARS
 from console.truth.counting import BARS, Counted, Result, count, missed, result, table
 
-CITIES = 200
+CITIES = 120
 EVERY = 15
 
 
