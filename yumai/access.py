@@ -157,6 +157,6 @@ def _write_private(path: Path, text: str) -> None:
 def _locked(path: Path):
     import fcntl
 
-    with open(path, "w") as file:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
