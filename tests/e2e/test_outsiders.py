@@ -33,8 +33,8 @@ from yumai.store.client import connect
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 PLATFORM = "seen-by-nobody"
-OPEN = {"/", "/ping", "/replicas_status", "/health/live", "/health/ready"}
-"""What answers without a name: the page (which holds nothing), and whether a process works."""
+OPEN = {"/", "/ping", "/replicas_status", "/health/live", "/health/ready", "/openapi.json"}
+"""What answers without a name: the page and the doors' contract (which hold nothing), and whether a process works."""
 PATHS = (
     *("/", "/metrics", "/health/live", "/health/ready", "/last", "/ping", "/query"),
     *(
