@@ -296,6 +296,6 @@ def _hash(key: str) -> str:
 def _locked(path: Path):
     import fcntl
 
-    with open(path, "w") as file:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -26,15 +26,15 @@ from kafka.errors import KafkaError
 from console import kafka_users
 from console.state import State
 from tests.e2e.conftest import port_base
-from tests.e2e.harness import Yumai, running
+from tests.e2e.harness import Yumai, running, until
 from tests.seams import test_page
 from yumai.store.client import connect
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 PLATFORM = "seen-by-nobody"
-OPEN = {"/", "/ping", "/replicas_status", "/health/live", "/health/ready"}
-"""What answers without a name: the page (which holds nothing), and whether a process works."""
+OPEN = {"/", "/ping", "/replicas_status", "/health/live", "/health/ready", "/openapi.json"}
+"""What answers without a name: the page and the doors' contract (which hold nothing), and whether a process works."""
 PATHS = (
     *("/", "/metrics", "/health/live", "/health/ready", "/last", "/ping", "/query"),
     *(
@@ -75,16 +75,20 @@ def system() -> Iterator[Yumai]:
 def ports(system: Yumai) -> list[int]:
     """Every TCP port on which `up` or a process below it listens."""
     assert system.up is not None
-    tree = [psutil.Process(system.up.pid)]
-    tree += tree[0].children(recursive=True)
-    found = {
-        connection.laddr.port
-        for process in tree
-        for connection in process.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN
-    }
-    assert {system.base + n for n in (0, 1, 2, 3, 4, 5, 6, 11, 41)} <= found
-    return sorted(found)
+    up = psutil.Process(system.up.pid)
+
+    def listening() -> set[int]:
+        return {
+            connection.laddr.port
+            for process in (up, *up.children(recursive=True))
+            for connection in process.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+        }
+
+    # The canary is started when everything else is ready.
+    needed = {system.base + n for n in (0, 1, 2, 3, 4, 5, 6, 11, 41)}
+    until(lambda: needed <= listening(), 60, lambda: f"{needed - listening()} listened on")
+    return sorted(listening())
 
 
 def holdings(system: Yumai) -> dict[str, Any]:

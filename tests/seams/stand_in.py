@@ -71,7 +71,8 @@ def up(state: str, base: int, workers: int) -> int:
 
     class StandIns(Plan):
         def broker(self) -> Program:
-            return replaced(super().broker())
+            program = replaced(super().broker())
+            return dataclasses.replace(program, health=f"kafka://{program.url}")
 
         def store(self) -> Program:
             return replaced(super().store())
