@@ -43,7 +43,7 @@ def test_a_200_means_good_rows_in_the_log_and_bad_rows_in_the_dead_letters(place
     rows = place.rows(receipt["receipt_id"])
     assert [row["row"] for row in rows] == list(range(300))
     for record in place.log(receipt["receipt_id"]):
-        assert record.headers["v"] == "1"
+        assert (record.headers["v"], record.headers["slots"]) == ("2", "sha256-720")
         assert record.headers["epoch"] == "1"
         assert int(record.headers["entries"]) == len(record.rows)
         assert "recorded-on" not in record.headers
