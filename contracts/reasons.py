@@ -103,7 +103,12 @@ _ALL = [
     Reason("unauthorized", 401, "no valid key or token", "缺少有效的密钥或令牌"),
     Reason("forbidden", 403, "not yours", "无权访问"),
     Reason("not_found", 404, "not found", "未找到"),
-    Reason("too_large", 413, "more than 64 MiB, also after decompression", "超过 64 MiB(含解压后)"),
+    Reason(
+        "too_large",
+        413,
+        "too much for one request: more than 64 MiB, also after decompression, or it becomes too much",
+        "单个请求过大:超过 64 MiB(含解压后),或展开后过大",
+    ),
     Reason(
         "too_many",
         429,
