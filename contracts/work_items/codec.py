@@ -51,6 +51,25 @@ class Event(msgspec.Struct, omit_defaults=False):
     """Whom an escalation is told (`office/subscription`)."""
 
 
+class _Milestone(msgspec.Struct):
+    date: str | None = None
+    done: bool | None = None
+
+
+class _Fields(msgspec.Struct):
+    """What an event may set; whoever reads items relies on these types."""
+
+    task: int | None = None
+    departments: list[str] = []
+    district: str | None = None
+    title: str | None = None
+    milestones: list[_Milestone] = []
+    due_date: str | None = None
+    status: Status = "open"
+    evidence_url: str | None = None
+    alert_id: str | None = None
+
+
 class Items:
     """Work items as their events left them."""
 
@@ -97,4 +116,7 @@ def encode(event: Event) -> bytes:
 
 def decode(value: bytes) -> Event:
     """Raises msgspec.ValidationError or msgspec.DecodeError. Unknown fields are let through."""
-    return _decoder.decode(value)
+    event = _decoder.decode(value)
+    if event.kind != "escalated":
+        msgspec.convert(event.fields, _Fields)
+    return event
