@@ -11,7 +11,6 @@ import contextlib
 import functools
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -34,8 +33,7 @@ from yumai.evaluation import cells, judge
 from yumai.evaluation.books import Books, table_of
 from yumai.evaluation.coverage import Doubts
 from yumai.evaluation.judge import Judged, Moment
-from yumai.evaluation.rows import ProgressRow, progress_rows
-from yumai.methods.guards import SUPPRESSED
+from yumai.evaluation.rows import ProgressRow, progress_rows, without_figures
 from yumai.store import disclosure
 from yumai.store.figures import SHANGHAI, Filter
 from yumai.targets import SECTORS, Held
@@ -48,19 +46,6 @@ STEP_SECONDS = 2
 WARM_AFTER_SECONDS = 20.0
 AS_OF_KEPT = 2
 METHOD = "nowcast-1"
-FROM_ENTRIES = (
-    "attained_fen",
-    "comparable_fen",
-    "pace",
-    "nowcast_fen",
-    "nowcast_low_fen",
-    "nowcast_high_fen",
-    "p_meet",
-    "required_growth",
-    "raw_level",
-    "level",
-)
-"""What of a row follows from this year's entries."""
 
 
 class Evaluations:
@@ -265,8 +250,7 @@ def shown_row(row: ProgressRow, few: frozenset[str | None]) -> ProgressRow:
     """A progress row as its district is shown it: without what too few entries stand behind."""
     if row.sector not in few or not row.attained_fen:
         return row
-    nothing: dict[str, Any] = dict.fromkeys(FROM_ENTRIES)
-    return replace(row, **nothing, guards=[*row.guards, SUPPRESSED])
+    return without_figures(row)
 
 
 def _sectors(reader: Reader) -> Sequence[str | None] | None:

@@ -30,10 +30,9 @@ def test_a_block_of_the_largest_amounts_is_kept_and_recounted(store: str, unique
     # The first flush holds sums that fit Int64, the second ones that do not.
     for share in (log[:100], log[100:]):
         round_ = made.process({0: share}, LedgerBuffer(64))
-        writer._insert("entries", flush.stream_bytes(round_.ledger.batch(round_.platforms)))
-        for body in flush.cells_bodies(round_):
-            writer._insert("cells", body)
-        writer._insert("blocks", flush.stream_bytes(flush.blocks_batch(round_, T0)))
+        writer._insert("entries", round_.ledger.batch(round_.platforms))
+        writer._insert("cells", flush.cells_batch(round_))
+        writer._insert("blocks", flush.blocks_batch(round_, T0))
     total = RECORDS * BATCH_MAX_ENTRIES * AMOUNT_MAX_FEN
     assert total > 2**63
     ((net,),) = client.query(f"SELECT sum({NET}) FROM cells FINAL").result_rows

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from contracts.targets.codec import CITY
 from yumai.evaluation.judge import Judged
@@ -46,6 +47,27 @@ class CityRow(ProgressRow):
     share: float | None
     share_path: float | None
     share_gap: float | None
+
+
+FROM_ENTRIES = (
+    "attained_fen",
+    "comparable_fen",
+    "pace",
+    "nowcast_fen",
+    "nowcast_low_fen",
+    "nowcast_high_fen",
+    "p_meet",
+    "required_growth",
+    "raw_level",
+    "level",
+)
+"""What of a row follows from this year's entries."""
+
+
+def without_figures(row: ProgressRow) -> ProgressRow:
+    """The row without what too few entries stand behind, and a guard that says so."""
+    nothing: dict[str, Any] = dict.fromkeys(FROM_ENTRIES)
+    return replace(row, **nothing, guards=[*row.guards, guards.SUPPRESSED])
 
 
 def progress_rows(

@@ -60,7 +60,7 @@ def scanned(data: bytes) -> list[bytes]:
     starts, sizes = np.zeros((2, room), np.int64), np.zeros((2, room), np.int32)
     flags = np.zeros(room, np.uint8), np.zeros((2, room), np.uint8)
     body = np.frombuffer(data, np.uint8)
-    rows = csv_scan.scan(body, 0, start, end, flags[0], starts, sizes, flags[1])
+    rows, _ = csv_scan.scan(body, 0, room, start, end, flags[0], starts, sizes, flags[1])
     return [data[a:b] for a, b in zip(start[:rows], end[:rows], strict=True)]
 
 

@@ -150,7 +150,7 @@ def snapshot(columns):
 
 
 def rows_of(body):
-    (columns,) = ndjson.read(body).pieces()
+    (columns,) = ndjson.read(body, len(body)).pieces()
     return columns
 
 

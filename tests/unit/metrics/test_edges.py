@@ -80,13 +80,11 @@ def record(offset: int, c: dict[str, object], recorded_on: str | None = None, **
 
 def worker() -> Processor:
     none = np.empty(0, dtype=np.uint64)
-    made = Processor(1, lambda *_: Known(none.reshape(0, 2), none, none, none.astype(np.uint32)))
+    made = Processor(
+        1, lambda *_: Known(none.reshape(0, 2), [], none, none, none.astype(np.uint32))
+    )
     made.assign(0, 0, Filter(expected=1_000))
     return made
-
-
-def cells(body: pa.Buffer) -> list[dict]:
-    return pa.ipc.open_stream(body).read_all().to_pylist()
 
 
 def number(value: int | bytes) -> int:
@@ -105,7 +103,7 @@ def test_a_cell_of_a_block_full_of_the_largest_amounts_is_exact(kind: int) -> No
     for offset in range(records):
         ids = columns(BATCH_MAX_ENTRIES, offset * BATCH_MAX_ENTRIES)["ids"]
         round_ = made.process({0: [record(offset, per_record | {"ids": ids})]}, ledger)
-    (cell,) = cells(flush.cells_bodies(round_)[0])
+    (cell,) = flush.cells_batch(round_).to_pylist()
     total = records * BATCH_MAX_ENTRIES * AMOUNT_MAX_FEN
     assert total > 2**63
     names = ["sales_fen", "refunds_fen", "sale_reversals_fen", "refund_reversals_fen"]
@@ -126,7 +124,7 @@ def test_more_platforms_than_a_city_has_are_booked() -> None:
             platforms=names, platform=np.arange(BATCH_MAX_ENTRIES), amount_fen=np.arange(1, 4097),
         )  # fmt: skip
         round_ = made.process({0: [record(offset, c)]}, ledger)
-        found |= {c["platform"]: c["sales_fen"] for c in cells(flush.cells_bodies(round_)[0])}
+        found |= {c["platform"]: c["sales_fen"] for c in flush.cells_batch(round_).to_pylist()}
     assert not made.states[0].stopped
     assert found == {f"p{n}": n % 4096 + 1 for n in range(3 * 4096)}
 
@@ -175,7 +173,7 @@ def test_what_stands_at_an_edge_is_booked(said: dict[str, int]) -> None:
     c = columns(3) | {name: np.full(3, value) for name, value in said.items()}
     round_ = made.process({0: [record(0, c)]}, LedgerBuffer(64))
     assert not made.states[0].stopped
-    (cell,) = cells(flush.cells_bodies(round_)[0])
+    (cell,) = flush.cells_batch(round_).to_pylist()
     assert cell["entries"] == 3
     assert cell["sales_fen"] == 3 * said.get("amount_fen", 100)
     assert cell["period"] == said.get("occurred_at", T0) // 3_600_000 * 3_600
@@ -201,7 +199,7 @@ def test_what_lies_beyond_stops_the_partition_and_keeps_what_came_before(said) -
 def test_a_recorded_date_at_an_edge_is_kept(day: str) -> None:
     made = worker()
     round_ = made.process({0: [record(0, columns(1), recorded_on=day)]}, LedgerBuffer(64))
-    (cell,) = cells(flush.cells_bodies(round_)[0])
+    (cell,) = flush.cells_batch(round_).to_pylist()
     assert cell["recorded_date"] == (date.fromisoformat(day) - date(1970, 1, 1)).days
 
 
@@ -258,5 +256,5 @@ def test_a_damaged_body_is_unreadable_or_as_it_was(start: bytes, at: int, put: b
     good.value = start or body[:at] + put + body[at + len(put) :]
     round_ = made.process({0: [good]}, LedgerBuffer(64))
     if not made.states[0].stopped:
-        for cell in cells(flush.cells_bodies(round_)[0]):
+        for cell in flush.cells_batch(round_).to_pylist():
             assert cell["district"] in DISTRICT_CODES

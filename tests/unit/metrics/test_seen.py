@@ -31,10 +31,10 @@ def test_suspects_are_those_that_the_filter_holds_and_memory_does_not() -> None:
     filter_.add(old[:, 1])
     seen = Seen(filter_, generation_ids=2_048)
     zeros = np.zeros(10, dtype=np.uint64)
-    whose = np.full(10, 3, np.int16)
+    whose = np.full(10, 3, np.int32)
     seen.remember(old[:10], whose, zeros, zeros, zeros.astype(np.uint32))
     asked = np.concatenate([old[:20], _ids(5, 20)])
-    assert list(seen.suspects(asked, np.full(40, 3, np.int16))) == list(range(10, 20))
+    assert list(seen.suspects(asked, np.full(40, 3, np.int32))) == list(range(10, 20))
 
 
 def test_an_id_that_another_platform_has_is_asked_for_too() -> None:
@@ -42,9 +42,9 @@ def test_an_id_that_another_platform_has_is_asked_for_too() -> None:
     filter_.add(ids[:, 1])
     seen = Seen(filter_, generation_ids=2_048)
     zeros = np.zeros(10, dtype=np.uint64)
-    seen.remember(ids, np.zeros(10, np.int16), zeros, zeros, zeros.astype(np.uint32))
-    assert list(seen.suspects(ids, np.zeros(10, np.int16))) == []
-    assert list(seen.suspects(ids, np.ones(10, np.int16))) == list(range(10))
-    seen.remember(ids, np.ones(10, np.int16), zeros, zeros, zeros.astype(np.uint32))
-    assert list(seen.suspects(ids, np.ones(10, np.int16))) == []
+    seen.remember(ids, np.zeros(10, np.int32), zeros, zeros, zeros.astype(np.uint32))
+    assert list(seen.suspects(ids, np.zeros(10, np.int32))) == []
+    assert list(seen.suspects(ids, np.ones(10, np.int32))) == list(range(10))
+    seen.remember(ids, np.ones(10, np.int32), zeros, zeros, zeros.astype(np.uint32))
+    assert list(seen.suspects(ids, np.ones(10, np.int32))) == []
     assert seen.keeps == 20
