@@ -76,7 +76,7 @@ def arrow_most_null_rows() -> bytes:
 
 @bomb("arrow")
 def arrow_more_null_rows_than_allowed() -> bytes:
-    batch = pa.RecordBatch.from_arrays([pa.nulls(2**40)] * len(NAMES), NAMES)
+    batch = pa.RecordBatch.from_arrays([pa.nulls(3_000_000)] * len(NAMES), NAMES)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
@@ -142,8 +142,8 @@ def arrow_lists_of_a_dictionary() -> bytes:
 
 @bomb("arrow")
 def arrow_fixed_size_lists_of_nothing() -> bytes:
-    kind = pa.list_(pa.null(), 2**30)
-    column = pa.Array.from_buffers(kind, 1, [None], children=[pa.nulls(2**30)])
+    kind = pa.list_(pa.null(), 2**20)
+    column = pa.Array.from_buffers(kind, 1, [None], children=[pa.nulls(2**20)])
     return arrow(entries(1, scene_tags=column))
 
 
