@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from deploy.render import kafka, networks, rules, workloads
+from deploy.render import kafka, networks, rules, settings, workloads
 
 Doc = dict[str, Any]
 BASE = "deploy/k8s/base/"
@@ -27,6 +27,7 @@ FILES = {
     BASE + "users.yaml": Rendered("yumai/broker/principals.py", kafka.users),
     BASE + "platforms.yaml": Rendered("deploy/render/kafka.py", kafka.platforms),
     BASE + "network.yaml": Rendered("deploy/render/networks.py", networks.policies),
+    BASE + "settings.yaml": Rendered("deploy/render/settings.py", settings.config_map),
     BASE + "rules.yaml": Rendered("deploy/rules.yaml", rules.prometheus_rule),
     **{
         f"{BASE}{one.name}.yaml": Rendered("deploy/render/workloads.py", one.docs)

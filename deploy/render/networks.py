@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.render import workloads
+from deploy.render import settings, workloads
 
 Doc = dict[str, Any]
 Port = int | str
@@ -84,7 +84,7 @@ class Talk:
 def talks() -> Iterator[Talk]:
     for one in (*workloads.SERVICES, *workloads.JOBS):
         own = _process(one.name)
-        yield Talk(own, BROKERS, (9093,))
+        yield Talk(own, BROKERS, (settings.KAFKA_PORT,))
         if one.process.store:
             yield Talk(own, CLICKHOUSE, (8443,))
         yield Talk(own, COLLECTOR, (4318,))

@@ -13,6 +13,10 @@ from yumai.broker import principals
 Doc = dict[str, Any]
 StoreUser = Literal["reader", "writer", "admin"]
 
+KAFKA_CA, CLICKHOUSE_CA = "/etc/yumai/kafka", "/etc/yumai/clickhouse"
+IDENTITY, WORK = "/etc/yumai/identity", "/var/lib/yumai"
+"""Where they are mounted; the settings name the same."""
+ROUTED_SECONDS = 5
 VERSION = "0-1-0"
 """Of the image, as a name may bear it."""
 DATABASE = "clickhouse-yumai:8443/yumai"
@@ -36,8 +40,8 @@ class Process:
     """It checks tokens and keys."""
 
     def labels(self) -> dict[str, str]:
-        found = {_NAME: self.name, "yumai/kafka": "client"}
-        return found | ({"yumai/clickhouse": "client"} if self.store else {})
+        """`yumai/kafka`: by it Kafka's listener names its clients (deploy/k8s/base/kafka.yaml)."""
+        return {_NAME: self.name, "yumai/kafka": "client"}
 
     def credentials(self) -> list[Doc]:
         found = [
@@ -52,13 +56,13 @@ class Process:
         return [*found, *self.more_env]
 
     def mounts(self, work: bool = True) -> list[Doc]:
-        read_only = [("kafka-ca", "/etc/yumai/kafka")]
-        read_only += [("clickhouse-ca", "/etc/yumai/clickhouse")] if self.store else []
-        read_only += [("identity", "/etc/yumai/identity")] if self.identity and work else []
+        read_only = [("kafka-ca", KAFKA_CA)]
+        read_only += [("clickhouse-ca", CLICKHOUSE_CA)] if self.store else []
+        read_only += [("identity", IDENTITY)] if self.identity and work else []
         found: list[Doc] = [
             {"name": name, "mountPath": path, "readOnly": True} for name, path in read_only
         ]
-        found += [{"name": "work", "mountPath": "/var/lib/yumai"}] if work else []
+        found += [{"name": "work", "mountPath": WORK}] if work else []
         return [*found, {"name": "tmp", "mountPath": "/tmp"}]
 
     def volumes(self) -> list[Doc]:
@@ -121,13 +125,15 @@ class Service:
 
     process: Process
     port: int
+    ends_in_seconds: int
+    """What its end takes at worst: open requests, a flush under way (insert_quorum_timeout), a round."""
     grace_seconds: int
-    """Until it is killed, after it was told to stop."""
+    """Until it is killed, after it was told to stop; a wait before the end counts too."""
     surge: bool = False
     """A new pod is ready before an old one goes; else one goes first, since one too many has nothing to do."""
     waits_for_migration: bool = False
     routed: bool = False
-    """Requests are routed to it: it goes on answering until nobody is sent here any more."""
+    """Requests are routed to it: it goes on answering until nobody is sent here any more (`ROUTED_SECONDS`)."""
     start_tries: int = 150
 
     @property
@@ -145,7 +151,7 @@ class Service:
                 "rollingUpdate": rolling if self.surge else {"maxSurge": 0, "maxUnavailable": 1},
             },
             "template": {
-                "metadata": {"labels": self.process.labels() | {"yumai/scraped": "true"}},
+                "metadata": {"labels": self.process.labels()},
                 "spec": self._pod(select),
             },
         }
@@ -187,7 +193,7 @@ class Service:
 
     def _container(self) -> Doc:
         own_name = {"fieldRef": {"fieldPath": "metadata.name"}}
-        before = [
+        before: list[Doc] = [
             {"name": "YUMAI_PORT", "value": str(self.port)},
             {"name": "YUMAI_WORKER", "valueFrom": own_name},
         ]
@@ -202,7 +208,7 @@ class Service:
             | {"periodSeconds": 3, "timeoutSeconds": 3, "failureThreshold": 2},
         }
         if self.routed:
-            more["lifecycle"] = {"preStop": {"sleep": {"seconds": 5}}}
+            more["lifecycle"] = {"preStop": {"sleep": {"seconds": ROUTED_SECONDS}}}
         return self.process.container(before, more)
 
 
@@ -302,6 +308,7 @@ SERVICES = (
     Service(
         _service("ingest", "reader", 1, "1Gi", "3Gi", identity=True),
         8701,
+        ends_in_seconds=20,
         grace_seconds=45,
         surge=True,
         routed=True,
@@ -311,6 +318,7 @@ SERVICES = (
     Service(
         _service("metrics", "writer", 2, "4Gi", "8Gi"),
         8711,
+        ends_in_seconds=90,
         grace_seconds=120,
         waits_for_migration=True,
     ),
@@ -318,6 +326,7 @@ SERVICES = (
     Service(
         _service("alerts", "reader", "250m", "512Mi", "1Gi"),
         8741,
+        ends_in_seconds=30,
         grace_seconds=45,
         waits_for_migration=True,
     ),
@@ -325,6 +334,7 @@ SERVICES = (
     Service(
         _service("gateway", "reader", "500m", "512Mi", "1Gi", identity=True),
         8700,
+        ends_in_seconds=10,
         grace_seconds=30,
         surge=True,
         routed=True,
@@ -341,6 +351,7 @@ SERVICES = (
             more_env=(_secret("YUMAI_CANARY_KEY", "canary", "key"),),
         ),
         8751,
+        ends_in_seconds=5,
         grace_seconds=15,
     ),
 )
