@@ -9,6 +9,7 @@ from typing import Any
 from deploy.check.cluster import Cluster, selects
 from deploy.check.findings import Finding, Path, listed, near
 from deploy.check.tree import Object
+from deploy.render import workloads
 
 _UNITS = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
     f"{letter}i": 1024.0**power for power, letter in enumerate("KMGT", 1)
@@ -32,6 +33,7 @@ def amount(text: object) -> float | None:
 
 
 def check(cluster: Cluster) -> Iterator[Finding]:
+    yield from _version(cluster)
     yield from _scalers(cluster)
     for obj in cluster.tree.of(*OPERATED):
         yield from _quantities(obj, obj.spec, ("spec",))
@@ -65,6 +67,21 @@ def _quantities(obj: Object, here: Any, path: Path) -> Iterator[Finding]:
             known = near(str(value).rpartition(":")[0], IMAGES)
             yield obj.finding((*path, key), f"{value!r}: no image known here{known}")
         yield from _quantities(obj, value, (*path, key))
+
+
+def _version(cluster: Cluster) -> Iterator[Finding]:
+    """The image has a fixed version, and the migration Job's name bears it."""
+    config = "deploy/k8s/base/kustomization.yaml"
+    images = {str(c.get("image")) for pod in cluster.pods for _, c in pod.containers()}
+    for image in images:
+        tag = image.rpartition(":")[2]
+        if "/" in tag or tag.replace(".", "-") != workloads.VERSION:
+            want = workloads.VERSION.replace("-", ".")
+            yield Finding(
+                config,
+                "images[0].newTag",
+                f"{image!r}: want a fixed version, {want} (deploy/render/workloads.py)",
+            )
 
 
 def _scalers(cluster: Cluster) -> Iterator[Finding]:
