@@ -1,21 +1,20 @@
-"""Values that schemas leave open: quantities that fit each other, words of a fixed list, labels that somebody asks for."""
+"""Values that schemas leave open: quantities that fit each other, words of a fixed list."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from typing import Any
-from zoneinfo import available_timezones
 
-from deploy.check.cluster import Cluster, Pod, selects
+from deploy.check.cluster import Cluster, selects
 from deploy.check.findings import Finding, Path, listed, near
 from deploy.check.tree import Object
+from deploy.render import workloads
 
 _UNITS = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} | {
     f"{letter}i": 1024.0**power for power, letter in enumerate("KMGT", 1)
 }
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|[kMGT]|[KMGT]i)?")
-EVICTION = {"AlwaysAllow", "IfHealthyBudget"}
 METRIC_TYPES = {"AverageValue", "Value"}
 OPERATED = ("Kafka", "KafkaNodePool", "ClickHouseInstallation", "ClickHouseKeeperInstallation")
 IMAGES = {
@@ -34,20 +33,7 @@ def amount(text: object) -> float | None:
 
 
 def check(cluster: Cluster) -> Iterator[Finding]:
-    for pod in cluster.pods:
-        yield from _pod(cluster, pod)
-    for job in cluster.tree.of("CronJob"):
-        zone = job.spec.get("timeZone")
-        if zone not in available_timezones():
-            message = f"{zone!r} is no time zone{near(zone, available_timezones())}"
-            yield job.finding(("spec", "timeZone"), message)
-    for budget in cluster.tree.of("PodDisruptionBudget"):
-        policy = budget.spec.get("unhealthyPodEvictionPolicy", "AlwaysAllow")
-        if policy not in EVICTION:
-            yield budget.finding(
-                ("spec", "unhealthyPodEvictionPolicy"),
-                f"{policy!r}: want one of {listed(EVICTION)}",
-            )
+    yield from _version(cluster)
     yield from _scalers(cluster)
     for obj in cluster.tree.of(*OPERATED):
         yield from _quantities(obj, obj.spec, ("spec",))
@@ -83,44 +69,19 @@ def _quantities(obj: Object, here: Any, path: Path) -> Iterator[Finding]:
         yield from _quantities(obj, value, (*path, key))
 
 
-def _pod(cluster: Cluster, pod: Pod) -> Iterator[Finding]:
-    for at, container in pod.containers():
-        resources = container.get("resources") or {}
-        for name, limit in (resources.get("limits") or {}).items():
-            request, most = amount((resources.get("requests") or {}).get(name)), amount(limit)
-            if request is not None and most is not None and request > most:
-                yield pod.owner.finding(
-                    (*at, "resources", "requests", name), f"more than the limit, {limit}"
-                )
-    for number, volume in enumerate(pod.spec.get("volumes") or []):
-        size = (volume.get("emptyDir") or {}).get("sizeLimit")
-        if size is not None and amount(size) is None:
-            yield pod.owner.finding(
-                (*pod.at, "volumes", number, "emptyDir", "sizeLimit"), f"{size!r} is no quantity"
+def _version(cluster: Cluster) -> Iterator[Finding]:
+    """The image has a fixed version, and the migration Job's name bears it."""
+    config = "deploy/k8s/base/kustomization.yaml"
+    images = {str(c.get("image")) for pod in cluster.pods for _, c in pod.containers()}
+    for image in images:
+        tag = image.rpartition(":")[2]
+        if "/" in tag or tag.replace(".", "-") != workloads.VERSION:
+            want = workloads.VERSION.replace("-", ".")
+            yield Finding(
+                config,
+                "images[0].newTag",
+                f"{image!r}: want a fixed version, {want} (deploy/render/workloads.py)",
             )
-    rolling = pod.owner.get(("spec", "strategy", "rollingUpdate"), {})
-    if str(rolling.get("maxSurge", 1)) in ("0", "0%") and str(rolling.get("maxUnavailable", 1)) in (
-        "0",
-        "0%",
-    ):
-        yield pod.owner.finding(
-            ("spec", "strategy", "rollingUpdate"),
-            "maxSurge and maxUnavailable are 0: no pod could ever be replaced",
-        )
-    asked = [*_selectors(cluster)]
-    for key, value in pod.labels.items():
-        if key.startswith("yumai/") and not any(
-            selector.get("matchLabels", {}).get(key) == value for selector in asked
-        ):
-            yield pod.owner.finding(
-                (*pod.at[:-1], "metadata", "labels", key),
-                f"{value!r}: nobody selects by this label",
-            )
-
-
-def _selectors(cluster: Cluster) -> Iterator[dict[str, Any]]:
-    for policy in cluster.tree.of("NetworkPolicy"):
-        yield policy.spec.get("podSelector") or {}
 
 
 def _scalers(cluster: Cluster) -> Iterator[Finding]:

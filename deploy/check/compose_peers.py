@@ -13,7 +13,7 @@ import yaml
 from deploy.check import clickhouse
 from deploy.check.amounts import IMAGES
 from deploy.check.findings import Finding, Path, dotted, listed, near
-from deploy.check.pods import GRACE
+from deploy.render.workloads import SERVICES
 from embedded import kafka_jars
 from yumai.broker import server
 from yumai.store.guarantees import INSERTS
@@ -56,7 +56,7 @@ def check(root: File, services: dict[str, Any]) -> Iterator[Finding]:
         for host, port in re.findall(r"([\w.-]+):(\d+)", " ".join(map(str, test))):
             if host not in (name, "127.0.0.1", "localhost") or int(port) not in PORTS[name]:
                 yield _at(("services", name, "healthcheck", "test"), f"nothing is at {host}:{port}")
-    for name, least in GRACE.items():
+    for name, least in ((one.name, one.ends_in_seconds) for one in SERVICES):
         grace = str((services.get(name) or {}).get("stop_grace_period", "10s"))
         length = re.fullmatch(r"(?:(\d+)m)?(?:(\d+)s)?", grace)
         seconds = int(length[1] or 0) * 60 + int(length[2] or 0) if length else 0

@@ -1,4 +1,4 @@
-"""Topics as in yumai/broker/topics.py, users and rights as in yumai/broker/principals.py: neither fewer nor more."""
+"""Brokers, what an overlay chooses of the topics, and what KEDA scales by."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from deploy.check.findings import Finding, listed, near
 from deploy.check.tree import Object
 from embedded import kafka_jars
 from yumai import telemetry
-from yumai.broker import principals, server, topics
+from yumai.broker import server, topics
 
-MORE_PARTITIONS = {topics.ENTRIES.name}
-"""Topics whose partitions an installation chooses; the others' order depends on there being one, or is fixed."""
 PROMETHEUS = "http://prometheus-operated.observability:9090"
 """The Service that the Prometheus operator makes."""
 TRIGGERS = {
@@ -35,20 +33,12 @@ REQUIRED = {"prometheus": ("serverAddress", "query", "threshold")}
 
 def check(cluster: Cluster) -> Iterator[Finding]:
     yield from _topics(cluster)
-    yield from _users(cluster)
     yield from _brokers(cluster)
     yield from _triggers(cluster)
 
 
 def _topics(cluster: Cluster) -> Iterator[Finding]:
-    kafkas, wanted = cluster.tree.names("Kafka"), {t.name: t for t in topics.TOPICS}
-    found = {str(o.spec.get("topicName", o.name)): o for o in cluster.tree.of("KafkaTopic")}
-    users = cluster.tree.names("KafkaUser")
-    for name in sorted(set(wanted) - set(found)):
-        others = [n for n in found if n not in wanted]
-        yield Finding(
-            "deploy/k8s/base/topics.yaml", f"KafkaTopic {name}", f"is missing{near(name, others)}"
-        )
+    """What an overlay chooses of the rendered topics fits its brokers and its store."""
     brokers = _broker_count(cluster)
     shards = max(
         (
@@ -57,44 +47,13 @@ def _topics(cluster: Cluster) -> Iterator[Finding]:
         ),
         default=1,
     )
-    for name, obj in found.items():
-        platform = topics.feed_platform(name)
-        topic = wanted.get(name) or (topics.feed(platform) if platform else None)
-        if topic is None:
-            yield obj.finding(
-                ("metadata", "name"),
-                f"{name!r} is not in yumai/broker/topics.py{near(name, wanted)}",
-            )
-            continue
-        if platform and f"{principals.PLATFORM_PREFIX}{platform}" not in users:
-            yield obj.finding(
-                ("metadata", "name"),
-                f"a topic without its user: no KafkaUser {principals.PLATFORM_PREFIX}{platform}",
-            )
-        yield from _of_no_kafka(obj, kafkas)
-        have = {k: _text(v) for k, v in (obj.spec.get("config") or {}).items()}
-        for key in sorted(set(topic.settings) | set(have)):
-            want = topic.settings.get(key)
-            if have.get(key) != want:
-                known = (
-                    f"{have.get(key)!r}: want {want!r}"
-                    if want is not None
-                    else "is not in yumai/broker/topics.py"
-                )
-                if key not in have:
-                    known = f"is missing: want {want!r}"
-                yield obj.finding(("spec", "config", key), known)
+    for obj in cluster.tree.of("KafkaTopic"):
         partitions, copies = obj.spec.get("partitions"), obj.spec.get("replicas")
-        if name in MORE_PARTITIONS:
-            if not isinstance(partitions, int) or partitions < 1:
-                yield obj.finding(("spec", "partitions"), f"{partitions!r}: want a number")
-            elif name == topics.ENTRIES.name and partitions % shards:
-                yield obj.finding(
-                    ("spec", "partitions"),
-                    f"{partitions}: want a multiple of the {shards} shards of ClickHouse",
-                )
-        elif partitions != topic.partitions:
-            yield obj.finding(("spec", "partitions"), f"{partitions}: want {topic.partitions}")
+        if obj.name == topics.ENTRIES.name and (partitions or 1) % shards:
+            yield obj.finding(
+                ("spec", "partitions"),
+                f"{partitions}: want a multiple of the {shards} shards of ClickHouse",
+            )
         if copies != min(3, brokers):
             yield obj.finding(
                 ("spec", "replicas"), f"{copies}: want {min(3, brokers)} of {brokers} brokers"
@@ -112,101 +71,6 @@ def _of_no_kafka(obj: Object, kafkas: set[str]) -> Iterator[Finding]:
 
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _users(cluster: Cluster) -> Iterator[Finding]:
-    kafkas = cluster.tree.names("Kafka")
-    wanted = {u.name: u for u in principals.KAFKA_USERS.values()}
-    found = {o.name: o for o in cluster.tree.of("KafkaUser")}
-    for name in sorted(set(wanted) - set(found)):
-        yield Finding(
-            "deploy/k8s/base/users.yaml",
-            f"KafkaUser {name}",
-            f"is missing{near(name, set(found) - set(wanted))}",
-        )
-    feeds = {topics.feed_platform(n) for n in cluster.tree.names("KafkaTopic")} - {None}
-    for name, obj in found.items():
-        platform = (
-            name.removeprefix(principals.PLATFORM_PREFIX)
-            if name.startswith(principals.PLATFORM_PREFIX)
-            else None
-        )
-        user = wanted.get(name) or (principals.platform(platform) if platform else None)
-        if user is None:
-            yield obj.finding(
-                ("metadata", "name"),
-                f"{name!r} is not in yumai/broker/principals.py{near(name, wanted)}",
-            )
-            continue
-        if platform and platform not in feeds:
-            yield obj.finding(
-                ("metadata", "name"),
-                f"a user without its topic: no KafkaTopic {topics.feed(platform).name}",
-            )
-        yield from _of_no_kafka(obj, kafkas)
-        if (obj.spec.get("authentication") or {}).get("type") != "scram-sha-512":
-            yield obj.finding(("spec", "authentication", "type"), "want scram-sha-512")
-        yield from _quotas(obj, user)
-        if (obj.spec.get("authorization") or {}).get("type") != "simple":
-            yield obj.finding(("spec", "authorization", "type"), "want simple")
-            continue
-        yield from _rights(obj, user)
-
-
-def _quotas(obj: Object, user: principals.KafkaUser) -> Iterator[Finding]:
-    have = obj.spec.get("quotas") or {}
-    want = {}
-    if user.quota is not None:
-        want = {
-            "producerByteRate": user.quota.producer_byte_rate,
-            "requestPercentage": user.quota.request_percentage,
-        }
-    for key in sorted(set(want) | set(have)):
-        if have.get(key) != want.get(key):
-            yield obj.finding(
-                ("spec", "quotas", key),
-                f"{have.get(key)!r}: want {want.get(key)!r}; yumai/broker/principals.py",
-            )
-
-
-Right = tuple[str, str, str, str]
-
-
-def _rights(obj: Object, user: principals.KafkaUser) -> Iterator[Finding]:
-    wanted: set[Right] = {
-        (g.resource, g.name, g.pattern, operation)
-        for g in user.grants
-        for operation in g.operations
-    }
-    have: set[Right] = set()
-    for number, acl in enumerate(obj.get(("spec", "authorization", "acls"), [])):
-        path = ("spec", "authorization", "acls", number)
-        resource = acl.get("resource") or {}
-        place = (
-            str(resource.get("type")),
-            str(resource.get("name", principals.CLUSTER_NAME)),
-            str(resource.get("patternType", "literal")),
-        )
-        if acl.get("type", "allow") != "allow":
-            yield obj.finding((*path, "type"), "want allow: what is not listed is refused anyway")
-            continue
-        if acl.get("host", "*") != "*":
-            yield obj.finding((*path, "host"), f"{acl['host']!r}: pods have no fixed address")
-        for at, operation in enumerate(acl.get("operations") or []):
-            right = (*place, str(operation).lower())
-            if right not in wanted:
-                yield obj.finding(
-                    (*path, "operations", at)
-                    if any(w[:3] == place for w in wanted)
-                    else (*path, "resource"),
-                    f"too wide: {user.name} may not {operation} {place[0]} {place[1]!r} ({place[2]}); yumai/broker/principals.py",
-                )
-            have.add(right)
-    for resource_type, name, pattern, operation in sorted(wanted - have):
-        yield obj.finding(
-            ("spec", "authorization", "acls"),
-            f"is missing: {operation} on {resource_type} {name!r} ({pattern})",
-        )
 
 
 def _broker_count(cluster: Cluster) -> int:

@@ -1,13 +1,11 @@
-"""Services, budgets, scalers and monitors select something, and their ports are there; jobs have a schedule."""
+"""Scalers and monitors select something, and what they ask for is there."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
-from deploy.check.cluster import SERVICES, Cluster, Pod, fewest, most, selects
+from deploy.check.cluster import SERVICES, Cluster, fewest, most, selects
 from deploy.check.findings import Finding, Path, listed, near
 from deploy.check.tree import Object
 
@@ -24,7 +22,7 @@ def check(cluster: Cluster) -> Iterator[Finding]:
                 ("metadata", "namespace"), f"{obj.doc['metadata'].get('namespace')!r}: want 'yumai'"
             )
     yield from _namespace(cluster)
-    for part in (_services, _budgets, _scaling, _monitors, _schedules):
+    for part in (_scaling, _monitors):
         yield from part(cluster)
 
 
@@ -34,85 +32,6 @@ def _namespace(cluster: Cluster) -> Iterator[Finding]:
             yield space.finding(
                 ("metadata", "labels", "pod-security.kubernetes.io/enforce"), "want restricted"
             )
-
-
-def _selected(cluster: Cluster, selector: dict[str, Any] | None) -> list[Pod]:
-    return [pod for pod in cluster.pods if selects(selector, pod.labels)]
-
-
-def _nothing(cluster: Cluster) -> str:
-    return f"selects nothing; pods are named {listed({p.name for p in cluster.pods})}"
-
-
-def _services(cluster: Cluster) -> Iterator[Finding]:
-    names = cluster.tree.names("Service")
-    for name in set(SERVICES) - names:
-        yield Finding(
-            f"deploy/k8s/base/{name}.yaml",
-            "Service",
-            f"there is none named {name!r}{near(name, names)}",
-        )
-    for service in cluster.tree.of("Service"):
-        pods = _selected(cluster, {"matchLabels": service.spec.get("selector") or {"": ""}})
-        if not pods:
-            yield service.finding(("spec", "selector"), _nothing(cluster))
-        elif {p.name for p in pods} != {service.name}:
-            yield service.finding(
-                ("spec", "selector"),
-                f"selects {listed({p.name for p in pods})}: want {service.name}",
-            )
-        for number, port in enumerate(service.spec.get("ports") or []):
-            target = port.get("targetPort", port.get("port"))
-            for pod in pods:
-                ports = pod.ports()
-                if target not in ports and target not in ports.values():
-                    yield service.finding(
-                        ("spec", "ports", number, "targetPort"),
-                        f"{target!r} is no port of {pod.name}{near(target, ports)} ({listed(ports)})",
-                    )
-            want = SERVICES.get(service.name)
-            if want and port.get("port") != want:
-                yield service.finding(
-                    ("spec", "ports", number, "port"), f"{port.get('port')}: want {want}"
-                )
-
-
-def _replicas(cluster: Cluster, pod: Pod) -> int:
-    """The fewest that there may be."""
-    for scaler in cluster.tree.of("HorizontalPodAutoscaler", "ScaledObject"):
-        if (scaler.spec.get("scaleTargetRef") or {}).get("name") == pod.owner.name:
-            return fewest(scaler)
-    return int(pod.owner.spec.get("replicas", 1))
-
-
-def _budgets(cluster: Cluster) -> Iterator[Finding]:
-    covered = set()
-    for budget in cluster.tree.of("PodDisruptionBudget"):
-        pods = _selected(cluster, budget.spec.get("selector"))
-        if not pods:
-            yield budget.finding(("spec", "selector"), _nothing(cluster))
-        elif budget.name in SERVICES and {p.name for p in pods} != {budget.name}:
-            yield budget.finding(
-                ("spec", "selector"),
-                f"selects {listed({p.name for p in pods})}: want {budget.name}",
-            )
-        covered |= {p.name for p in pods}
-        for key in ("minAvailable", "maxUnavailable"):
-            value = budget.spec.get(key)
-            if value is None:
-                continue
-            for pod in pods:
-                fewest = _replicas(cluster, pod)
-                part = isinstance(value, str) and value.endswith("%")
-                count = -(-int(value[:-1]) * fewest // 100) if part else int(value)
-                left = fewest - count if key == "minAvailable" else count
-                if left < 1:
-                    yield budget.finding(
-                        ("spec", key), f"{value} of {fewest}: no node could ever be drained"
-                    )
-    for pod in cluster.pods:
-        if pod.serves and pod.name not in covered:
-            yield pod.owner.finding(("metadata", "name"), "no PodDisruptionBudget selects its pods")
 
 
 def _scaling(cluster: Cluster) -> Iterator[Finding]:
@@ -208,38 +127,3 @@ def _monitors(cluster: Cluster) -> Iterator[Finding]:
             "ServiceMonitor spec.selector",
             f"no ServiceMonitor selects the Service {name}",
         )
-
-
-_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
-_ITEM = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/([1-9]\d*))?")
-
-
-def _schedules(cluster: Cluster) -> Iterator[Finding]:
-    for name in ("audit", "backup"):
-        if cluster.tree.find("CronJob", name) is None:
-            yield Finding(
-                f"deploy/k8s/base/{name}.yaml", "CronJob", f"there is none named {name!r}"
-            )
-    for job in cluster.tree.of("CronJob"):
-        text = str(job.spec.get("schedule"))
-        if not valid_schedule(text):
-            yield job.finding(("spec", "schedule"), f"{text!r}: want five fields of cron")
-        if job.spec.get("concurrencyPolicy") != "Forbid":
-            yield job.finding(
-                ("spec", "concurrencyPolicy"),
-                "want Forbid: two at once would work against each other",
-            )
-        if job.spec.get("suspend"):
-            yield job.finding(("spec", "suspend"), "it would never run")
-
-
-def valid_schedule(text: str) -> bool:
-    fields = text.split()
-    if len(fields) != 5:
-        return False
-    for item, (low, high) in zip(fields, _RANGES, strict=True):
-        for part in item.split(","):
-            found = _ITEM.fullmatch(part)
-            if not found or any(not low <= int(n) <= high for n in found.group(1, 2) if n):
-                return False
-    return True

@@ -14,8 +14,8 @@ from deploy.check import (
     kafka,
     names,
     networks,
-    pods,
     references,
+    rendered,
     schemas,
     telemetry,
     tree,
@@ -26,7 +26,7 @@ from deploy.check.findings import Finding
 
 def check(root: File, kubectl: str, crds: File) -> tuple[list[Finding], set[str]]:
     """Findings of both overlays, each once; and the kinds whose definition is not there."""
-    found: list[Finding] = list(tree.parse_problems(root))
+    found: list[Finding] = [*tree.parse_problems(root), *rendered.check(root)]
     unknown: set[str] = set()
     definitions = schemas.definitions(crds)
     for overlay in tree.OVERLAYS:
@@ -43,7 +43,6 @@ def check(root: File, kubectl: str, crds: File) -> tuple[list[Finding], set[str]
         found += wrong
         cluster = Cluster(built, root)
         for part in (
-            pods.check(cluster, root),
             telemetry.check(cluster, root),
             exporters.check(cluster, root),
             *(
