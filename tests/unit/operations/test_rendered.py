@@ -29,10 +29,13 @@ def test_a_change_by_hand_is_told_by_its_field(tmp_path: Path) -> None:
             "message.timestamp.type: LogAppendTime", "message.timestamp.type: CreateTime"
         )
         (tmp_path / name).write_text(changed, encoding="utf-8")
-    (finding,) = rendered.check(tmp_path)
-    assert finding.file.endswith("topics.yaml")
-    assert "spec.config['message.timestamp.type']" in str(finding)
-    assert "LogAppendTime" in str(finding)
+    found = [*rendered.check(tmp_path)]
+    assert {finding.file.rpartition("/")[2] for finding in found} == {
+        "topics.yaml",
+        "platforms.yaml",
+    }
+    assert all("spec.config['message.timestamp.type']" in str(finding) for finding in found)
+    assert all("LogAppendTime" in str(finding) for finding in found)
 
 
 def test_a_new_topic_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
