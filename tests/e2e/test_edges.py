@@ -198,7 +198,7 @@ def test_the_books_go_on_at_the_edges(yumai: Yumai) -> None:
 
 def stored(yumai: Yumai) -> dict[tuple[str, str, str, str], Cell]:
     """As `Yumai.cells` by day: thousands of platforms are more than one answer of the API."""
-    store = connect(f"http://127.0.0.1:{yumai.base + 3}/yumai", timeout=60)
+    store = connect(yumai.dsn, timeout=60)
     rows = store.query(
         "SELECT toString(toDate(period)) AS day, leftPad(toString(district), 6, '0'), toString(sector),"
         f" platform, sum({NET}), sum(entries) FROM cells FINAL GROUP BY ALL"
