@@ -93,7 +93,8 @@ class App:
         first = b""
         if text := exchange.parameters.get("query", "").encode("utf-8", "surrogateescape"):
             asked = statement.read(text)
-            if asked.data_at is None:
+            # Data of VALUES may be expressions: the engine has to see all, and we before it.
+            if asked.data_at is None or asked.format == "VALUES":
                 text = await body.rest(text + b"\n") if not body.ended else text
                 asked = statement.read(text)
             elif not body.ended:

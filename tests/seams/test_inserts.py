@@ -13,6 +13,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from console import probes
+from embedded import secret_files
 from services.metrics.ledger import stream_bytes
 from tests.conftest import free_port, running
 from tests.disks import disk, full
@@ -40,7 +41,12 @@ def stock(store: str, client: Client) -> Iterator[Client]:
     """A client that asks for nothing."""
     to = Dsn.parse(f"{store}/{client.database}")
     stock = clickhouse_connect.get_client(
-        host=to.host, port=to.port, database=to.database, autogenerate_session_id=False
+        host=to.host,
+        port=to.port,
+        username=to.username,
+        password=to.password,
+        database=to.database,
+        autogenerate_session_id=False,
     )
     yield stock
     stock.close()
@@ -141,9 +147,9 @@ def test_what_a_table_cannot_take_is_an_error(
 def test_too_many_parts_are_an_error_and_what_was_acknowledged_is_there(client: Client) -> None:
     client.command(
         "CREATE TABLE kept (a UInt64) ENGINE = MergeTree ORDER BY a"
-        " SETTINGS parts_to_throw_insert = 2, parts_to_delay_insert = 100"
+        " SETTINGS parts_to_throw_insert = 2, parts_to_delay_insert = 100,"
+        " max_bytes_to_merge_at_max_space_in_pool = 1"
     )
-    client.command("SYSTEM STOP MERGES kept")
     by_stream(client)
     by_stream(client)
     with pytest.raises(DatabaseError) as caught:
@@ -166,13 +172,21 @@ def test_a_full_disk_is_an_error_and_when_it_is_freed_the_same_rows_are_taken(
     tmp_path: Path,
 ) -> None:
     rows = pa.RecordBatch.from_pydict({"a": pa.array(range(200_000), pa.uint64())})
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
+    port, password = free_port(), tmp_path / "password"
     arguments = ["embedded.store", "--data-dir", str(tmp_path / "disk/data"), "--port", str(port)]
-    log, healthy = tmp_path / "log", lambda: probes.get(f"{url}/ping").healthy
+    arguments += ["--password-file", str(password)]
+    log, ping = tmp_path / "log", f"http://127.0.0.1:{port}/ping"
+
+    def healthy() -> bool:
+        return probes.get(ping).healthy
+
+    def asking(to: str = "disk") -> Client:
+        return connect(f"http://default:{secret_files.read(password)}@127.0.0.1:{port}/{to}")
+
     with disk(tmp_path / "disk", 64):
         with running(arguments, log, healthy) as process:
-            client = connect(f"{url}/default")
+            asking(to="default").command("CREATE DATABASE disk")
+            client = asking()
             client.command("CREATE TABLE kept (a UInt64) ENGINE = MergeTree ORDER BY a")
             stored = 0
             for _ in range(3):
@@ -189,7 +203,7 @@ def test_a_full_disk_is_an_error_and_when_it_is_freed_the_same_rows_are_taken(
                 process.send_signal(signal.SIGKILL)
                 process.wait()
         with running(arguments, log, healthy):
-            again = connect(f"{url}/default")
+            again = asking()
             assert count(again, "kept") == stored
             insert_stream(again, "kept", stream_bytes(rows), rows.num_rows)
             assert count(again, "kept") == stored + rows.num_rows

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from console import probes
-from embedded import broker
+from embedded import broker, secret_files
 from tests.conftest import free_port, running
 from yumai.broker import topics
 from yumai.store.client import connect
@@ -38,7 +38,7 @@ def test_the_broker_keeps_its_log_there(
         monkeypatch.setenv("PYTHONCOERCECLOCALE", coerced)
     data, port = tmp_path / "状态" / "kafka", free_port()
     arguments = ["embedded.broker", "--data-dir", str(data), "--port", str(port)]
-    arguments += ["--controller-port", str(free_port())]
+    arguments += ["--controller-port", str(free_port()), "--plaintext"]
     address = f"127.0.0.1:{port}"
     with running(arguments, tmp_path / "log", lambda: probes.broker(address).healthy, 120):
         topics.ensure(address, (topics.TARGETS,))
@@ -58,10 +58,11 @@ def test_a_log_that_lay_elsewhere_comes_home(tmp_path: Path) -> None:
 
 def test_the_store_keeps_its_data_there(tmp_path: Path, bare: None) -> None:
     data, port = tmp_path / "状态" / "store", free_port()
-    url = f"http://127.0.0.1:{port}"
+    ping = f"http://127.0.0.1:{port}/ping"
     arguments = ["embedded.store", "--data-dir", str(data), "--port", str(port)]
-    with running(arguments, tmp_path / "log", lambda: probes.get(f"{url}/ping").healthy, 120):
-        client = connect(f"{url}/default")
+    with running(arguments, tmp_path / "log", lambda: probes.get(ping).healthy, 120):
+        password = secret_files.read(data.with_name("store.password"))
+        client = connect(f"http://default:{password}@127.0.0.1:{port}/default")
         assert client.query("SELECT 1").result_rows == [(1,)]
         client.close()
     assert any(data.iterdir())

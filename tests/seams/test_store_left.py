@@ -30,7 +30,8 @@ def asked(store: Store, sql: str, **parameters: str) -> socket.socket:
     """A connection on which a query was sent and nothing is read."""
     connection = socket.create_connection(("127.0.0.1", store.port), timeout=10)
     head = (
-        f"POST /?{urlencode(parameters)} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(sql)}\r\n\r\n"
+        f"POST /?{urlencode(parameters)} HTTP/1.1\r\nHost: 127.0.0.1:{store.port}\r\n"
+        f"X-ClickHouse-Key: {store.password}\r\nContent-Length: {len(sql)}\r\n\r\n"
     )
     connection.sendall(head.encode() + sql.encode())
     return connection
@@ -77,12 +78,15 @@ def test_more_queries_than_threads_are_all_ended_and_others_answered(store):
 
 
 def test_what_changes_something_goes_on_without_its_client(store):
-    assert store.post(b"CREATE TABLE kept (n UInt64) ENGINE = MergeTree ORDER BY n")[0] == 200
-    connection = asked(store, "INSERT INTO kept SELECT number + sleepEachRow(0.1) FROM numbers(10)")
+    assert store.post(b"CREATE DATABASE d")[0] == 200
+    assert store.post(b"CREATE TABLE d.kept (n UInt64) ENGINE = MergeTree ORDER BY n")[0] == 200
+    connection = asked(
+        store, "INSERT INTO d.kept SELECT number + sleepEachRow(0.1) FROM numbers(10)"
+    )
     time.sleep(0.3)
     connection.close()
     deadline = time.monotonic() + 10
-    while store.post(b"SELECT count() FROM kept")[2] != b"10\n":
+    while store.post(b"SELECT count() FROM d.kept")[2] != b"10\n":
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
