@@ -71,6 +71,9 @@ asyncapi: ## contracts/asyncapi.yaml by the official parser, where there is npm
 k8s-check: $(STAMP)/dev ## the manifests, the image, the rules: against schemas, the code, a real API server
 	@$(BIN)/python -m deploy.check $(K8S_CHECK)
 
+render: $(STAMP)/dev ## write the manifests that follow from tables
+	@$(BIN)/python -m deploy.render
+
 bench: $(STAMP)/dev ## measure; writes build/bench.json
 	@$(BIN)/python -m bench
 
@@ -126,4 +129,4 @@ $(STAMP)/dev: $(STAMP)/ready requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help install run clean test check asyncapi k8s-check bench truth chaos format lock
+.PHONY: help install run clean test check asyncapi k8s-check render bench truth chaos format lock
