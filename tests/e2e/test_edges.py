@@ -134,7 +134,13 @@ def strays(yumai: Yumai) -> None:
     nulls = record(0, b"x", [(b"v", None), (b"epoch", None), (b"slots", None)])
     for topic in topics.TOPICS:
         if topic.settings.get("cleanup.policy") != "compact":
-            produce(yumai.bootstrap, topic.name, batch(nulls, 1))
+            internal = yumai.kafka()
+            produce(
+                internal["bootstrap_servers"],
+                topic.name,
+                batch(nulls, 1),
+                context=internal["ssl_context"],
+            )
 
 
 def restarts(yumai: Yumai) -> dict[str, int]:

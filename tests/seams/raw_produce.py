@@ -1,6 +1,7 @@
 """Record batches as bytes, straight to the broker: what no client library would send."""
 
 import socket
+import ssl
 import struct
 import time
 import zlib
@@ -56,10 +57,19 @@ def gzip_bomb(size: int) -> bytes:
     return batch(out, 1, 1)
 
 
-def produce(bootstrap: str, topic: str, data: bytes, partition: int = 0) -> int:
-    """The batch's first offset. Raises OSError with the broker's error code."""
+def produce(
+    bootstrap: str,
+    topic: str,
+    data: bytes,
+    partition: int = 0,
+    context: ssl.SSLContext | None = None,
+) -> int:
+    """The batch's first offset. Raises OSError with the broker's error code.
+
+    `context`: names the sender by its certificate, where the listener asks for one.
+    """
     for _ in range(20):
-        error, offset = _produce(bootstrap, topic, data, partition)
+        error, offset = _produce(bootstrap, topic, data, partition, context)
         if error not in _NOT_YET:
             break
         time.sleep(0.1)
@@ -68,13 +78,16 @@ def produce(bootstrap: str, topic: str, data: bytes, partition: int = 0) -> int:
     return offset
 
 
-def _produce(bootstrap: str, topic: str, data: bytes, partition: int) -> tuple[int, int]:
+def _produce(
+    bootstrap: str, topic: str, data: bytes, partition: int, context: ssl.SSLContext | None
+) -> tuple[int, int]:
     host, port = bootstrap.split(":")
     name = topic.encode()
     request = struct.pack(">hhih", 0, 3, 1, -1) + struct.pack(">hhi", -1, -1, 30_000)
     request += struct.pack(">ih", 1, len(name)) + name
     request += struct.pack(">iii", 1, partition, len(data)) + data
-    with socket.create_connection((host, int(port)), 30) as connection:
+    with socket.create_connection((host, int(port)), 30) as plain:
+        connection = context.wrap_socket(plain, server_hostname=host) if context else plain
         connection.settimeout(60)
         connection.sendall(struct.pack(">i", len(request)) + request)
         size = struct.unpack(">i", _exactly(connection, 4))[0]

@@ -302,7 +302,9 @@ def test_data_of_values_call_nothing_that_is_forbidden(served: Store, data: str)
 def test_expressions_are_data_where_all_of_them_were_looked_into(served: Store) -> None:
     body = b"('z'), (upper('y'))"
     assert served.post(body, query="INSERT INTO d.t (a) VALUES")[0] == 200
-    assert served.post(b"SELECT arraySort(groupArray(a)) FROM d.t WHERE a != 'x'")[2] == b"['Y','z']\n"
+    assert (
+        served.post(b"SELECT arraySort(groupArray(a)) FROM d.t WHERE a != 'x'")[2] == b"['Y','z']\n"
+    )
     assert served.post(b"ALTER TABLE d.t DELETE WHERE a != 'x'", mutations_sync="1")[0] == 200
 
 
