@@ -35,7 +35,7 @@ class Health:
         """Raises Unavailable."""
         now = datetime.now(UTC)
         queries = (feeds.hours_query, feeds.days_query, feeds.last_query, feeds.rejected_query)
-        answers = [await self._store.rows(query(now)) for query in queries]
+        answers = await asyncio.gather(*(self._store.rows(query(now)) for query in queries))
         return await asyncio.to_thread(feeds.health, feeds.Seen(*answers), now)
 
     async def lately(self) -> list[feeds.Feed]:

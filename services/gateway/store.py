@@ -41,6 +41,7 @@ class Store:
         self._client: AsyncClient | None = None
         self._lock = asyncio.Lock()
         self._freshness: tuple[float, Freshness] | None = None
+        self._asked: asyncio.Task[Freshness] | None = None
 
     async def _connected(self) -> AsyncClient:
         if self._client is None:
@@ -66,13 +67,24 @@ class Store:
             raise _unavailable(error) from error
 
     async def freshness(self) -> Freshness:
-        """How far the books are, as known at most half a second ago. Raises Unavailable."""
+        """How far the books are, as known at most half a second ago. Raises Unavailable, TooMuch."""
         now = time.monotonic()
-        if self._freshness is None or now - self._freshness[0] > FRESHNESS_SECONDS:
-            with for_all():
-                ((through, known, wanted),) = await self.rows(FRESHNESS, SHORT_SECONDS)
-            self._freshness = (now, Freshness.of_row(through if known else None, known, wanted))
-        return self._freshness[1]
+        if self._freshness is not None and now - self._freshness[0] <= FRESHNESS_SECONDS:
+            return self._freshness[1]
+        # One question for all who wait: fifty would fill the queue that all share.
+        if self._asked is None or self._asked.done():
+            self._asked = asyncio.create_task(self._ask_freshness())
+            # Its askers may all be gone when it fails.
+            self._asked.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(self._asked)
+
+    async def _ask_freshness(self) -> Freshness:
+        now = time.monotonic()
+        with for_all():
+            ((through, known, wanted),) = await self.rows(FRESHNESS, SHORT_SECONDS)
+        found = Freshness.of_row(through if known else None, known, wanted)
+        self._freshness = (now, found)
+        return found
 
     async def ping(self) -> None:
         """Raises Unavailable when the tables can't be read, or are older than this code."""

@@ -16,6 +16,7 @@ log = logging.getLogger("yumai.ingest")
 
 _LOOK_SECONDS = 3.0
 _GROWN_BYTES = 96 * 1024 * 1024
+_STILL_BYTES = 1024 * 1024
 
 
 def resident() -> int:
@@ -34,11 +35,19 @@ def _trim() -> int:
 
 
 async def give_back() -> None:
-    """For ever: trims where the process has grown since the last time."""
-    least = resident()
+    """For ever: trims where the process has grown since the last time, and once when it has come to rest.
+
+    What was still in use at a trim is freed after it, and would stay.
+    """
+    least = before = resident()
+    moved = False
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
-        if resident() > least + _GROWN_BYTES:
-            least = await asyncio.to_thread(_trim)
-        else:
-            least = min(least, resident())
+        now = resident()
+        still = abs(now - before) < _STILL_BYTES
+        moved |= not still
+        if now > least + _GROWN_BYTES or (moved and still):
+            least = now = await asyncio.to_thread(_trim)
+            moved = not still
+        least = min(least, now)
+        before = now

@@ -7,9 +7,9 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from bench.attacked import attack, measured, quantile
@@ -20,7 +20,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 SECONDS = 40.0
 BODY_SECONDS, PAGE_SECONDS = 5.0, 10.0
-"""Generous: the bars are the bench's, on a quiet machine."""
+TIMES = 20
+"""Generous: the bars are the bench's, on a quiet machine. On a busy one: so many times what it takes in peace."""
 HELD_MOST = 3 << 30
 """Of ingest, whatever is sent."""
 
@@ -35,9 +36,9 @@ def yumai(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yumai]:
 
 
 def resident(pid: int) -> int:
-    """Bytes."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    """Bytes of a process and what it has started."""
+    whole = psutil.Process(pid)
+    return sum(process.memory_info().rss for process in [whole, *whole.children(recursive=True)])
 
 
 class Tarpit:
@@ -77,7 +78,7 @@ def test_one_sender_at_its_worst_by_every_door_stops_nobody(yumai: Yumai):
         f"ingest holds {held >> 20} MB; the worst was told {said['said']}; load {os.getloadavg()}"
     )
     assert waits.wrong == []
-    assert quantile(waits.bodies, 0.99) < BODY_SECONDS
-    assert quantile(waits.pages, 0.99) < PAGE_SECONDS
+    assert quantile(waits.bodies, 0.99) < max(BODY_SECONDS, TIMES * quantile(quiet.bodies, 0.5))
+    assert quantile(waits.pages, 0.99) < max(PAGE_SECONDS, TIMES * quantile(quiet.pages, 0.5))
     assert held < HELD_MOST
     until(yumai.is_ready, 60, yumai.why)

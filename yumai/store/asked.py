@@ -11,8 +11,8 @@ from yumai.bodies import TooMuch
 from yumai.slots import Slots
 from yumai.turns import Spent
 
-AT_ONCE = 12
-"""Queries of one process in the store; half of the threads that the embedded one has for reads."""
+AT_ONCE = 8
+"""Queries of one process in the store: where three ask, each has two, and so much of the processors."""
 WAITING = 32
 """Queries that one asker has waiting, at most."""
 MEMORY_BYTES = 2 << 30

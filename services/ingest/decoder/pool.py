@@ -36,6 +36,8 @@ _SET = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": "1048576",
+    # Below what is given back after a body: pages that the next one needs are kept.
+    "MALLOC_TRIM_THRESHOLD_": "16777216",
     "OMP_NUM_THREADS": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
 }

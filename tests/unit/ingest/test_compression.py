@@ -48,3 +48,25 @@ def test_what_is_not_packed_stays_as_it_is():
     assert decompress("", b"x") == b"x"
     assert decompress("gzip", b"") == b""
     assert "br" not in compression.ENCODINGS
+
+
+@pytest.mark.parametrize("name", PACK)
+@given(
+    parts=st.lists(
+        st.tuples(st.binary(max_size=300), st.integers(1, 3_000)), min_size=1, max_size=4
+    )
+)
+def test_long_parts_are_joined_wherever_the_pieces_end(name, parts):
+    whole = [part * times for part, times in parts]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compression, "_PIECE", 97)
+        patch.setattr(compression, "_UNPACKED", 1_000)
+        assert decompress(name, b"".join(map(PACK[name], whole))) == b"".join(whole)
+
+
+@pytest.mark.parametrize("unpack", [compression._gunzip, compression._unzstd])
+def test_what_is_unpacked_comes_in_pieces_that_are_soon_copied(unpack):
+    pack = PACK["gzip" if unpack is compression._gunzip else "zstd"]
+    pieces = [piece for _, piece in unpack(memoryview(pack(bytes(8 << 20))))]
+    assert sum(map(len, pieces)) == 8 << 20
+    assert max(map(len, pieces)) <= 1 << 20
