@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from console import probes
-from embedded import broker
+from embedded import broker, secret_files
 from tests.conftest import free_port, running
 from yumai.broker import topics
 from yumai.store.client import connect
@@ -37,7 +37,7 @@ def test_the_broker_keeps_its_log_there(
     if coerced:
         monkeypatch.setenv("PYTHONCOERCECLOCALE", coerced)
     data, port = tmp_path / "状态" / "kafka", free_port()
-    arguments = ["embedded.broker", "--data-dir", str(data), "--port", str(port)]
+    arguments = ["embedded.broker", "--plaintext", "--data-dir", str(data), "--port", str(port)]
     arguments += ["--controller-port", str(free_port())]
     address = f"127.0.0.1:{port}"
     with running(arguments, tmp_path / "log", lambda: probes.broker(address).healthy, 120):
@@ -59,9 +59,12 @@ def test_a_log_that_lay_elsewhere_comes_home(tmp_path: Path) -> None:
 def test_the_store_keeps_its_data_there(tmp_path: Path, bare: None) -> None:
     data, port = tmp_path / "状态" / "store", free_port()
     url = f"http://127.0.0.1:{port}"
+    password = tmp_path / "状态" / "password"
     arguments = ["embedded.store", "--data-dir", str(data), "--port", str(port)]
+    arguments += ["--password-file", str(password)]
     with running(arguments, tmp_path / "log", lambda: probes.get(f"{url}/ping").healthy, 120):
-        client = connect(f"{url}/default")
+        named = f"http://default:{secret_files.read(password)}@127.0.0.1:{port}"
+        client = connect(f"{named}/default")
         assert client.query("SELECT 1").result_rows == [(1,)]
         client.close()
     assert any(data.iterdir())
