@@ -63,7 +63,7 @@ def parse_role(text: str) -> tuple[Role, str]:
     role, _, code = text.partition(":")
     if role == "bureau" and not code:
         return "bureau", ""
-    if role == "district" and re.fullmatch(r"\d{6}", code):
+    if role == "district" and re.fullmatch(r"\d{6}", code, re.ASCII):
         return "district", code
     if role == "platform" and is_platform_id(code):
         return "platform", code

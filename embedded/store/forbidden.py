@@ -23,13 +23,15 @@ EXPRESSIONS = (
 )
 """Settings that let data of VALUES be expressions: off, but for data that `check_text` has seen."""
 _CLAUSES = (b"outfile", b"infile", *(name.encode() for name in EXPRESSIONS))
+# A database of which every table lies on a server that is asked at once; engines of databases need no grant.
+_ENGINES = (b"datalakecatalog",)
 # Of these the first argument may describe columns, with expressions in it: a plain text is looked into.
 _DESCRIBING = (b"values", b"format", b"null")
 
 _CALL_WORD = re.compile(rb"(?<!\w)(?:%b)(?!\w)" % b"|".join(_CALLS), re.IGNORECASE)
 _SUSPECT = re.compile(
     rb"(?<!\w)(?:(?:%b)(?!\w)|(?:%b)(?!\w)(?!\s+[A-Za-z]))|\\x"
-    % (b"|".join((*_CALLS, *_CLAUSES, b"attach")), b"|".join(_DESCRIBING)),
+    % (b"|".join((*_CALLS, *_CLAUSES, *_ENGINES, b"attach")), b"|".join(_DESCRIBING)),
     re.IGNORECASE,
 )
 _TOKEN = re.compile(
@@ -90,6 +92,8 @@ def _check_rewritten(statement: bytes) -> None:
         if kind not in ("word", "name"):
             continue
         word = text.lower()
+        if word in _ENGINES and b"ENGINE" in (before[1].upper(), padded[at - 2][1].upper()):
+            raise _denied(f"the engine {word.decode()}")
         if kind == "word" and word in _CLAUSES:
             raise _denied(f"{word.decode().upper()}")
         if kind == "word" and word == b"attach" and after[1].upper() not in (b"PARTITION", b"PART"):

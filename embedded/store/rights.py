@@ -24,7 +24,13 @@ FIXED = (
     # These name a file, or a server, that is read or written.
     *("format_schema", "format_schema_source", "format_template_row"),
     *("format_template_resultset", "format_avro_schema_registry_url"),
-    *("input_format_record_errors_file_path", "rename_files_after_processing"),
+    *(
+        "input_format_record_errors_file_path",
+        "rename_files_after_processing",
+        "output_format_schema",
+    ),
+    # Expressions that the engine puts around a query; `* APPLY f` calls without a bracket.
+    *("select", "filter", "order", "sort", "additional_result_filter"),
     # Another grammar, or text that is run as a statement: `forbidden.py` could not read it.
     *("dialect", "allow_experimental_eval_table_function"),
     *("allow_introspection_functions", "send_logs_level"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -48,6 +48,8 @@ MOST_SECONDS = 2.5
 """A reading is used again for ten times as long as it took, but never for longer than this."""
 JUDGED_MOST_SECONDS = 5.0
 """The same for what is judged, which costs more; a target set anew is judged at once."""
+HIDDEN_MOST = 0.05
+"""Share of a sector's entries that may be left out and its two years still be compared."""
 
 
 @dataclass
@@ -197,23 +199,29 @@ def _sums_until(within: Filter, at: datetime) -> Query:
 
 
 def _shown_sums(within: Filter, today: date) -> Query:
-    """As `_sums`, of what a district may be shown."""
+    """As `_sums`, of what a district may be shown; then the entries that were left out."""
     inner, parameters = disclosure.slices(within)
     return Query(
-        "SELECT district, toString(sector) AS code, sum(net), sum(number),"
-        " sumIf(net, day >= {today:Date}), sumIf(number, day >= {today:Date})"
-        f" FROM ({inner}) WHERE fine GROUP BY district, code",
+        "SELECT district, toString(sector) AS code, sumIf(net, fine), sumIf(number, fine),"
+        " sumIf(net, fine AND day >= {today:Date}), sumIf(number, fine AND day >= {today:Date}),"
+        f" sumIf(number, NOT fine) FROM ({inner}) GROUP BY district, code",
         parameters | {"today": today},
     )
 
 
 def _shown_until(within: Filter, at: datetime) -> Query:
-    """As `_sums_until`; of its last day what a district may be shown by the hour."""
+    """As `_sums_until`; of its last day what a district may be shown by the hour.
+
+    Then the entries that are shown, and those that were left out.
+    """
     until = _a_year_before(at)
+    # The hour alone does not end it: of every day but the last it is 0.
+    within = replace(within, last=until.date())
     hour = "if(day = {last:Date}, toUInt32(toStartOfHour(period)), 0) AS hour"
     inner, parameters = disclosure.slices(within, [hour], "hour < {until:UInt32}")
     return Query(
-        f"SELECT toString(sector) AS code, sum(net) FROM ({inner}) WHERE fine GROUP BY code",
+        "SELECT toString(sector) AS code, sumIf(net, fine), sumIf(number, fine),"
+        f" sumIf(number, NOT fine) FROM ({inner}) GROUP BY code",
         parameters | {"last": until.date(), "until": int(until.timestamp())},
     )
 
@@ -240,6 +248,7 @@ def _totals(sums: Any) -> dict[str, Any]:
     services = [row for row in sums if _is_service(row)]
     goods = [row for row in sums if row[1] == "G00"]
     service_fen = sum(int(row[2]) for row in services)
+    hidden = {"suppressed": any(row[6] for row in sums)} if sums and len(sums[0]) > 6 else {}
     goods_fen = sum(int(row[2]) for row in goods)
     whole = service_fen + goods_fen
     return {
@@ -253,6 +262,7 @@ def _totals(sums: Any) -> dict[str, Any]:
             "goods_fen": goods_fen,
             "service_share": service_fen / whole if whole > 0 else None,
         },
+        **hidden,
     }
 
 
@@ -308,18 +318,32 @@ def _districts(
 
 
 def _sectors(sums: Any, before: Any) -> list[dict[str, Any]]:
+    """A district's with `suppressed`; last year's is null where too little of either year is shown to compare."""
     net: dict[str, int] = {}
     today: dict[str, int] = {}
+    shown: dict[str, int] = {}
+    hidden: dict[str, int] = {}
     for row in sums:
         net[row[1]] = net.get(row[1], 0) + int(row[2])
         today[row[1]] = today.get(row[1], 0) + int(row[4])
-    past = {code: int(fen) for code, fen in before}
+        if len(row) > 6:
+            shown[row[1]] = shown.get(row[1], 0) + int(row[3])
+            hidden[row[1]] = hidden.get(row[1], 0) + int(row[6])
+    past = {row[0]: int(row[1]) for row in before}
+    patchy = {code for code, number in hidden.items() if not _tells(shown[code], number)}
+    patchy |= {row[0] for row in before if len(row) > 2 and not _tells(int(row[2]), int(row[3]))}
     return [
         {
             "code": code,
             "net_fen": net.get(code, 0),
             "today_fen": today.get(code, 0),
-            "last_year_fen": past.get(code) if past else None,
+            "last_year_fen": past.get(code) if past and code not in patchy else None,
         }
+        | ({"suppressed": hidden[code] > 0} if code in hidden else {})
         for code in SERVICE_SECTORS
     ]
+
+
+def _tells(shown: int, hidden: int) -> bool:
+    """Whether what is shown stands for the whole."""
+    return hidden <= (shown + hidden) * HIDDEN_MOST

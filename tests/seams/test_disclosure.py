@@ -42,6 +42,22 @@ def few_cells(seed: int) -> list[tuple]:
     return found
 
 
+def _cell(year: int, sector: str, recorded_day: int, entries: int, fen: int) -> list:
+    at, recorded = datetime(year, 1, 1, tzinfo=SHANGHAI), date(year, 1, recorded_day)
+    return [at, recorded, 500104, sector, "p1", 1, 0, year, 1, entries, fen, 0, 0, 0]
+
+
+# S01 is shown whole in both years, of S02 half of last year is left out, of S03 all of this year.
+TWO_YEARS = [
+    _cell(YEAR - 1, "S01", 1, 5, 700),
+    _cell(YEAR, "S01", 1, 5, 900),
+    _cell(YEAR - 1, "S02", 1, 3, 700),
+    _cell(YEAR - 1, "S02", 2, 2, 77_777),
+    _cell(YEAR, "S02", 1, 5, 900),
+    _cell(YEAR, "S03", 1, 2, 77_777),
+]
+
+
 @pytest.fixture(scope="module")
 def rows() -> list[tuple]:
     return few_cells(5)
@@ -63,6 +79,7 @@ def gateway(kafka, store, tmp_path_factory, rows) -> Iterator[World]:
         at = datetime(YEAR, 1, 2, 9, tzinfo=SHANGHAI)
         one = [at, at.date(), 500103, "S05", "p1", 1, 0, 9_999, 1, 1, 99_999_99, 0, 0, 0]
         client.insert("cells", [one], CELLS)
+        client.insert("cells", TWO_YEARS, CELLS)
         client.close()
         book_progress(made.dsn, [datetime.now(UTC)] * 2)
         yield made
@@ -194,6 +211,20 @@ def test_the_overview_says_no_more_than_the_cells(gateway, rows):
         code: sum(r[FEN] for r in services if r[SECTOR] == code)
         for code in {r[SECTOR] for r in services}
     }
+
+
+def test_a_districts_overview_compares_two_years_that_can_be_compared(gateway):
+    answer = gateway.get("/v1/overview", role="district:500104")
+    found = {s["code"]: s for s in answer.json()["data"]["sectors"]}
+    assert (found["S01"]["net_fen"], found["S01"]["last_year_fen"]) == (900, 700)
+    assert found["S01"]["suppressed"] is False
+    assert (found["S02"]["net_fen"], found["S02"]["last_year_fen"]) == (900, None)
+    assert (found["S03"]["net_fen"], found["S03"]["suppressed"]) == (0, True)
+    assert answer.json()["data"]["suppressed"] is True
+    assert "77777" not in answer.text
+    bureau = gateway.get("/v1/overview").json()["data"]
+    assert "suppressed" not in bureau
+    assert "suppressed" not in bureau["sectors"][0]
 
 
 def test_a_year_that_stands_on_one_sale_is_hidden_in_progress_and_overview(gateway):

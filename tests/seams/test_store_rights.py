@@ -147,6 +147,10 @@ READ = [
     " LAYOUT(FLAT()) LIFETIME(0)",
     "CREATE FUNCTION f{n} AS (x) -> file(x)",
     "CREATE NAMED COLLECTION c{n} AS path = '{f}'",
+    "SELECT '{f}' AS a SETTINGS select = '* APPLY file'",
+    "SELECT '{f}' AS a SETTINGS select = $$* APPLY(file)$$",
+    "SET select = '* APPLY file'",
+    "SELECT a FROM d.t SETTINGS filter = 'a IN (SELECT * APPLY file FROM (SELECT \\'{f}\\'))'",
     "INSERT INTO d.t (a) FROM INFILE '{f}' FORMAT LineAsString",
     "INSERT INTO d.t (a) FROM/**/INFILE '{f}' COMPRESSION 'none' FORMAT LineAsString",
     "SELECT 1 FORMAT Template SETTINGS format_template_row = '{f}'",
@@ -174,6 +178,8 @@ WRITE = [
     "INSERT INTO TABLE FUNCTION file('{f}', 'CSV', 'a String') VALUES ('x')",
     "INSERT INTO FUNCTION/**/`file`('{f}', 'CSV', 'a String') SELECT 'x'",
     "SET input_format_record_errors_file_path = '{f}'",
+    "SELECT 1 AS a FORMAT Protobuf SETTINGS output_format_schema = '{f}'",
+    "SET output_format_schema = '{f}'",
     "CREATE TABLE d.w{n} (a String) ENGINE = File('CSV', '{f}')",
     "CREATE TABLE d.w{n} (a String) ENGINE = EmbeddedRocksDB(0, '{f}') PRIMARY KEY a",
     "CREATE TABLE d.w{n} (a String) ENGINE = MergeTree ORDER BY a"
@@ -209,6 +215,10 @@ ASK = [
     "CREATE TABLE d.u{n} (a String) ENGINE = MySQL('{a}', 'd', 't', 'u', 'p')",
     "CREATE TABLE d.u{n} (a String) ENGINE = Kafka('{a}', 't', 'g', 'CSV')",
     "CREATE DATABASE u{n} ENGINE = MySQL('{a}', 'd', 'u', 'p')",
+    "CREATE DATABASE u{n} ENGINE = DataLakeCatalog('http://{a}/')"
+    " SETTINGS catalog_type = 'rest', warehouse = 'w', allow_database_iceberg = 1",
+    "CREATE DATABASE u{n} ENGINE = `\\x44ataLakeCatalog`('http://{a}/')"
+    " SETTINGS catalog_type = 'rest', warehouse = 'w'",
     "CREATE TABLE d.u{n} (a String) ENGINE = MergeTree ORDER BY a"
     " SETTINGS disk = disk(type = web, endpoint = 'http://{a}/')",
     "CREATE TABLE d.u{n} (a String) ENGINE = MergeTree ORDER BY a"
@@ -260,7 +270,8 @@ def test_no_statement_writes_a_file(served: Store, statement: str) -> None:
 @pytest.mark.parametrize("statement", ASK)
 def test_no_statement_asks_a_server(served: Store, server: Server, statement: str) -> None:
     before = server.asked
-    status, _, body = served.post(filled(statement, "", f"127.0.0.1:{server.port}"))
+    text = filled(statement, "", f"127.0.0.1:{server.port}")
+    status, _, body = served.post(text, allow_database_iceberg="1")
     assert status != 200, body
     assert server.asked == before
 
@@ -277,6 +288,9 @@ def test_no_statement_asks_a_server(served: Store, server: Server, statement: st
         {"additional_table_filters": "{'d.t': 'a = `\\x66ile`(''{f}'')'}"},
         {"format_template_row": "{f}"},
         {"dialect": "prql"},
+        {"select": "* APPLY file"},
+        {"order": "(SELECT * APPLY file FROM (SELECT '{f}'))"},
+        {"output_format_schema": "{f}", "default_format": "Protobuf"},
         {"default_format": "Template", "format_template_resultset": "{f}"},
     ],
 )

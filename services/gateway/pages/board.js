@@ -268,6 +268,7 @@ export class Board {
     const most = Math.max(...sectors.map((s) => s.net_fen), 0);
     $("sectors-empty").hidden = most > 0;
     $("sectors").hidden = most <= 0;
+    $("sectors-suppressed").hidden = !sectors.some((s) => s.suppressed);
     if (most <= 0) return;
     const list = $("sectors");
     while (list.children.length < sectors.length) {
@@ -284,7 +285,10 @@ export class Board {
       name.textContent = plain;
       name.title = `${sector.code} ${known?.[language()] ?? ""}`;
       track.firstChild.style.width = `${Math.max(0, (sector.net_fen / most) * 100)}%`;
-      value.textContent = amountParts(sector.net_fen).join(" ");
+      const amount = amountParts(sector.net_fen).join(" ");
+      // What stands on fewer than three entries is left out: said, never shown as a small number alone.
+      value.textContent = !sector.suppressed ? amount : sector.net_fen === 0 ? t("guard_suppressed") : `${amount} *`;
+      value.title = sector.suppressed ? t("suppressed_note") : "";
       const before = sector.last_year_fen;
       const change = before > 0 ? sector.net_fen / before - 1 : null;
       growth.textContent = change !== null ? signedPercent(change) : before === null || sector.net_fen === 0 ? "" : t("new");
