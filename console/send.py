@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from console import addresses, terminal
-from console.commands import Refusal
+from console.commands import Refusal, day
 from console.pieces import NotCut, compressed, format_of, pieces
 from yumai import printable
 
@@ -33,19 +33,12 @@ def register(subparsers) -> None:  # type: ignore[no-untyped-def]
     parser.add_argument("--key", help="platform key or bureau token (default: $YUMAI_KEY)")
     parser.add_argument(
         "--recorded-on",
-        type=_day,
+        type=day,
         metavar="DATE",
         help="import of history: the day on which it counts as known (bureau only)",
     )
     parser.add_argument("--url", help="the door's address (default: the one that `up` started)")
     parser.set_defaults(run=send)
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: want YYYY-MM-DD") from None
 
 
 def send(args: argparse.Namespace) -> int:

@@ -18,12 +18,13 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contracts.days import FIRST_DAY
 from contracts.targets.codec import CITY
 from services.gateway.errors import Unavailable
 from services.gateway.feeds import Health
 from services.gateway.figures import meta_of
 from services.gateway.login import principal_of
-from services.gateway.parameters import FIRST_DAY, Reader
+from services.gateway.parameters import Reader
 from services.gateway.store import Store
 from services.gateway.targets import TargetLog, in_scope
 from yumai import feeds
