@@ -94,8 +94,6 @@ def _deliver(
     for path in files:
         form, encoding = format_of(path)
         headers = {"Authorization": f"Bearer {key}", "Content-Type": form.media_type}
-        if encoding:
-            headers["Content-Encoding"] = encoding
         if recorded_on:
             headers["Recorded-On"] = recorded_on.isoformat()
         first_row, part = 0, 0
@@ -107,7 +105,10 @@ def _deliver(
                 if not body and part:  # an empty file has a receipt too
                     break
                 headers["Idempotency-Key"] = idempotency_key(body, form.media_type, recorded_on)
-                content = compressed(body, encoding)
+                content, packed_as = compressed(body, encoding)
+                headers.pop("Content-Encoding", None)
+                if packed_as:
+                    headers["Content-Encoding"] = packed_as
                 answer = door.send(http, "POST", url, content, headers, never, PATIENCE_SECONDS)
             except (NotCut, OSError) as error:
                 yield {**about, "status": None, "error": str(error)}

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -28,6 +27,7 @@ from services.gateway.parameters import Reader
 from services.gateway.store import Store
 from services.gateway.targets import TargetLog, in_scope
 from yumai import feeds
+from yumai.answers import encoded
 from yumai.asking import ALL, asker, for_all
 from yumai.districts import districts, districts_of
 from yumai.evaluation import cells, judge
@@ -232,7 +232,7 @@ async def get_progress(request: Request) -> Response:
         "method": METHOD,
         "approximate": sorted(judged.approximate),
     }
-    return Response(orjson.dumps({"meta": meta, "data": data}), media_type="application/json")
+    return Response(encoded({"meta": meta, "data": data}), media_type="application/json")
 
 
 async def few_entries(
