@@ -79,7 +79,7 @@ def read_rows(body: bytes) -> tuple[list[Row], list[RowProblem]]:
         try:
             if end - start > ROW_MAX_BYTES:
                 raise msgspec.DecodeError(f"more than {ROW_MAX_BYTES:,} bytes")
-            row = _row.decode(data[start:end])
+            row = _row.decode(data[start:end].data)
             field, said = _fault(row)
             rows.append(row)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
