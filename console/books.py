@@ -7,11 +7,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from console import addresses
-from console.commands import Refusal
+from console.commands import Refusal, day
 
 CELLS_SHOWN = 20
 # Seconds: a store that hangs is no longer waited for, and a row that was refused a moment ago is on its way there.
@@ -34,8 +34,8 @@ def register(subparsers) -> None:  # type: ignore[no-untyped-def]
         description="Exit code 0: equal to the fen; 1: cells, blocks, ids or receipts are wrong;"
         " 2: the store can't be asked. Days are those on which entries occurred (Asia/Shanghai).",
     )
-    parser.add_argument("--from", dest="first", type=_day, metavar="DATE", help="inclusive")
-    parser.add_argument("--to", dest="last", type=_day, metavar="DATE", help="inclusive")
+    parser.add_argument("--from", dest="first", type=day, metavar="DATE", help="inclusive")
+    parser.add_argument("--to", dest="last", type=day, metavar="DATE", help="inclusive")
     parser.set_defaults(run=audit)
 
     parser = subparsers.add_parser("receipts", help="receipts of the HTTP door")
@@ -58,13 +58,6 @@ def register(subparsers) -> None:  # type: ignore[no-untyped-def]
     parser.add_argument("receipt", metavar="RECEIPT")
     parser.add_argument("row", type=int, metavar="ROW")
     parser.set_defaults(run=show_letter)
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: want YYYY-MM-DD") from None
 
 
 def _count(text: str) -> int:

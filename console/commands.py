@@ -16,10 +16,12 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 
 from console import terminal
+from contracts.days import book_day
 
 DEFAULT_STATE = ".yumai"
 
@@ -53,6 +55,14 @@ class Refusal(Exception):
     def __init__(self, message: str, exit_code: int = 2) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def day(text: str) -> date:
+    """An option's type: a day that the books can hold."""
+    try:
+        return book_day(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
 
 
 class Parser(argparse.ArgumentParser):

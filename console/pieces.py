@@ -16,8 +16,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from services.ingest.refused import ROWS_FREE
+
 LIMIT = 64 * 2**20
 """What the door takes in one request, after decompression."""
+
+ROWS_MOST = ROWS_FREE
+"""Of a piece of Arrow or Parquet: so few rows go through however well they are packed or share their texts."""
+
+ROW_LEAST_BYTES = 20
+"""No true entry takes less, before it is packed."""
 
 QUOTED_MAX_BYTES = 2**20
 """A quoted CSV field that goes on for longer counts as never closed, there and here."""
@@ -213,10 +221,12 @@ def arrow(path: Path, limit: int) -> Iterator[bytes]:
     with pa.memory_map(str(path)) as source:
         is_file = source.size() > 6 and source.read(6) == b"ARROW1"
         source.seek(0)
-        if not is_file and source.size() <= limit:
+        if not is_file and source.size() <= limit and _is_taken_whole(source, limit):
+            source.seek(0)
             if source.size():
                 yield source.read()
             return
+        source.seek(0)
         try:
             reader: Any = (pa.ipc.open_file if is_file else pa.ipc.open_stream)(source)
             batches = (
@@ -229,6 +239,31 @@ def arrow(path: Path, limit: int) -> Iterator[bytes]:
                 yield _stream(reader.schema, group)[0]
         except pa.ArrowException as error:
             raise NotCut(f"not read as Arrow IPC: {error}") from error
+
+
+def _is_taken_whole(source: Any, limit: int) -> bool:
+    """Whether a stream goes through as it is; one that can't be read does, for the door to say why."""
+    import pyarrow as pa
+
+    rows = size = 0
+    try:
+        with pa.ipc.open_stream(source) as reader:
+            shares = any(_shares(kind) for kind in reader.schema.types)
+            for batch in reader:
+                rows, size = rows + batch.num_rows, size + batch.nbytes
+                if rows > ROWS_MOST and (shares or size > limit or size < rows * ROW_LEAST_BYTES):
+                    return False
+    except (pa.ArrowException, OSError, ValueError):
+        return True
+    return True
+
+
+def _shares(kind: Any) -> bool:
+    """Whether many rows may say the same bytes."""
+    import pyarrow as pa
+
+    plain = pa.types.is_primitive, pa.types.is_string, pa.types.is_large_string, pa.types.is_null
+    return not any(is_kind(kind) for is_kind in plain)
 
 
 def _stream(schema: Any, batches: list[Any]) -> tuple[bytes, int]:
@@ -261,7 +296,8 @@ def parquet(path: Path, limit: int) -> Iterator[bytes]:
         with pq.ParquetFile(path) as file:
             groups = range(file.num_row_groups)
             sizes = sum(file.metadata.row_group(n).total_byte_size for n in groups)
-            if max(path.stat().st_size, sizes) <= limit:
+            is_short = file.metadata.num_rows <= ROWS_MOST
+            if is_short and max(path.stat().st_size, sizes) <= limit:
                 yield path.read_bytes()
                 return
             batches = file.iter_batches(batch_size=65_536)
@@ -278,21 +314,21 @@ def parquet(path: Path, limit: int) -> Iterator[bytes]:
 def _groups(batches: Iterator[Any], room: int, size: Callable[[Any], int]) -> Iterator[list[Any]]:
     """Batches together as far as they fit; a batch too large is halved until its parts do."""
     group: list[Any] = []
-    used = 0
+    used = rows = 0
     for batch in batches:
         for part in _halves(batch, room, size):
             part_size = size(part)
-            if group and used + part_size > room:
+            if group and (used + part_size > room or rows + part.num_rows > ROWS_MOST):
                 yield group
-                group, used = [], 0
+                group, used, rows = [], 0, 0
             group.append(part)
-            used += part_size
+            used, rows = used + part_size, rows + part.num_rows
     if group:
         yield group
 
 
 def _halves(batch: Any, room: int, size: Callable[[Any], int]) -> Iterator[Any]:
-    if size(batch) <= room:
+    if batch.num_rows <= ROWS_MOST and size(batch) <= room:
         yield batch
         return
     if batch.num_rows < 2:
@@ -302,15 +338,18 @@ def _halves(batch: Any, room: int, size: Callable[[Any], int]) -> Iterator[Any]:
     yield from _halves(batch.slice(middle), room, size)
 
 
-def compressed(body: bytes, encoding: str | None) -> bytes:
-    """A piece in its file's Content-Encoding."""
+def compressed(body: bytes, encoding: str | None) -> tuple[bytes, str | None]:
+    """A piece in its file's Content-Encoding, or plain where it would have too many rows for its bytes."""
+    packed = body
     if encoding == "gzip":
-        return gzip.compress(body, 1, mtime=0)
-    if encoding == "zstd":
+        packed = gzip.compress(body, 1, mtime=0)
+    elif encoding == "zstd":
         import zstandard
 
-        return zstandard.ZstdCompressor(level=3).compress(body)
-    return body
+        packed = zstandard.ZstdCompressor(level=3).compress(body)
+    if len(body) // ROW_LEAST_BYTES > ROWS_FREE + len(packed):
+        return body, None
+    return packed, encoding
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from console import addresses, terminal
-from console.commands import Refusal
+from console.commands import Refusal, day
 from console.pieces import NotCut, compressed, format_of, pieces
 from yumai import printable
 
@@ -33,19 +33,12 @@ def register(subparsers) -> None:  # type: ignore[no-untyped-def]
     parser.add_argument("--key", help="platform key or bureau token (default: $YUMAI_KEY)")
     parser.add_argument(
         "--recorded-on",
-        type=_day,
+        type=day,
         metavar="DATE",
         help="import of history: the day on which it counts as known (bureau only)",
     )
     parser.add_argument("--url", help="the door's address (default: the one that `up` started)")
     parser.set_defaults(run=send)
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: want YYYY-MM-DD") from None
 
 
 def send(args: argparse.Namespace) -> int:
@@ -101,8 +94,6 @@ def _deliver(
     for path in files:
         form, encoding = format_of(path)
         headers = {"Authorization": f"Bearer {key}", "Content-Type": form.media_type}
-        if encoding:
-            headers["Content-Encoding"] = encoding
         if recorded_on:
             headers["Recorded-On"] = recorded_on.isoformat()
         first_row, part = 0, 0
@@ -114,7 +105,10 @@ def _deliver(
                 if not body and part:  # an empty file has a receipt too
                     break
                 headers["Idempotency-Key"] = idempotency_key(body, form.media_type, recorded_on)
-                content = compressed(body, encoding)
+                content, packed_as = compressed(body, encoding)
+                headers.pop("Content-Encoding", None)
+                if packed_as:
+                    headers["Content-Encoding"] = packed_as
                 answer = door.send(http, "POST", url, content, headers, never, PATIENCE_SECONDS)
             except (NotCut, OSError) as error:
                 yield {**about, "status": None, "error": str(error)}

@@ -26,7 +26,7 @@ import numpy as np
 from yumai.evaluation.coverage import Doubt
 from yumai.methods.breaks import is_break, ratios
 from yumai.methods.silence import MISSED_LEAST, silences
-from yumai.store.figures import SHANGHAI, Filter, Query
+from yumai.store.figures import NET, SHANGHAI, Filter, Query
 
 WINDOW_DAYS = 70
 RECENT_DAYS = 28
@@ -63,7 +63,7 @@ def days_query(now: datetime) -> Query:
     return Query(
         "SELECT toString(platform) AS name, district, toDate(period) AS day, recorded_date AS recorded,"
         " sum(entries) AS counted,"
-        " toInt64(sum(sales_fen - refunds_fen - sale_reversals_fen + refund_reversals_fen)) AS fen"
+        f" sum({NET}) AS fen"
         f" FROM cells FINAL WHERE {condition} GROUP BY name, district, day, recorded",
         parameters,
     )
@@ -186,11 +186,9 @@ def _platforms(seen: Seen, now: datetime) -> dict[str, _Platform]:
         lags = platform.on_day.setdefault(r, {})
         lags[r - n] = lags.get(r - n, 0) + int(counted)
         code = f"{int(district):06d}"
-        own = platform.districts.setdefault(
-            code, (np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64))
-        )
+        own = platform.districts.setdefault(code, (np.zeros(size, dtype=np.int64), np.zeros(size)))
         own[0][n] += int(counted)
-        own[1][n] += int(fen)
+        own[1][n] += float(fen)
     for name, hour, counted in seen.hours:
         if str(name) in found:
             found[str(name)].hours[int(hour) // 3600] = int(counted)

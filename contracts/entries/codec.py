@@ -17,6 +17,8 @@ from datetime import date
 
 import pyarrow as pa
 
+from contracts.days import FIRST_DAY, book_day
+
 VERSION = "2"
 VERSIONS = ("1", "2")
 """What is read: a version, once written, is read for ever."""
@@ -52,22 +54,19 @@ class UnreadableRecord(Exception):
     """Our header, but a version or a body that can't be read: it holds acknowledged entries."""
 
 
-RECORDED_FIRST, RECORDED_LAST = date(1970, 1, 1), date(2149, 6, 6)
-"""A recorded date is kept as the days since 1970, in 16 bits."""
+RECORDED_FIRST = FIRST_DAY
+"""A recorded date is kept as the days since then."""
 ENTRIES_MAX = 4_096
 EPOCH_MAX = 65_535
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 def recorded_date(text: str) -> date:
     """A `recorded-on`: YYYY-MM-DD and nothing else. Raises ValueError."""
-    if not _DATE.fullmatch(text):
-        raise ValueError("recorded-on: want YYYY-MM-DD")
-    found = date.fromisoformat(text)
-    if not RECORDED_FIRST <= found <= RECORDED_LAST:
-        raise ValueError(f"recorded-on: want {RECORDED_FIRST} to {RECORDED_LAST}")
-    return found
+    try:
+        return book_day(text)
+    except ValueError as error:
+        raise ValueError(f"recorded-on: {error}") from error
 
 
 def _number(text: str, most: int) -> int:

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-import orjson
 
 from contracts.alerts.codec import Whole
 from contracts.alerts.outbox import Delivery, FeedStep, Subscription
@@ -26,6 +25,7 @@ from services.alerts.channels import chat
 from services.alerts.channels.webhook import Failed, Sender
 from services.alerts.journal import Journal
 from yumai import apprise_addresses, telemetry
+from yumai.answers import encoded
 from yumai.aside import Asides
 from yumai.sealing import is_sealed, without_secrets
 from yumai.settings import Settings, networks
@@ -165,7 +165,7 @@ class Sending:
         message = _as_heard(message, delivery.office)
         url = self._url(message)
         if subscription.channel == "webhook":
-            body = orjson.dumps(body_of(delivery, message, subscription.language, url))
+            body = encoded(body_of(delivery, message, subscription.language, url))
             sender = self._webhooks.setdefault(delivery.office, Sender(self._allowed))
             await sender.send(subscription.address, delivery.id, body, subscription.secret or "")
         elif subscription.channel != "inbox":

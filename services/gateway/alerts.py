@@ -22,6 +22,7 @@ from services.gateway.register import Register
 from services.gateway.standing import Standing
 from services.gateway.store import Store
 from yumai.access import Principal
+from yumai.answers import encoded
 from yumai.store.figures import Freshness, Query
 
 STATES = get_args(State)
@@ -61,7 +62,7 @@ def register_of(request: Request) -> Register:
 
 
 def answer(body: dict[str, Any], status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")
+    return Response(encoded(body), status, media_type="application/json")
 
 
 async def meta(request: Request) -> dict[str, Any]:

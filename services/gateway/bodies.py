@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -10,13 +9,13 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
+from contracts.days import FIRST_DAY, LAST_DAY, book_day, looks_like_day
 from services.gateway.errors import Refused
 from yumai.bodies import Bodies, NeverCame, TooLarge
 from yumai.store.figures import SHANGHAI
 
 TEXT_MOST = 2_000
 BODY_MOST = 1 << 20
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 MISSING = object()
 
 
@@ -96,11 +95,11 @@ class Fields:
 
     def _day(self, name: str, text: str) -> date | None:
         try:
-            if not _DAY.fullmatch(text):
-                raise ValueError
-            return date.fromisoformat(text)
+            return book_day(text)
         except ValueError:
-            self.wrong(name, f"{text!r} is not a day; want YYYY-MM-DD")
+            self.wrong(
+                name, f"{text!r} is not a day from {FIRST_DAY} to {LAST_DAY}; want YYYY-MM-DD"
+            )
             return None
 
     def until(self, name: str) -> tuple[str, datetime] | None:
@@ -108,7 +107,7 @@ class Fields:
         text = self.text(name, True, 40)
         if text is None:
             return None
-        if _DAY.fullmatch(text):
+        if looks_like_day(text):
             day = self._day(name, text)
             if day is None:
                 return None
@@ -118,7 +117,7 @@ class Fields:
                 self.wrong(name, "too far away")
                 return None
         try:
-            instant = datetime.fromisoformat(text)
+            instant = datetime.fromisoformat(text) if looks_like_day(text[:10]) else None
         except ValueError:
             instant = None
         if instant is None or instant.tzinfo is None:

@@ -6,7 +6,6 @@ import asyncio
 import time
 from datetime import UTC, datetime
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,6 +14,7 @@ from services.gateway.login import platforms_in_scope, principal_of
 from services.gateway.parameters import Reader
 from services.gateway.store import Store
 from yumai import feeds
+from yumai.answers import encoded
 from yumai.asking import for_all
 
 KEPT_SECONDS = 5.0
@@ -70,4 +70,4 @@ async def get_feeds(request: Request) -> Response:
         if states is None or row["state"] in states:
             data.append(row)
     meta = meta_of(freshness, now) | {"count": len(data)}
-    return Response(orjson.dumps({"meta": meta, "data": data}), media_type="application/json")
+    return Response(encoded({"meta": meta, "data": data}), media_type="application/json")

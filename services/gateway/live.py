@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -31,6 +30,7 @@ from services.gateway.login import principal_of
 from services.gateway.store import Store
 from yumai import telemetry, tracing
 from yumai.access import Identity, Principal
+from yumai.answers import encoded
 from yumai.asking import name_of
 from yumai.bodies import TooMuch
 from yumai.store.disclosure import LEAST
@@ -81,7 +81,7 @@ class Subscriber:
 
 
 def frame(kind: str, id_: str, body: dict[str, Any]) -> bytes:
-    return f"event: {kind}\nid: {id_}\ndata: ".encode() + orjson.dumps(body) + b"\n\n"
+    return f"event: {kind}\nid: {id_}\ndata: ".encode() + encoded(body) + b"\n\n"
 
 
 def cells_events(

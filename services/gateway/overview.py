@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -25,6 +24,7 @@ from services.gateway.parameters import Reader
 from services.gateway.progress import Evaluations, few_entries, shown_row
 from services.gateway.store import Store
 from yumai.access import Principal
+from yumai.answers import encoded
 from yumai.asking import for_all
 from yumai.districts import UNKNOWN, districts_of
 from yumai.evaluation.judge import Moment
@@ -172,7 +172,7 @@ async def overview(request: Request) -> Response:
     Reader(request.query_params, ()).check()
     overviews: Overviews = request.app.state.overviews
     answer = await overviews.of(principal_of(request))
-    return Response(orjson.dumps(answer), media_type="application/json")
+    return Response(encoded(answer), media_type="application/json")
 
 
 def _sums(within: Filter, today: date) -> Query:

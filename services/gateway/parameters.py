@@ -9,15 +9,14 @@ from datetime import date
 
 from starlette.datastructures import QueryParams
 
+from contracts.days import FIRST_DAY, LAST_DAY, calendar_day
 from services.gateway.errors import Refused
 from yumai.districts import UNKNOWN, districts
 from yumai.platforms import is_platform_id
 from yumai.sectors import SECTOR_NUMBERS
 from yumai.store.figures import DIMENSIONS, GRAINS
 
-FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2149, 6, 6)
 """Of ClickHouse's Date."""
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,7 @@ class Reader:
         if text is None:
             return None
         try:
-            if not _DAY.fullmatch(text):
-                raise ValueError
-            return date.fromisoformat(text)
+            return calendar_day(text)
         except ValueError:
             self.wrong(name, f"{text!r} is not a day; want YYYY-MM-DD")
             return None

@@ -14,19 +14,20 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contracts.days import FIRST_DAY
 from contracts.targets.codec import CITY
 from services.gateway.errors import Unavailable
 from services.gateway.feeds import Health
 from services.gateway.figures import meta_of
 from services.gateway.login import principal_of
-from services.gateway.parameters import FIRST_DAY, Reader
+from services.gateway.parameters import Reader
 from services.gateway.store import Store
 from services.gateway.targets import TargetLog, in_scope
 from yumai import feeds
+from yumai.answers import encoded
 from yumai.asking import ALL, asker, for_all
 from yumai.districts import districts, districts_of
 from yumai.evaluation import cells, judge
@@ -231,7 +232,7 @@ async def get_progress(request: Request) -> Response:
         "method": METHOD,
         "approximate": sorted(judged.approximate),
     }
-    return Response(orjson.dumps({"meta": meta, "data": data}), media_type="application/json")
+    return Response(encoded({"meta": meta, "data": data}), media_type="application/json")
 
 
 async def few_entries(

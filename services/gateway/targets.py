@@ -30,6 +30,7 @@ from services.gateway.parameters import Reader
 from services.gateway.store import Store
 from yumai import targets
 from yumai.access import Principal
+from yumai.answers import encoded
 from yumai.asking import asker
 from yumai.broker.consumers import let_go
 from yumai.broker.security import Bootstrap, client_options
@@ -308,4 +309,4 @@ async def _bases(store: Store, asked: Sequence[Asked]) -> dict[targets.Key, tupl
 
 
 def _json(body: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(body), media_type="application/json")
+    return Response(encoded(body), media_type="application/json")

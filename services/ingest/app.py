@@ -7,7 +7,6 @@ import contextlib
 import logging
 import time
 
-import msgspec
 from fastapi import FastAPI, Request
 from kafka.errors import KafkaError
 from starlette.exceptions import HTTPException
@@ -33,6 +32,7 @@ from yumai import scraping, telemetry
 from yumai.access import Identity, Principal
 from yumai.asking import Awaited, asker, asks
 from yumai.bodies import Bodies, Brake, NeverCame, TooLarge, TooMuch
+from yumai.broker.stray import passed_over
 from yumai.broker.topics import MERCHANTS, RECEIPTS
 from yumai.http_requests import Observed
 from yumai.instruments import exposition
@@ -118,9 +118,11 @@ class Ingest:
                 log.warning("receipts_away %s", error)
                 await asyncio.sleep(0.5)
                 continue
-            for number, value in enumerate(values):
-                with contextlib.suppress(msgspec.DecodeError):
-                    self.known.add(receipt_codec.decode(value))
+            for number, (offset, value) in enumerate(values):
+                try:
+                    self.known.add(receipt_codec.decode(value or b""))
+                except Exception as error:
+                    passed_over(RECEIPTS.name, offset, error)
                 if number % 1_000 == 0:
                     await asyncio.sleep(0)
             self._preloaded = True

@@ -93,8 +93,8 @@ class Follower(threading.Thread):
 
 def read_tail(
     bootstrap: Bootstrap, topic: str, records: int, since_ms: int, seconds: float
-) -> list[bytes]:
-    """Values of the last `records` offsets that are not older than `since_ms`, oldest first.
+) -> list[tuple[int, bytes | None]]:
+    """(offset, value) of the last `records` offsets that are not older than `since_ms`, oldest first.
 
     Stops after `seconds` with what it has. Raises KafkaError.
     """
@@ -106,10 +106,10 @@ def read_tail(
         at_time = consumer.offsets_for_times({partition: since_ms})[partition]
         begin = max(begin, end - records, at_time.offset if at_time else end)
         consumer.seek(partition, begin)
-        values: list[bytes] = []
+        values: list[tuple[int, bytes | None]] = []
         while consumer.position(partition) < end and time.monotonic() < deadline:
             for found in consumer.poll(timeout_ms=500).values():
-                values.extend(record.value for record in found if record.value is not None)
+                values.extend((record.offset, record.value) for record in found)
         return values
     finally:
         consumer.close()

@@ -13,6 +13,8 @@ from msgspec.structs import replace
 from contracts.merchants import codec
 from contracts.merchants.codec import Merchant, Span
 from services.ingest.classify import MerchantIndex
+from services.ingest.formats import json_body
+from services.ingest.refused import BodyRefused
 from yumai import telemetry
 from yumai.districts import districts
 from yumai.entry import TEXT_MAX
@@ -43,30 +45,57 @@ class RowProblem(msgspec.Struct):
     message: str
 
 
-_rows = msgspec.json.Decoder(list[msgspec.Raw])
 _row = msgspec.json.Decoder(Row)
 _WHERE = re.compile(r"`\$\.?([a-z_]*)")
+_NAME_SHOWN = 64
 _NAMED = re.compile(r"(?:unknown|missing required) field `([^`]*)`")
 PROBLEMS_SHOWN = 1_000
+ROWS_MAX = 100_000
+"""Of one request: each becomes objects here, and perhaps a record."""
+ROW_MAX_BYTES = 16 * 1024
+"""More than the longest row that is right, however its characters are escaped."""
+SPANS_MAX = 200
+"""Of one merchant: a new span is compared with all of them. Nobody moves more often."""
+
+
+class TooManySpans(Exception):
+    """`index`: the row with which a merchant would have more spans than it may."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"more than {SPANS_MAX} spans of one merchant")
+        self.index = index
 
 
 def read_rows(body: bytes) -> tuple[list[Row], list[RowProblem]]:
-    """The rows, and what is wrong with them. Raises msgspec.DecodeError for another body."""
+    """The rows, and what is wrong with the first of those that are; one wrong row refuses all.
+
+    Raises BodyRefused for what is no JSON array, and for too many rows: before any becomes an object.
+    """
+    data, starts, ends = json_body.elements(body, _check_number)
     rows: list[Row] = []
     problems: list[RowProblem] = []
-    for index, raw in enumerate(_rows.decode(body.removeprefix(b"\xef\xbb\xbf"))):
+    for index, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
         field, said = None, ""
         try:
-            row = _row.decode(raw)
+            if end - start > ROW_MAX_BYTES:
+                raise msgspec.DecodeError(f"more than {ROW_MAX_BYTES:,} bytes")
+            row = _row.decode(data[start:end].data)
             field, said = _fault(row)
             rows.append(row)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             said = str(error)
             named = _NAMED.search(said) or _WHERE.search(said)
-            field = (named.group(1) or None) if named else None
-        if said and len(problems) < PROBLEMS_SHOWN:
+            field = (named.group(1)[:_NAME_SHOWN] or None) if named else None
+        if said:
             problems.append(RowProblem(index, field, "invalid_merchant", said[:200]))
+            if len(problems) == PROBLEMS_SHOWN:
+                break
     return rows, problems
+
+
+def _check_number(rows: int) -> None:
+    if rows > ROWS_MAX:
+        raise BodyRefused("too_large", None, f"more than {ROWS_MAX:,} rows: send them in parts")
 
 
 def _fault(row: Row) -> tuple[str | None, str]:
@@ -139,21 +168,28 @@ class Registry:
         return codec.decode(value).spans if value else ()
 
     def change(self, rows: Iterable[Row]) -> Change:
-        """What the rows make of the histories; those that stay the same are left out."""
-        by_merchant: dict[tuple[str, str], list[Row]] = {}
-        for row in rows:
-            by_merchant.setdefault((row.platform_id, row.merchant_id), []).append(row)
+        """What the rows make of the histories; those that stay the same are left out.
+
+        Raises TooManySpans.
+        """
+        by_merchant: dict[tuple[str, str], list[tuple[int, Row]]] = {}
+        for index, row in enumerate(rows):
+            by_merchant.setdefault((row.platform_id, row.merchant_id), []).append((index, row))
         records = []
         spans = 0
         for (platform_id, merchant_id), news in by_merchant.items():
             spans += len(news)
             history = self.history(platform_id, merchant_id)
-            for new in news:
+            if len(news) > SPANS_MAX:
+                raise TooManySpans(news[SPANS_MAX][0])
+            for index, new in news:
                 span = Span(
                     new.district_code, new.valid_from, new.valid_to,
                     new.mcc, new.industry, new.group_id,
                 )  # fmt: skip
                 history = replace_overlap(history, span)
+                if len(history) > SPANS_MAX:
+                    raise TooManySpans(index)
             key = codec.key(platform_id, merchant_id)
             value = codec.encode(Merchant(platform_id, merchant_id, history))
             if self._values.get(key) != value:

@@ -14,11 +14,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from kafka.errors import KafkaError
 
+from contracts.days import book_day
 from services.maintenance.set_up import NoTopics, set_up
 from yumai.settings import Settings, start
 from yumai.store import backup, runs
@@ -106,8 +107,8 @@ def parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_migrated)
 
     command = commands.add_parser("audit", help="recount the ledger against the cells")
-    command.add_argument("--from", dest="first", type=date.fromisoformat, metavar="DATE")
-    command.add_argument("--to", dest="last", type=date.fromisoformat, metavar="DATE")
+    command.add_argument("--from", dest="first", type=book_day, metavar="DATE")
+    command.add_argument("--to", dest="last", type=book_day, metavar="DATE")
     command.set_defaults(run=_audit)
 
     command = commands.add_parser("backup", help="back the books up, and restore them beside")

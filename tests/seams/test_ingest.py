@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from kafka import KafkaProducer
 
 from contracts.entries.ids import id_of
 from tests.seams.ingest_place import Place, entry, ndjson, place_of, wait
@@ -328,6 +329,20 @@ def test_a_killed_ingest_knows_its_receipts_and_its_registry(place: Place, uniqu
     assert len(place.rows(before["receipt_id"])) == 1
     receipt = place.post(ndjson(entry(unique + "2", merchant_id=unique))).json()
     assert place.rows(receipt["receipt_id"])[0]["district"] == 500106
+
+
+def test_stray_receipts_are_passed_over_at_the_start(place: Place, unique):
+    body = ndjson(entry(unique))
+    before = place.post(body, Idempotency_Key=unique).json()
+    nested = b'{"errors":' + b"[" * 5_000
+    producer = KafkaProducer(bootstrap_servers=place.bootstrap)
+    for value in (None, b"", b"[1]", b"null", b'{"receipt_id":"\xff"}', b'{"at":1e400}', nested):
+        producer.send("receipts.v1", key=b"\xff", value=value).get(10)
+    producer.close()
+    place.kill("ingest")
+    place.start_ingest()
+    assert place.post(body, Idempotency_Key=unique).json() == before
+    assert 'yumai_stray_records_total{topic="receipts.v1"} 7' in place.get("/metrics").text
 
 
 def test_without_kafka_it_is_503_and_afterwards_everything_goes_on(place: Place, unique):

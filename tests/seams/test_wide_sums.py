@@ -1,18 +1,28 @@
 """Sums of more than 63 bits, in the real engine: kept to the fen, recounted, read by the API's own queries."""
 
+from datetime import UTC, datetime, time
+from typing import Any
+
 import numpy as np
 import pytest
 
 from services.metrics import flush
 from services.metrics.ledger import LedgerBuffer
 from tests.unit.metrics.test_edges import BATCH_MAX_ENTRIES, T0, columns, record, worker
+from yumai import feeds
 from yumai.entry import AMOUNT_MAX_FEN
+from yumai.evaluation import books
+from yumai.evaluation.books import Books
 from yumai.store.audit import audit
 from yumai.store.client import connect
-from yumai.store.figures import NET
+from yumai.store.figures import NET, Query
 from yumai.store.migrate import migrate
 
 RECORDS = 230
+
+
+def _parts(query: Query) -> tuple[str, dict[str, Any]]:
+    return query.sql, query.parameters
 
 
 @pytest.mark.slow
@@ -39,6 +49,13 @@ def test_a_block_of_the_largest_amounts_is_kept_and_recounted(store: str, unique
     ((announced,),) = client.query("SELECT sum(net_fen) FROM blocks FINAL").result_rows
     ((signed,),) = client.query("SELECT sum(net_fen) FROM control_totals").result_rows
     assert (int(net), int(announced), int(signed)) == (total, total, total)
+    ((platform, day),) = client.query(
+        "SELECT any(toString(platform)), any(toDate(period)) FROM cells"
+    ).result_rows
+    years = books.read(client, Books().refresh(day.year))
+    assert int(years[day.year].fen.sum()) == total
+    rows = client.query(*_parts(feeds.days_query(datetime.combine(day, time(12), UTC)))).result_rows
+    assert {(row[0], sum(int(r[5]) for r in rows)) for row in rows} == {(platform, total)}
     report = audit(client)
     assert (report.ok, report.net_fen) == (True, total)
     writer.close()

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
 from kafka.errors import CoordinatorNotAvailableError, KafkaError
@@ -19,6 +18,7 @@ from kafka.protocol.consumer import IsolationLevel
 from contracts.commits import codec as commits
 from yumai.broker.principals import FEED_GROUP, OFFSETS_TOPIC
 from yumai.broker.security import Bootstrap, client_options
+from yumai.broker.stray import passed_over
 from yumai.broker.topics import COMMITS, ENTRIES, feed_platform
 
 RECENT_SECONDS = 60
@@ -147,11 +147,14 @@ def recent(admin: KafkaAdminClient, bootstrap: Bootstrap, deadline: float) -> Re
         while (left := deadline - time.monotonic()) > 0:
             for record in consumer.poll(timeout_ms=int(left * 1000) + 1).get(part, []):
                 try:
-                    commit = commits.decode(record.value)
-                except msgspec.DecodeError:
+                    commit = commits.decode(record.value or b"")
+                    told = sum(change.entries for change in commit.changes)
+                    age = max(commit.committed_at - commit.recorded_from, 0) / 1000
+                except Exception as error:
+                    passed_over(COMMITS.name, record.offset, error)
                     continue
-                entries += sum(change.entries for change in commit.changes)
-                ages.append(max(commit.committed_at - commit.recorded_from, 0) / 1000)
+                entries += told
+                ages.append(age)
             if consumer.position(part) >= end:
                 last = ages[-1] if ages else None
                 return Recent(round(entries / RECENT_SECONDS, 1), last, max(ages, default=None))

@@ -1,7 +1,7 @@
 """Daily sums of a year by district × sector × platform, as arrays. Pure.
 
 A line is one (district, sector, platform) that had sales; its days are Shanghai's. Sums of a line and
-day are exact (Int64); what is added up over lines stays Int64 as well: 92 quadrillion yuan.
+day are exact: Int64 where all of a year together is far from its end, Python's integers where not.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def of_table(table: pa.Table, years: Iterable[int]) -> dict[int, Year]:
     platforms = np.array([str(name) for name in names.dictionary.to_pylist()], dtype=np.str_)
     platform = names.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     day = _ints(table, "day")
-    fen, counted = _ints(table, "net_fen"), _ints(table, "counted")
+    fen, counted = _fen(table), _ints(table, "counted")
     for year in found:
         first = (date(year, 1, 1) - _EPOCH).days
         inside = (day >= first) & (day < first + days_of(year))
@@ -80,16 +80,33 @@ def of_table(table: pa.Table, years: Iterable[int]) -> dict[int, Year]:
         key = (district[inside] * 1_000 + sector[inside]) * len(platforms) + platform[inside]
         lines, place = np.unique(key, return_inverse=True)
         shape = (len(lines), days_of(year))
-        sums, numbers = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int32)
+        sums, numbers = np.zeros(shape, dtype=fen.dtype), np.zeros(shape, dtype=np.int32)
         sums[place, day[inside] - first] = fen[inside]
         numbers[place, day[inside] - first] = counted[inside]
         rest, which = np.divmod(lines, len(platforms))
-        found[year] = Year(year, rest // 1_000, rest % 1_000, platforms[which], sums, numbers)
+        found[year] = Year(
+            year, rest // 1_000, rest % 1_000, platforms[which], _wide(sums), numbers
+        )
     return found
 
 
 def _ints(table: pa.Table, name: str) -> Ints:
     return table.column(name).to_numpy().astype(np.int64)
+
+
+def _fen(table: pa.Table) -> npt.NDArray:
+    column = table.column("net_fen")
+    try:
+        return column.cast(pa.int64()).to_numpy()
+    except pa.ArrowInvalid:
+        return np.array([int(fen) for fen in column.to_pylist()], dtype=object)
+
+
+def _wide(fen: npt.NDArray) -> npt.NDArray:
+    """Python's integers where sums over two years could leave Int64."""
+    if fen.dtype == object or np.abs(fen.astype(np.float64)).sum() < 2.0**61:
+        return fen
+    return fen.astype(object)
 
 
 def replaced(year: Year, fresh: Year, days: Sequence[int]) -> Year:
@@ -103,7 +120,7 @@ def replaced(year: Year, fresh: Year, days: Sequence[int]) -> Year:
         if key not in place:
             place[key] = len(keys)
             keys.append(key)
-    fen = np.zeros((len(keys), year.days), dtype=np.int64)
+    fen = np.zeros((len(keys), year.days), dtype=np.result_type(year.fen, fresh.fen))
     counted = np.zeros((len(keys), year.days), dtype=np.int32)
     fen[: len(year.fen)], counted[: len(year.fen)] = year.fen, year.counted
     changed = np.asarray(days, dtype=np.int64)
@@ -117,7 +134,7 @@ def replaced(year: Year, fresh: Year, days: Sequence[int]) -> Year:
         np.array([key[0] for key in keys], dtype=np.int64),
         np.array([key[1] for key in keys], dtype=np.int64),
         np.array([key[2] for key in keys], dtype=np.str_),
-        fen,
+        _wide(fen),
         counted,
     )
 

@@ -26,12 +26,14 @@ def booked_of_year(year: int) -> Query:
 def daily(first: date, last: date, as_of: date | None = None) -> Query:
     """Columns district (UInt32), sector (Int16), platform, day (UInt16: since 1970), net_fen, entries.
 
+    net_fen is a decimal, since Arrow has no Int128.
+
     To be read as Arrow: some hundred thousand rows a year.
     """
     condition, parameters = Filter(first, last, sectors=JUDGED_SECTORS, as_of=as_of).where()
     return Query(
         "SELECT district, toInt16(sector) AS number, toString(platform) AS name,"
-        f" toUInt16(toDate(period)) AS day, toInt64(sum({NET})) AS net_fen,"
+        f" toUInt16(toDate(period)) AS day, toDecimal128(sum({NET}), 0) AS net_fen,"
         " toUInt32(sum(entries)) AS counted"
         f" FROM cells FINAL WHERE {condition} GROUP BY district, number, name, day",
         parameters,

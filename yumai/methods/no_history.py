@@ -32,6 +32,7 @@ def flat(year: int, booked: Ints, target: Floats, first_day: int, fraction: floa
     """`booked[days, n]`: so far, at the end of each day from `first_day` on, the last after `fraction` of it."""
     gone = np.arange(first_day + 1, first_day + 1 + len(booked), dtype=np.float64)
     gone[-1] += fraction - 1.0
+    booked = booked.astype(np.float64)
     share = (gone / days_of(year))[:, None]
     total = np.where((booked > 0) & (share > 0), booked / np.where(share > 0, share, 1.0), np.nan)
     sigma = np.array(

@@ -6,20 +6,20 @@ import asyncio
 import csv
 import io
 import re
-from datetime import date
 from typing import Any
 
 import msgspec
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from contracts.days import book_day
 from contracts.receipts.codec import Receipt
 from services.ingest.bookings import Bookings, Counts, StoreAway
 from services.ingest.dead_letters import message
 from services.ingest.doors.answers import Refusal, answer
 from services.ingest.doors.over_http import EntriesDoor, receipt_answer
 from services.ingest.formats import compression
-from services.ingest.merchants import Registry, read_rows
+from services.ingest.merchants import Registry, RowProblem, TooManySpans, read_rows
 from services.ingest.publish import Publisher, Unavailable
 from services.ingest.receipts import Known
 from services.ingest.refused import BodyRefused
@@ -32,9 +32,6 @@ from yumai.platforms import is_platform_id
 from yumai.workers import Workers
 
 _RECEIPT_ID = re.compile(r"[0-9a-f]{32}")
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(2149, 6, 6)
-"""Of ClickHouse's Date."""
 _VERDICTS = ("", "rejected", "duplicate", "conflict")
 _MERCHANTS_SECONDS = 60.0
 
@@ -173,12 +170,7 @@ class ReceiptFigures:
 
     async def control_totals(self, request: HttpRequest, principal: Principal) -> Response:
         try:
-            text = request.query_params.get("date", "")
-            if not _DAY.fullmatch(text):
-                raise ValueError
-            day = date.fromisoformat(text)
-            if not _FIRST_DAY <= day <= _LAST_DAY:
-                raise ValueError
+            day = book_day(request.query_params.get("date", ""))
         except ValueError:
             raise Refusal("invalid_parameter", "date=YYYY-MM-DD", "date") from None
         platform = request.query_params.get("platform")
@@ -266,13 +258,15 @@ class MerchantsDoor:
             )
         except BodyRefused as refused:
             raise Refusal(refused.code, refused.detail) from refused
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            raise Refusal("body_undecodable", f"want a JSON array: {error}") from error
         if problems:
             return answer({"errors": problems}, 422)
         # One at a time: each builds on the histories that the one before has left.
         async with self._one:
-            change = await self._workers.run(work.sender, self._registry.change, rows)
+            try:
+                change = await self._workers.run(work.sender, self._registry.change, rows)
+            except TooManySpans as error:
+                many = RowProblem(error.index, "valid_from", "invalid_merchant", str(error))
+                return answer({"errors": [many]}, 422)
             if change.records:
                 try:
                     end = await self._publisher.send_many(

@@ -1,11 +1,13 @@
 """Columns are read again only where the store has changed."""
 
 from datetime import date
+from decimal import Decimal
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from yumai.evaluation import reads
+from yumai.evaluation import columns, reads
 from yumai.evaluation.books import Books, Steps
 
 EPOCH = date(1970, 1, 1)
@@ -81,3 +83,21 @@ def test_a_refresh_that_breaks_off_is_done_again():
         [[(1, 0, 6)], [(date(2026, 3, 1),)], table((date(2026, 3, 1), 8))],
     )
     assert years[2026].fen.sum() == 8
+
+
+@pytest.mark.parametrize("each", [2**62, 10**19, -(10**19)])
+def test_a_years_sums_never_wrap(each):
+    day = date(2026, 3, 1)
+    plain = table((day, 0), (date(2026, 3, 2), 0))
+    fen = pa.array([Decimal(each)] * 2, pa.decimal128(38, 0))
+    sent = plain.set_column(4, "net_fen", fen)
+    year = columns.of_table(sent, [2026])[2026]
+    assert int(year.fen.sum()) == 2 * each
+    again = columns.replaced(columns.empty(2026), year, [59, 60])
+    assert int(again.fen.sum()) == 2 * each
+
+
+def test_an_ordinary_year_stays_in_int64():
+    day = date(2026, 3, 1)
+    sent = table((day, 0)).set_column(4, "net_fen", pa.array([Decimal(7)], pa.decimal128(38, 0)))
+    assert columns.of_table(sent, [2026])[2026].fen.dtype == np.int64

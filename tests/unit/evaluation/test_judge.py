@@ -259,3 +259,24 @@ def test_what_comes_by_the_month_is_judged_by_the_month(past, day):
     assert row(found, "500101")["nowcast_fen"] == pytest.approx(
         row(found, "500101")["target_fen"] * 1.04 / 1.03, rel=0.01
     )
+
+
+def test_sums_beyond_int64_are_judged_and_shown_to_the_fen(past):
+    years = {**past, YEAR: city(YEAR, until=date(YEAR, 6, 30))}
+    huge = {
+        y: Year(y, of.district, of.sector, of.platform, of.fen.astype(object) * 10**12, of.counted)
+        for y, of in years.items()
+    }
+    small, large = (
+        judge.judge(
+            given,
+            YEAR,
+            {key: fen * by for key, fen in goals(past).items()},
+            Moment(date(YEAR, 6, 30)),
+        )
+        for given, by in ((years, 1), (huge, 10**12))
+    )
+    assert row(large, "city")["attained_fen"] == row(small, "city")["attained_fen"] * 10**12 > 2**63
+    assert [r["level"] for r in map(asdict, progress_rows(large, None, None, at=""))] == [
+        r["level"] for r in map(asdict, progress_rows(small, None, None, at=""))
+    ]

@@ -1,5 +1,6 @@
 """A new span cuts what it overlaps; nothing else changes."""
 
+import tracemalloc
 from datetime import date, timedelta
 
 import pytest
@@ -8,7 +9,9 @@ from hypothesis import strategies as st
 
 from contracts.merchants import codec
 from contracts.merchants.codec import Merchant, Span
-from services.ingest.merchants import Registry, read_rows
+from services.ingest import merchants
+from services.ingest.merchants import Registry, TooManySpans, read_rows
+from services.ingest.refused import BodyRefused
 from yumai.registry import replace_overlap, span_on
 
 
@@ -101,3 +104,62 @@ def test_a_record_replaces_and_a_tombstone_forgets():
     assert len(registry.history("p1", "m")) == 1
     registry.apply(key, None, 2)
     assert registry.history("p1", "m") == ()
+
+
+@pytest.mark.parametrize("element", [b"1", b"{}", b"[]", b'""', b"[[],[]]"])
+def test_rows_are_counted_before_any_becomes_an_object(element):
+    body = b"[" + b",".join([element] * 4_000_000) + b"]"
+    read_rows(b"[1]")
+    tracemalloc.start()
+    with pytest.raises(BodyRefused, match="100,000 rows") as refused:
+        read_rows(body)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert refused.value.code == "too_large"
+    assert peak < 2 * len(body)
+
+
+@pytest.mark.parametrize("body", [b"", b" ", b"{}", b"1", b"[1", b"[1]]", b"[" * 5_000])
+def test_a_body_that_is_no_array_is_refused_as_a_whole(body):
+    with pytest.raises(BodyRefused) as refused:
+        read_rows(body)
+    assert refused.value.code == "body_undecodable"
+
+
+def test_what_is_said_of_refused_rows_is_bounded():
+    name = "x" * 10_000
+    wrong = ",".join([ROW % f',"{name}":1'] * merchants.PROBLEMS_SHOWN * 3)
+    _, problems = read_rows(f"[{wrong}]".encode())
+    assert len(problems) == merchants.PROBLEMS_SHOWN
+    assert max(len(p.message) + len(p.field or "") for p in problems) < 300
+
+
+def test_a_row_of_more_bytes_than_any_true_one_is_not_decoded():
+    longest = ROW.replace('"m"', '"' + r"\u6c49" * 64 + '"') % ""
+    huge = ROW.replace('"m"', f'"{"m" * merchants.ROW_MAX_BYTES}"') % ""
+    rows, problems = read_rows(f"[{longest},{huge}]".encode())
+    assert len(rows) == 1
+    assert [(p.index, p.message) for p in problems] == [(1, "more than 16,384 bytes")]
+
+
+def test_a_lone_surrogate_is_its_own_rows_fault():
+    _, problems = read_rows(("[" + ROW.replace('"m"', r'"\ud800"') % "" + "]").encode())
+    assert [p.index for p in problems] == [0]
+
+
+def day_rows(days: range) -> list[merchants.Row]:
+    dates = [DAY + timedelta(days=n) for n in days]
+    return [merchants.Row("p1", "m", "500103", day, day) for day in dates]
+
+
+def test_a_merchant_has_no_more_spans_than_a_change_can_compare():
+    registry = Registry()
+    (record,) = registry.change(day_rows(range(merchants.SPANS_MAX))).records
+    registry.apply(*record, 1)
+    with pytest.raises(TooManySpans) as many:
+        registry.change(day_rows(range(-2, 2)))
+    assert many.value.index == 0
+    with pytest.raises(TooManySpans) as many:
+        registry.change([*day_rows(range(1))] * 500)
+    assert many.value.index == merchants.SPANS_MAX
+    assert registry.change(day_rows(range(3))).records == []

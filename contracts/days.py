@@ -1,0 +1,29 @@
+"""Days as text: YYYY-MM-DD in ASCII digits and nothing else. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2149, 6, 6)
+"""What the books can hold: days since 1970 in 16 bits."""
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def looks_like_day(text: str) -> bool:
+    return _DAY.fullmatch(text) is not None
+
+
+def calendar_day(text: str) -> date:
+    """Any day of the calendar. Raises ValueError, also for ISO 8601's other forms (2026-W45-1, 20261124)."""
+    if not looks_like_day(text):
+        raise ValueError("want YYYY-MM-DD")
+    return date.fromisoformat(text)
+
+
+def book_day(text: str) -> date:
+    """A day that the books can hold. Raises ValueError."""
+    found = calendar_day(text)
+    if not FIRST_DAY <= found <= LAST_DAY:
+        raise ValueError(f"want {FIRST_DAY} to {LAST_DAY}")
+    return found
