@@ -93,6 +93,8 @@ class Bodies:
     ) -> None:
         self._requests, self._bytes, self._tell = requests, size, tell
         self._pace = pace or Pace()
+        self.ended = 0
+        """Requests whose work is over."""
 
     @contextlib.contextmanager
     def work(self, sender: str) -> Iterator[Work]:
@@ -107,6 +109,7 @@ class Bodies:
         finally:
             work.hold(0)
             self._requests.give(sender, 1)
+            self.ended += 1
 
     def change(self, sender: str, more: int) -> None:
         """Raises TooMuch."""

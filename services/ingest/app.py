@@ -64,7 +64,7 @@ class Ingest:
         self.rounds = Rounds(self.publisher, self.registry.index, self.workers)
         self.known = Known()
         self.bookings = Bookings(settings.clickhouse_dsn, Queries(settings.reader_queries))
-        bodies = Bodies(
+        self.bodies = bodies = Bodies(
             Budget(REQUESTS_MOST, settings.sender_requests),
             Budget(settings.held_bytes, settings.sender_bytes),
             telemetry.INGEST_HELD_BYTES.set,
@@ -90,7 +90,7 @@ class Ingest:
             asyncio.create_task(self.publisher.run()),
             asyncio.create_task(self.rounds.run()),
             asyncio.create_task(self._preload()),
-            asyncio.create_task(memory.give_back()),
+            asyncio.create_task(memory.give_back(lambda: self.bodies.ended)),
         ]
         await asyncio.gather(self.workers.run("", warm_up), self.decoders.start())
         self.feeds.start(loop, self.follower.caught_up)

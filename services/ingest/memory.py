@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
+from collections.abc import Callable
 
 import pyarrow as pa
 
 log = logging.getLogger("yumai.ingest")
 
 _LOOK_SECONDS = 3.0
+_LOOKS_BUSY = 20
+"""Under load, which has no rest, so many looks after the last trim."""
 _GROWN_BYTES = 96 * 1024 * 1024
-_STILL_BYTES = 1024 * 1024
 
 
 def resident() -> int:
@@ -34,20 +36,21 @@ def _trim() -> int:
     return resident()
 
 
-async def give_back() -> None:
-    """For ever: trims where the process has grown since the last time, and once when it has come to rest.
+async def give_back(ended: Callable[[], int]) -> None:
+    """For ever: trims where the process has grown, and after the requests that were in work at a trim.
 
-    What was still in use at a trim is freed after it, and would stay.
+    What they hold then is freed after it, and would stay. `ended`: how many requests are over by now.
     """
-    least = before = resident()
-    moved = False
+    least = resident()
+    last = trimmed = ended()
+    looks = 0
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
-        now = resident()
-        still = abs(now - before) < _STILL_BYTES
-        moved |= not still
-        if now > least + _GROWN_BYTES or (moved and still):
+        now, over = resident(), ended()
+        looks += 1
+        at_rest = over == last or looks >= _LOOKS_BUSY
+        if now > least + _GROWN_BYTES or (over != trimmed and at_rest):
             least = now = await asyncio.to_thread(_trim)
-            moved = not still
+            trimmed, looks = over, 0
         least = min(least, now)
-        before = now
+        last = over

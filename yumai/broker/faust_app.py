@@ -34,6 +34,8 @@ def faust_app(name: str, settings: Settings, **more: Any) -> faust.App:
         web_bind=settings.host,
         web_host=settings.host,
         web_port=settings.port,
+        # Faust compares it with the one in the assignment, which a static member gets back as it was.
+        canonical_url=f"http://{settings.worker or name}/",
         web_application_options={"middlewares": [_for_hosts_of(settings.host)]},
         # Our pages alone: Faust's own tell of topics and tables, and need no name.
         **dict.fromkeys(FAUSTS_PAGES, False),
