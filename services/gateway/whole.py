@@ -106,7 +106,9 @@ class Whole(threading.Thread):
         try:
             if self._admin is None:
                 self._admin = lags.connect(self._kafka, deadline)
-            found = lags.read(self._admin, self._kafka, announced, deadline)
+            found = lags.read(
+                self._admin, self._kafka, announced, deadline, may_read_feeds=False
+            )
         except (KafkaError, OSError, ValueError, AssertionError):
             if self._admin is not None:
                 admin, self._admin = self._admin, None

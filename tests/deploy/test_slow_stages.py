@@ -29,7 +29,7 @@ def test_a_real_api_server_refuses_what_schemas_let_pass(tmp_path: Path):
     """Rules across fields, Pod Security, a budget that no drain can keep, an apply that undoes the scaler's work."""
     root = copy(tmp_path)
     base = "deploy/k8s/base/"
-    edit(root, base + "gateway.yaml", "limits: {memory: 1Gi}", "limits: {memory: 100Mi}")
+    edit(root, base + "gateway.yaml", "memory: 1Gi", "memory: 100Mi")
     edit(root, base + "alerts.yaml", "unhealthyPodEvictionPolicy: AlwaysAllow", "minAvailable: 1")
     edit(
         root,

@@ -43,7 +43,7 @@ from console import kafka_users, probes
 from console.state import State
 from embedded import certificates, secret_files
 from tests.conftest import free_port, running
-from yumai.broker import principals, topics
+from yumai.broker import lag, principals, topics
 from yumai.broker.principals import FEED_GROUP, KAFKA_USERS, METRICS_GROUP, OPERATOR
 from yumai.broker.security import Cluster, client_options
 
@@ -62,6 +62,11 @@ class Secured:
 
     def operator(self) -> Cluster:
         return kafka_users.connection(self.state, self.bootstrap, OPERATOR, tls=self.tls)
+
+    def service(self, name: str) -> Cluster:
+        return kafka_users.connection(
+            self.state, self.bootstrap, principals.SERVICES[name], tls=self.tls
+        )
 
     def platform(self, platform_id: str = "unipay") -> Cluster:
         user = principals.platform(platform_id)
@@ -182,6 +187,23 @@ def test_a_platform_reads_nothing(secured: Secured) -> None:
     for topic in (OTHER, topics.ENTRIES.name, topics.TARGETS.name, "__consumer_offsets"):
         with pytest.raises(TopicAuthorizationFailedError):
             fetch(secured.platform(), topic)
+
+
+def test_the_gateway_learns_how_far_behind_the_figures_are(secured: Secured) -> None:
+    send(secured.platform(), OWN)
+    send(secured.service("ingest"), topics.ENTRIES.name)
+    whose = secured.service("gateway")
+    deadline = time.monotonic() + 20
+    client = lag.connect(whose, deadline)
+    try:
+        found = lag.read(client, whose, lambda *_: {}, deadline, may_read_feeds=False)
+    finally:
+        client.close()
+    assert sum(n or 0 for n in found.partitions.values()) >= 1
+    assert max(found.ages.values()) > 0
+    assert (found.feeds[OWN] or 0) >= 1
+    with pytest.raises(TopicAuthorizationFailedError):
+        fetch(whose, OWN)
 
 
 def test_a_platform_sees_that_its_own_topic_is_there_and_no_other(

@@ -86,9 +86,17 @@ def connect(bootstrap: Bootstrap, deadline: float) -> KafkaAdminClient:
 
 
 def read(
-    admin: KafkaAdminClient, bootstrap: Bootstrap, announced: Announced, deadline: float
+    admin: KafkaAdminClient,
+    bootstrap: Bootstrap,
+    announced: Announced,
+    deadline: float,
+    *,
+    may_read_feeds: bool = True,
 ) -> Lag:
-    """How far behind the figures are. Raises a KafkaError where the ends can't be learned."""
+    """How far behind the figures are. Raises a KafkaError where the ends can't be learned.
+
+    A record's age needs the right to read it: without that of the feeds `seconds` leaves them out.
+    """
     topics = {topic["name"]: topic for topic in admin.describe_topics()}
     if ENTRIES.name not in topics:
         return Lag()
@@ -123,6 +131,8 @@ def read(
         if start < end:
             waiting[part] = start
     if known is not None:
+        if not may_read_feeds:
+            waiting = {part: at for part, at in waiting.items() if part.topic == ENTRIES.name}
         found = _ages(bootstrap, waiting, deadline) if waiting else {}
         lag.ages = {p: 0.0 for p, records in lag.partitions.items() if records == 0}
         lag.ages |= {part.partition: s for part, s in found.items() if part.topic == ENTRIES.name}

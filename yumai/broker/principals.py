@@ -64,6 +64,11 @@ _EPOCH = (
     _topic(topics.ENTRIES, "its topic id and partitions, to know the epoch by", "describe"),
 )
 
+_FEEDS_TAKEN_OVER = (
+    Grant("group", FEED_GROUP, ("describe",), "lag: how far each feed is taken over"),
+    Grant("topic", OFFSETS_TOPIC, ("describe",), "lag: has any group committed yet"),
+)
+
 INGEST = KafkaUser(
     "yumai-ingest",
     (
@@ -122,6 +127,9 @@ GATEWAY = KafkaUser(
         _topic(topics.ACTIONS, "acknowledge, explain, close", "read", "write"),
         _topic(topics.SUBSCRIPTIONS, "an office says whom to tell", "read", "write"),
         _topic(topics.WORK_ITEMS, "an office follows its list", "read", "write"),
+        _topic(topics.ENTRIES, "lag: how old its oldest record is that waits", "read"),
+        Grant("topic", FEED_PREFIX, ("describe",), "lag: how many records wait in feeds", "prefix"),
+        *_FEEDS_TAKEN_OVER,
     ),
 )
 
@@ -153,8 +161,7 @@ OPERATOR = KafkaUser(
             "`keys issue` makes a feed; lag needs its oldest record",
             "prefix",
         ),
-        Grant("group", FEED_GROUP, ("describe",), "lag: how far each feed is taken over"),
-        Grant("topic", OFFSETS_TOPIC, ("describe",), "lag: has any group committed yet"),
+        *_FEEDS_TAKEN_OVER,
     ),
 )
 """The command line, migrations, the set-up step."""
