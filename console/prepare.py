@@ -13,9 +13,10 @@ from pathlib import Path
 from console import kafka_users, probes
 from console.state import State
 from embedded import secret_files
-from yumai import canary, settings
+from yumai import canary
 from yumai.broker import topics
 from yumai.broker.security import Bootstrap, client_options
+from yumai.process import settings
 from yumai.store.address import Dsn
 
 

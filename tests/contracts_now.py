@@ -94,7 +94,7 @@ def of_codec(kind: Any) -> Any:
 def routes() -> list[str]:
     from services.gateway import app as gateway
     from services.ingest import app as ingest
-    from yumai.settings import Settings
+    from yumai.process.settings import Settings
 
     return sorted(
         f"{service} {method} {route.path}"

@@ -15,7 +15,7 @@ from deploy.check.cluster import SERVICES
 from deploy.check.environment import KNOWN
 from deploy.check.findings import Finding, Path, dotted, listed, near
 from deploy.check.tree import load_all
-from yumai import settings
+from yumai.process import settings
 
 FILE = "deploy/compose.yaml"
 KEYS = {

@@ -1,4 +1,4 @@
-"""What the ConfigMap settings and the overlays say, against yumai/settings.py and against what is there.
+"""What the ConfigMap settings and the overlays say, against yumai/process/settings.py and against what is there.
 
 Each process's own variables are rendered from deploy/render/workloads.py.
 """
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from deploy.check.cluster import Cluster, Pod, https_port
 from deploy.check.findings import Finding, Path, listed, near
 from deploy.check.tree import Doc, Object
-from yumai import settings
+from yumai.process import settings
 
 COLLECTOR = "http://otel-collector.observability:4318"
 

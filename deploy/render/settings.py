@@ -1,6 +1,6 @@
 """The ConfigMap `settings`: what is the same for every process and no secret.
 
-Names: yumai/settings.py, and OpenTelemetry's own. Who answers where: deploy/render/workloads.py.
+Names: yumai/process/settings.py, and OpenTelemetry's own. Who answers where: deploy/render/workloads.py.
 """
 
 from __future__ import annotations

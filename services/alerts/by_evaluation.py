@@ -10,9 +10,8 @@ from datetime import UTC, datetime, timedelta
 from clickhouse_connect.driver.client import Client
 
 from services.alerts.judge import Evaluation, Targets
-from yumai import feeds
 from yumai.evaluation import books as books_
-from yumai.evaluation import judge
+from yumai.evaluation import feeds, judge
 from yumai.evaluation.judge import Moment
 from yumai.evaluation.rows import progress_rows
 from yumai.store.client import connect

@@ -45,12 +45,12 @@ from services.alerts.lifecycle import (
 )
 from services.alerts.publish import Publisher, Record
 from services.alerts.sending import Sending
-from yumai import telemetry, tracing
 from yumai.broker import topics
 from yumai.evaluation.rows import ProgressRow
 from yumai.methods.guards import is_warming_up
+from yumai.process import telemetry, tracing
+from yumai.process.settings import Settings
 from yumai.sealing import Sealer
-from yumai.settings import Settings
 from yumai.store.client import STORE_ERRORS
 from yumai.store.figures import SHANGHAI
 

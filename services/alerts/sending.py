@@ -24,11 +24,12 @@ from services.alerts import outbox, wording
 from services.alerts.channels import chat
 from services.alerts.channels.webhook import Failed, Sender
 from services.alerts.journal import Journal
-from yumai import apprise_addresses, telemetry
+from yumai import apprise_addresses
 from yumai.answers import encoded
-from yumai.aside import Asides
+from yumai.process import telemetry
+from yumai.process.settings import Settings, networks
 from yumai.sealing import is_sealed, without_secrets
-from yumai.settings import Settings, networks
+from yumai.sharing.aside import Asides
 
 log = logging.getLogger("yumai.alerts")
 

@@ -17,12 +17,12 @@ from contracts import traces
 from contracts.commits import codec
 from services.alerts.by_evaluation import ByEvaluation
 from services.alerts.rounds import Rounds
-from yumai import tracing
-from yumai.broker.faust_app import faust_app, health_pages
 from yumai.broker.principals import ALERTS_GROUP
 from yumai.broker.stray import passed_over
 from yumai.broker.topics import COMMITS
-from yumai.settings import Settings
+from yumai.process import tracing
+from yumai.process.faust_app import faust_app, health_pages
+from yumai.process.settings import Settings
 
 log = logging.getLogger("yumai.alerts")
 

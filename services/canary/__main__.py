@@ -18,11 +18,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.canary import round as rounds
-from yumai import canary, exporting, scraping, telemetry
+from yumai import canary
 from yumai.access import Identity
 from yumai.broker import topics
-from yumai.instruments import exposition
-from yumai.settings import Settings, start
+from yumai.process import exporting, scraping, telemetry
+from yumai.process.instruments import exposition
+from yumai.process.settings import Settings, start
 
 log = logging.getLogger("yumai.canary")
 

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from yumai import canary
+from yumai.process.telemetry import CANARY_DOORS
 from yumai.store.figures import SHANGHAI
-from yumai.telemetry import CANARY_DOORS
 
 KAFKA = "kafka"
 MEDIA_TYPES = {

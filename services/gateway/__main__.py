@@ -7,10 +7,10 @@ import sys
 import uvicorn
 
 from services.gateway.app import build
-from yumai import exporting, telemetry
-from yumai.connections import bounded
-from yumai.serving import Draining, Server
-from yumai.settings import start
+from yumai.process import exporting, telemetry
+from yumai.process.serving import Draining, Server
+from yumai.process.settings import start
+from yumai.sharing.connections import bounded
 
 
 def main() -> int:

@@ -39,18 +39,18 @@ from services.gateway.login import STREAM_PATH, DefaultDeny
 from services.gateway.register import Register
 from services.gateway.store import Store
 from services.gateway.whole import Whole
-from yumai import telemetry
 from yumai.access import Identity
-from yumai.aside import Asides
-from yumai.asking import Awaited, asker
-from yumai.bodies import Bodies, Brake, TooMuch
-from yumai.http_requests import Observed
+from yumai.process import telemetry
+from yumai.process.http_requests import Observed
+from yumai.process.serving import Draining
+from yumai.process.settings import Settings
 from yumai.sealing import Sealer
-from yumai.serving import Draining
-from yumai.settings import Settings
+from yumai.sharing.aside import Asides
+from yumai.sharing.asking import Awaited, asker
+from yumai.sharing.bodies import Bodies, Brake, TooMuch
+from yumai.sharing.turns import Budget
+from yumai.sharing.workers import Workers
 from yumai.store.asked import Queries
-from yumai.turns import Budget
-from yumai.workers import Workers
 
 THREADS, THREADS_EACH = 3, 2
 REQUESTS_MOST = 1_024

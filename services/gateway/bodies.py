@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from contracts.days import FIRST_DAY, LAST_DAY, book_day, looks_like_day
 from services.gateway.errors import Refused
-from yumai.bodies import Bodies, NeverCame, TooLarge
+from yumai.sharing.bodies import Bodies, NeverCame, TooLarge
 from yumai.store.figures import SHANGHAI
 
 TEXT_MOST = 2_000

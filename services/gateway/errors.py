@@ -6,8 +6,9 @@ import orjson
 from starlette.responses import Response
 
 from contracts.reasons import REASONS
-from yumai import printable, telemetry
-from yumai.bodies import TooMuch
+from yumai import printable
+from yumai.process import telemetry
+from yumai.sharing.bodies import TooMuch
 
 RETRY_SECONDS = 2
 FIELD_MOST, MESSAGE_MOST = 100, 1_000

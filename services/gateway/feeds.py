@@ -13,9 +13,9 @@ from services.gateway.figures import meta_of
 from services.gateway.login import platforms_in_scope, principal_of
 from services.gateway.parameters import Reader
 from services.gateway.store import Store
-from yumai import feeds
 from yumai.answers import encoded
-from yumai.asking import for_all
+from yumai.evaluation import feeds
+from yumai.sharing.asking import for_all
 
 KEPT_SECONDS = 5.0
 SHARE_OF_TIME = 20

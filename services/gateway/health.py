@@ -16,8 +16,8 @@ from starlette.responses import Response
 
 from services.gateway.errors import Unavailable
 from services.gateway.store import Store
-from yumai import scraping, telemetry
-from yumai.instruments import exposition
+from yumai.process import scraping, telemetry
+from yumai.process.instruments import exposition
 
 SERVICES = ("ingest", "metrics", "alerts")
 ASK_SECONDS = 2.0

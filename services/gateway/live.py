@@ -28,14 +28,14 @@ from contracts.commits import codec as commits_codec
 from services.gateway.errors import Unavailable
 from services.gateway.login import principal_of
 from services.gateway.store import Store
-from yumai import telemetry, tracing
 from yumai.access import Identity, Principal
 from yumai.answers import encoded
-from yumai.asking import name_of
-from yumai.bodies import TooMuch
+from yumai.process import telemetry, tracing
+from yumai.sharing.asking import name_of
+from yumai.sharing.bodies import TooMuch
+from yumai.sharing.turns import Budget, Spent
 from yumai.store.disclosure import LEAST
 from yumai.store.figures import ledger_changes
-from yumai.turns import Budget, Spent
 
 log = logging.getLogger("yumai.gateway")
 

@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway import errors
 from yumai.access import Identity, Principal
-from yumai.asking import asks, name_of
-from yumai.bodies import Bodies, Brake, TooMuch
+from yumai.sharing.asking import asks, name_of
+from yumai.sharing.bodies import Bodies, Brake, TooMuch
 
 STREAM_PATH = "/v1/stream"
 

@@ -25,12 +25,12 @@ from services.gateway.progress import Evaluations, few_entries, shown_row
 from services.gateway.store import Store
 from yumai.access import Principal
 from yumai.answers import encoded
-from yumai.asking import for_all
 from yumai.districts import UNKNOWN, districts_of
+from yumai.evaluation.feeds import Feed, affected
 from yumai.evaluation.judge import Moment
 from yumai.evaluation.rows import ProgressRow, progress_rows
-from yumai.feeds import Feed, affected
 from yumai.methods.guards import is_warming_up
+from yumai.sharing.asking import for_all
 from yumai.store import disclosure
 from yumai.store.figures import (
     NET,

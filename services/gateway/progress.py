@@ -26,19 +26,18 @@ from services.gateway.login import principal_of
 from services.gateway.parameters import Reader
 from services.gateway.store import Store
 from services.gateway.targets import TargetLog, in_scope
-from yumai import feeds
 from yumai.answers import encoded
-from yumai.asking import ALL, asker, for_all
 from yumai.districts import districts, districts_of
-from yumai.evaluation import cells, judge
+from yumai.evaluation import cells, feeds, judge
 from yumai.evaluation.books import Books, table_of
 from yumai.evaluation.coverage import Doubts
 from yumai.evaluation.judge import Judged, Moment
 from yumai.evaluation.rows import ProgressRow, progress_rows, without_figures
+from yumai.sharing.asking import ALL, asker, for_all
+from yumai.sharing.workers import Workers
 from yumai.store import disclosure
 from yumai.store.figures import SHANGHAI, Filter
 from yumai.targets import SECTORS, Held
-from yumai.workers import Workers
 
 KEPT = 6
 """Courses."""

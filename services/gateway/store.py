@@ -13,7 +13,7 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from services.gateway.errors import Unavailable
 from yumai import canary
-from yumai.asking import for_all
+from yumai.sharing.asking import for_all
 from yumai.store.asked import Queries, limits
 from yumai.store.client import STORE_ERRORS, connect_async
 from yumai.store.figures import FRESHNESS, Freshness, Query

@@ -14,9 +14,9 @@ from clickhouse_connect.driver.client import Client
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from yumai import telemetry
 from yumai.broker import lag as lags
 from yumai.broker.security import Bootstrap
+from yumai.process import telemetry
 from yumai.store import runs
 from yumai.store.client import STORE_ERRORS, connect
 
@@ -106,9 +106,7 @@ class Whole(threading.Thread):
         try:
             if self._admin is None:
                 self._admin = lags.connect(self._kafka, deadline)
-            found = lags.read(
-                self._admin, self._kafka, announced, deadline, may_read_feeds=False
-            )
+            found = lags.read(self._admin, self._kafka, announced, deadline, may_read_feeds=False)
         except (KafkaError, OSError, ValueError, AssertionError):
             if self._admin is not None:
                 admin, self._admin = self._admin, None

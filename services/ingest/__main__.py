@@ -12,7 +12,7 @@ _MALLOC = {"MALLOC_TRIM_THRESHOLD_": "536870912", "MALLOC_MMAP_THRESHOLD_": "536
 
 
 def main() -> int:
-    from yumai.settings import start
+    from yumai.process.settings import start
 
     settings = start("ingest")
     if any(name not in os.environ for name in _MALLOC):
@@ -22,9 +22,9 @@ def main() -> int:
     import uvicorn
 
     from services.ingest.app import build
-    from yumai import exporting, telemetry
-    from yumai.connections import bounded
-    from yumai.serving import Draining, Server
+    from yumai.process import exporting, telemetry
+    from yumai.process.serving import Draining, Server
+    from yumai.sharing.connections import bounded
 
     # Threads that judge hold the interpreter: the loop has it back within a millisecond.
     sys.setswitchinterval(0.001)

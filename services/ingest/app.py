@@ -28,19 +28,19 @@ from services.ingest.merchants import Registry
 from services.ingest.publish import Publisher
 from services.ingest.receipts import KEPT, KEPT_MS, Known
 from services.ingest.rounds import Rounds
-from yumai import scraping, telemetry
 from yumai.access import Identity, Principal
-from yumai.asking import Awaited, asker, asks
-from yumai.bodies import Bodies, Brake, NeverCame, TooLarge, TooMuch
 from yumai.broker.stray import passed_over
 from yumai.broker.topics import MERCHANTS, RECEIPTS
-from yumai.http_requests import Observed
-from yumai.instruments import exposition
-from yumai.serving import Draining
-from yumai.settings import Settings
+from yumai.process import scraping, telemetry
+from yumai.process.http_requests import Observed
+from yumai.process.instruments import exposition
+from yumai.process.serving import Draining
+from yumai.process.settings import Settings
+from yumai.sharing.asking import Awaited, asker, asks
+from yumai.sharing.bodies import Bodies, Brake, NeverCame, TooLarge, TooMuch
+from yumai.sharing.turns import Budget
+from yumai.sharing.workers import Workers
 from yumai.store.asked import Queries
-from yumai.turns import Budget
-from yumai.workers import Workers
 
 log = logging.getLogger("yumai.ingest")
 

@@ -13,11 +13,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from contracts import traces
-from yumai import telemetry, tracing
 from yumai.broker import epochs
 from yumai.broker.epochs import Epoch, NoEpoch
 from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import MESSAGE_MAX_BYTES
+from yumai.process import telemetry, tracing
 
 log = logging.getLogger("yumai.ingest")
 

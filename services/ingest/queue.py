@@ -12,7 +12,7 @@ from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from yumai.turns import Turns
+from yumai.sharing.turns import Turns
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from kafka.errors import KafkaError
 
 from contracts.days import book_day
 from services.maintenance.set_up import NoTopics, set_up
-from yumai.settings import Settings, start
+from yumai.process.settings import Settings, start
 from yumai.store import backup, runs
 from yumai.store.audit import audit
 from yumai.store.client import STORE_ERRORS, connect

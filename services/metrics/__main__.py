@@ -7,9 +7,9 @@ from typing import NoReturn
 
 from services.metrics.worker import Worker
 from yumai.broker import epochs
-from yumai.broker.faust_app import run_worker
 from yumai.broker.waiting import until_there, waiting_health
-from yumai.settings import start
+from yumai.process.faust_app import run_worker
+from yumai.process.settings import start
 
 log = logging.getLogger("yumai.metrics")
 

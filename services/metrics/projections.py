@@ -32,7 +32,7 @@ from services.metrics.pump import die
 from yumai.broker import topics
 from yumai.broker.security import client_options
 from yumai.broker.stray import passed_over
-from yumai.settings import Settings
+from yumai.process.settings import Settings
 from yumai.store.client import STORE_ERRORS, connect
 from yumai.store.inserts import insert_rows, insert_stream
 from yumai.store.migrate import APPLIED, require_schema

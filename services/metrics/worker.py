@@ -26,13 +26,13 @@ from services.metrics.processor import Known, PartitionState, PartRound, Process
 from services.metrics.projections import Projections
 from services.metrics.pump import Pump, die
 from services.metrics.seen import Filter
-from yumai import telemetry
 from yumai.broker import epochs
-from yumai.broker.faust_app import faust_app, health_pages
 from yumai.broker.principals import METRICS_GROUP
 from yumai.broker.security import client_options
 from yumai.broker.topics import ENTRIES, MESSAGE_MAX_BYTES
-from yumai.settings import Settings
+from yumai.process import telemetry
+from yumai.process.faust_app import faust_app, health_pages
+from yumai.process.settings import Settings
 from yumai.store.address import Dsn
 from yumai.store.client import STORE_ERRORS, connect
 from yumai.store.layout import Layout

@@ -21,8 +21,8 @@ from services.alerts.rounds import years_judged
 from tests import otlp
 from tests.e2e.conftest import port_base
 from tests.e2e.harness import Yumai, running, until
-from yumai import telemetry
 from yumai.entry import SHANGHAI_OFFSET
+from yumai.process import telemetry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -24,7 +24,7 @@ from tests.seams.test_gateway import world
 from yumai import targets
 from yumai.access import Identity
 from yumai.broker import epochs
-from yumai.settings import Settings
+from yumai.process.settings import Settings
 
 ROLES = ("bureau", "district:500101", "platform:p1")
 DAYS = [

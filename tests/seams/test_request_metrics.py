@@ -11,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.gateway.app import build as gateway
 from services.ingest.app import build as ingest
 from tests.conftest import ROOT, free_port
-from yumai import settings
 from yumai.access import Identity
-from yumai.instruments import exposition
+from yumai.process import settings
+from yumai.process.instruments import exposition
 
 RULES = yaml.safe_load((ROOT / "deploy" / "rules.yaml").read_text())
 ERRORS = {

@@ -16,11 +16,11 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from tests.conftest import free_port
-from yumai import connections
-from yumai.asking import Awaited
-from yumai.bodies import Bodies, NeverCame, Pace, TooLarge, TooMuch
-from yumai.connections import Bounded, Connections
-from yumai.turns import Budget
+from yumai.sharing import connections
+from yumai.sharing.asking import Awaited
+from yumai.sharing.bodies import Bodies, NeverCame, Pace, TooLarge, TooMuch
+from yumai.sharing.connections import Bounded, Connections
+from yumai.sharing.turns import Budget
 
 MOST = 50
 ENDED: dict[str, int] = {}

@@ -13,7 +13,7 @@ from services.gateway.app import build
 from yumai.access import Identity
 from yumai.broker import topics
 from yumai.broker.target_log import keys
-from yumai.settings import Settings
+from yumai.process.settings import Settings
 
 TIMES = 6
 YEAR = 2031

@@ -13,7 +13,7 @@ from contracts.alerts.outbox import Delivery, Subscription
 from services.alerts import outbox
 from services.alerts.sending import OFFICE_AT_ONCE, Sending
 from tests.seams.alerts_place import Receiver
-from yumai.settings import Settings
+from yumai.process.settings import Settings
 
 SECRET = "whsec_" + "a" * 43 + "="
 

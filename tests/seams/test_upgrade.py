@@ -24,9 +24,9 @@ from services.ingest.judging import Request, judge
 from services.ingest.rounds import messages
 from tests.conftest import ROOT, free_port
 from tests.seams.ingest_place import Place, entry, ndjson, wait
-from yumai import tracing
 from yumai.broker import epochs, topics
 from yumai.entry import BLOCK_OFFSETS
+from yumai.process import tracing
 from yumai.store.audit import audit
 from yumai.store.client import connect
 from yumai.store.migrate import migrate

@@ -9,9 +9,8 @@ import pytest
 from services.metrics import flush
 from services.metrics.ledger import LedgerBuffer
 from tests.unit.metrics.test_edges import BATCH_MAX_ENTRIES, T0, columns, record, worker
-from yumai import feeds
 from yumai.entry import AMOUNT_MAX_FEN
-from yumai.evaluation import books
+from yumai.evaluation import books, feeds
 from yumai.evaluation.books import Books
 from yumai.store.audit import audit
 from yumai.store.client import connect

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from yumai import feeds
+from yumai.evaluation import feeds
 from yumai.store.figures import SHANGHAI
 
 NOW = datetime(2026, 9, 16, 15, 30, tzinfo=SHANGHAI)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from yumai import telemetry
+from yumai.process import telemetry
 
 log = logging.getLogger("yumai.broker")
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from yumai import asking
-from yumai.bodies import TooMuch
-from yumai.slots import Slots
-from yumai.turns import Spent
+from yumai.sharing import asking
+from yumai.sharing.bodies import TooMuch
+from yumai.sharing.slots import Slots
+from yumai.sharing.turns import Spent
 
 AT_ONCE = 8
 """Queries of one process in the store: where three ask, each has two, and so much of the processors."""

@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from services.ingest.decoder.child import CPU_SECONDS
 from services.ingest.refused import BodyRefused
-from yumai import telemetry
-from yumai.slots import Slots
+from yumai.process import telemetry
+from yumai.sharing.slots import Slots
 
 log = logging.getLogger("yumai.ingest")
 

@@ -28,12 +28,12 @@ from services.ingest.publish import Unavailable
 from services.ingest.receipts import Identity, Known, identify
 from services.ingest.refused import BodyRefused
 from services.ingest.rounds import Rounds, count_entries
-from yumai import tracing
 from yumai.access import Principal
-from yumai.asking import name_of
-from yumai.bodies import Bodies, Work
 from yumai.entry import SHANGHAI
-from yumai.workers import Workers
+from yumai.process import tracing
+from yumai.sharing.asking import name_of
+from yumai.sharing.bodies import Bodies, Work
+from yumai.sharing.workers import Workers
 
 _KEY_MAX = 1_024
 _FEW_ROWS = 256

@@ -39,12 +39,12 @@ from services.ingest.judging import Chunk, Request, judge
 from services.ingest.publish import Message, Publisher, Unavailable
 from services.ingest.receipts import feed_receipt
 from services.ingest.rounds import count_entries, count_refused, messages
-from yumai import tracing
 from yumai.broker.epochs import Epoch
 from yumai.broker.principals import FEED_GROUP
 from yumai.broker.security import client_options
 from yumai.broker.topics import DEAD_LETTERS, feed_platform
-from yumai.settings import Settings
+from yumai.process import tracing
+from yumai.process.settings import Settings
 
 log = logging.getLogger("yumai.ingest")
 

@@ -18,7 +18,7 @@ import pytest
 from embedded import certificates
 from services.alerts.channels import chat
 from services.alerts.channels.webhook import Failed
-from yumai.settings import networks
+from yumai.process.settings import networks
 
 LOOPBACK = networks("127.0.0.0/8")
 TITLE = "渝脉:万州区 2026 年进度滞后"

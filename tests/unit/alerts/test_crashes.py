@@ -23,7 +23,7 @@ from services.alerts.publish import Record
 from services.alerts.rounds import Rounds
 from tests.unit.alerts.rows import row
 from yumai.broker import topics
-from yumai.settings import Settings
+from yumai.process.settings import Settings
 
 YEAR = datetime.now(UTC).year
 ID = f"{YEAR}-500101"

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from deploy.check import promql
-from yumai import telemetry
-from yumai.instruments import Histogram, Metric, Numbers
+from yumai.process import telemetry
+from yumai.process.instruments import Histogram, Metric, Numbers
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yumai import logs, tracing
+from yumai.process import logs, tracing
 
 
 @pytest.fixture(autouse=True)

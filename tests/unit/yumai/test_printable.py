@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yumai import logs, printable
+from yumai import printable
+from yumai.process import logs
 
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 

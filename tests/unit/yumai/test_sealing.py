@@ -6,8 +6,8 @@ import pytest
 from cryptography.fernet import Fernet
 
 from contracts.alerts.outbox import Subscription
+from yumai.process.settings import BadSettings, read
 from yumai.sealing import Sealer, is_sealed, shown, without_secrets
-from yumai.settings import BadSettings, read
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 MAIL = Subscription(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yumai.broker.security import client_options
-from yumai.settings import BadSettings, read, variables
+from yumai.process.settings import BadSettings, read, variables
 from yumai.store.client import Dsn, with_secrets
 
 SECURED = {

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from yumai import telemetry
-from yumai.instruments import OTHER, UNIT_SUFFIX, Counter, Gauge, Histogram, Metric, Numbers
+from yumai.process import telemetry
+from yumai.process.instruments import OTHER, UNIT_SUFFIX, Counter, Gauge, Histogram, Metric, Numbers
 
 ALL = list(telemetry.CATALOGUE.values())
 UNITS = re.compile(r"\{[a-z_]+\}|s|By")
@@ -96,7 +96,7 @@ def test_series_of_a_gauge_go_when_what_they_tell_of_has_gone() -> None:
 def test_every_route_is_a_value_of_its_services_path_label(tmp_path: Path) -> None:
     from services.gateway import app as gateway
     from services.ingest import app as ingest
-    from yumai.settings import Settings
+    from yumai.process.settings import Settings
 
     settings = Settings(identity_dir=tmp_path)
     for build, paths in (

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yumai.slots import Slots
-from yumai.turns import Budget, Spent, Turns
+from yumai.sharing.slots import Slots
+from yumai.sharing.turns import Budget, Spent, Turns
 
 SENDERS = st.sampled_from("abcdef")
 

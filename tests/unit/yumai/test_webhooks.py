@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from yumai import webhooks
-from yumai.settings import BadSettings, duration, networks, read
+from yumai.process.settings import BadSettings, duration, networks, read
 
 PRIVATE = [
     "https://127.0.0.1/x",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 
-from yumai.turns import Budget, Spent
+from yumai.sharing.turns import Budget, Spent
 
 _DRAIN_MAX_BYTES = 512 * 1024 * 1024
 _DRAIN_SECONDS = 20.0

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from yumai import logs, otel_variables
 from yumai.broker.security import (
     MECHANISMS,
     PLAINTEXT,
@@ -24,6 +23,7 @@ from yumai.broker.security import (
     SASL_SSL,
     Cluster,
 )
+from yumai.process import logs, otel_variables
 from yumai.store.address import Dsn, cluster_name, quorum, with_cluster, with_secrets
 
 MASK = "***"

@@ -14,7 +14,8 @@ import threading
 from datetime import UTC, datetime
 from typing import TextIO
 
-from yumai import printable, tracing
+from yumai import printable
+from yumai.process import tracing
 
 FORMS = ("json", "pretty")
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m"}

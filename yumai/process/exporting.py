@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 
 from prometheus_client import REGISTRY
 
-from yumai import telemetry, tracing
-from yumai.otel_variables import wanted
+from yumai.process import telemetry, tracing
+from yumai.process.otel_variables import wanted
 
-log = logging.getLogger("yumai.telemetry")
+log = logging.getLogger("yumai.process.telemetry")
 
 STOP_SECONDS = 3.0
 """What is left is sent for so long at most when a service ends."""

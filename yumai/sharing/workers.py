@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from yumai.slots import Slots
+from yumai.sharing.slots import Slots
 
 T = TypeVar("T")
 

@@ -10,10 +10,10 @@ from typing import Any, NoReturn, Protocol
 import faust
 from aiohttp import web
 
-from yumai import exporting, scraping
 from yumai.broker.security import Cluster, tls
-from yumai.instruments import exposition
-from yumai.settings import Settings
+from yumai.process import exporting, scraping
+from yumai.process.instruments import exposition
+from yumai.process.settings import Settings
 
 FAUSTS_PAGES = (
     *("web_router_enabled", "web_tables_enabled", "web_graph_enabled"),

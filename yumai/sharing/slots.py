@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from yumai.turns import Spent, Turns
+from yumai.sharing.turns import Spent, Turns
 
 ACTIVE_SECONDS = 2.0
 
