@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from yumai.process import telemetry
-from yumai.process.instruments import Histogram, Metric
+from yumai.observability import telemetry
+from yumai.observability.instruments import Histogram, Metric
 
 Sample = tuple[str, Mapping[str, str], float]
 

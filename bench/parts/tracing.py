@@ -36,7 +36,7 @@ from services.metrics.ledger import LedgerBuffer
 from services.metrics.processor import Known, Processor, Record
 from services.metrics.pump import _work
 from services.metrics.seen import Filter
-from yumai.process import tracing
+from yumai.observability import tracing
 
 ROWS = 1_000
 """Of a request: what platforms send. Larger ones make the shares smaller."""

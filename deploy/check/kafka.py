@@ -9,7 +9,7 @@ from deploy.check.findings import Finding, listed, near
 from deploy.check.tree import Object
 from embedded import kafka_jars
 from yumai.broker import server, topics
-from yumai.process import telemetry
+from yumai.observability import telemetry
 
 PROMETHEUS = "http://prometheus-operated.observability:9090"
 """The Service that the Prometheus operator makes."""

@@ -14,8 +14,8 @@ import yaml
 from deploy.check import promql
 from deploy.check.cluster import SERVICES, Cluster
 from deploy.check.findings import Finding, Path, dotted, near
-from yumai.process import telemetry
-from yumai.process.instruments import Histogram, Metric, Numbers
+from yumai.observability import telemetry
+from yumai.observability.instruments import Histogram, Metric, Numbers
 
 RULES, OTHERS = "deploy/rules.yaml", "deploy/metrics-of-others.yaml"
 ADDED = {"le", "namespace", "pod", "door"}
@@ -81,7 +81,7 @@ class Known:
                 yield from _matchers(name, matchers)
             else:
                 known = [*series(), *self.others, *self.recorded]
-                yield f"no metric {name}{near(name, known)}; yumai/process/telemetry.py lists ours, {OTHERS} the others"
+                yield f"no metric {name}{near(name, known)}; yumai/observability/telemetry.py lists ours, {OTHERS} the others"
         for label in sorted(grouped - labels):
             yield f"grouped by {label}, which nothing here has{near(label, labels)}"
 

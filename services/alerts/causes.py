@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, zip_longest
 
 from contracts.traces import bounded, trace_id
-from yumai.process import tracing
+from yumai.observability import tracing
 
 ByDistrict = dict[str, list[str]]
 """District -> parents, of TRACES_MOST traces at most."""

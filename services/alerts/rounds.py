@@ -48,7 +48,7 @@ from services.alerts.sending import Sending
 from yumai.broker import topics
 from yumai.evaluation.rows import ProgressRow
 from yumai.methods.guards import is_warming_up
-from yumai.process import telemetry, tracing
+from yumai.observability import telemetry, tracing
 from yumai.process.settings import Settings
 from yumai.sealing import Sealer
 from yumai.store.client import STORE_ERRORS

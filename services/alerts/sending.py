@@ -26,7 +26,7 @@ from services.alerts.channels.webhook import Failed, Sender
 from services.alerts.journal import Journal
 from yumai import apprise_addresses
 from yumai.answers import encoded
-from yumai.process import telemetry
+from yumai.observability import telemetry
 from yumai.process.settings import Settings, networks
 from yumai.sealing import is_sealed, without_secrets
 from yumai.sharing.aside import Asides

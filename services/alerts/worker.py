@@ -20,7 +20,7 @@ from services.alerts.rounds import Rounds
 from yumai.broker.principals import ALERTS_GROUP
 from yumai.broker.stray import passed_over
 from yumai.broker.topics import COMMITS
-from yumai.process import tracing
+from yumai.observability import tracing
 from yumai.process.faust_app import faust_app, health_pages
 from yumai.process.settings import Settings
 

@@ -21,8 +21,8 @@ from services.canary import round as rounds
 from yumai import canary
 from yumai.access import Identity
 from yumai.broker import topics
-from yumai.process import exporting, scraping, telemetry
-from yumai.process.instruments import exposition
+from yumai.observability import exporting, scraping, telemetry
+from yumai.observability.instruments import exposition
 from yumai.process.settings import Settings, start
 
 log = logging.getLogger("yumai.canary")

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from yumai import canary
-from yumai.process.telemetry import CANARY_DOORS
+from yumai.observability.telemetry import CANARY_DOORS
 from yumai.store.figures import SHANGHAI
 
 KAFKA = "kafka"

@@ -7,7 +7,7 @@ import sys
 import uvicorn
 
 from services.gateway.app import build
-from yumai.process import exporting, telemetry
+from yumai.observability import exporting, telemetry
 from yumai.process.serving import Draining, Server
 from yumai.process.settings import start
 from yumai.sharing.connections import bounded

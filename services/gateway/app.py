@@ -40,8 +40,8 @@ from services.gateway.register import Register
 from services.gateway.store import Store
 from services.gateway.whole import Whole
 from yumai.access import Identity
-from yumai.process import telemetry
-from yumai.process.http_requests import Observed
+from yumai.observability import telemetry
+from yumai.observability.http_requests import Observed
 from yumai.process.serving import Draining
 from yumai.process.settings import Settings
 from yumai.sealing import Sealer

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from contracts.reasons import REASONS
 from yumai import printable
-from yumai.process import telemetry
+from yumai.observability import telemetry
 from yumai.sharing.bodies import TooMuch
 
 RETRY_SECONDS = 2

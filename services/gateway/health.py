@@ -16,8 +16,8 @@ from starlette.responses import Response
 
 from services.gateway.errors import Unavailable
 from services.gateway.store import Store
-from yumai.process import scraping, telemetry
-from yumai.process.instruments import exposition
+from yumai.observability import scraping, telemetry
+from yumai.observability.instruments import exposition
 
 SERVICES = ("ingest", "metrics", "alerts")
 ASK_SECONDS = 2.0

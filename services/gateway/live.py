@@ -30,7 +30,7 @@ from services.gateway.login import principal_of
 from services.gateway.store import Store
 from yumai.access import Identity, Principal
 from yumai.answers import encoded
-from yumai.process import telemetry, tracing
+from yumai.observability import telemetry, tracing
 from yumai.sharing.asking import name_of
 from yumai.sharing.bodies import TooMuch
 from yumai.sharing.turns import Budget, Spent

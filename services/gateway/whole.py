@@ -16,7 +16,7 @@ from kafka.errors import KafkaError
 
 from yumai.broker import lag as lags
 from yumai.broker.security import Bootstrap
-from yumai.process import telemetry
+from yumai.observability import telemetry
 from yumai.store import runs
 from yumai.store.client import STORE_ERRORS, connect
 

@@ -22,7 +22,7 @@ def main() -> int:
     import uvicorn
 
     from services.ingest.app import build
-    from yumai.process import exporting, telemetry
+    from yumai.observability import exporting, telemetry
     from yumai.process.serving import Draining, Server
     from yumai.sharing.connections import bounded
 

@@ -31,9 +31,9 @@ from services.ingest.rounds import Rounds
 from yumai.access import Identity, Principal
 from yumai.broker.stray import passed_over
 from yumai.broker.topics import MERCHANTS, RECEIPTS
-from yumai.process import scraping, telemetry
-from yumai.process.http_requests import Observed
-from yumai.process.instruments import exposition
+from yumai.observability import scraping, telemetry
+from yumai.observability.http_requests import Observed
+from yumai.observability.instruments import exposition
 from yumai.process.serving import Draining
 from yumai.process.settings import Settings
 from yumai.sharing.asking import Awaited, asker, asks

@@ -17,8 +17,8 @@ from services.ingest.formats import json_body
 from services.ingest.refused import BodyRefused
 from yumai.districts import districts
 from yumai.entry import TEXT_MAX
+from yumai.observability import telemetry
 from yumai.platforms import is_platform_id
-from yumai.process import telemetry
 from yumai.registry import replace_overlap
 
 _MCC = re.compile(r"[0-9]{4}", re.ASCII)

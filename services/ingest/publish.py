@@ -17,7 +17,7 @@ from yumai.broker import epochs
 from yumai.broker.epochs import Epoch, NoEpoch
 from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.topics import MESSAGE_MAX_BYTES
-from yumai.process import telemetry, tracing
+from yumai.observability import telemetry, tracing
 
 log = logging.getLogger("yumai.ingest")
 

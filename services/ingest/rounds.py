@@ -24,7 +24,7 @@ from services.ingest.publish import ACK_SECONDS, Message, Publisher, Unavailable
 from services.ingest.queue import Chunk as Taken
 from services.ingest.queue import Queue
 from yumai.broker.topics import DEAD_LETTERS, ENTRIES, RECEIPTS
-from yumai.process import telemetry, tracing
+from yumai.observability import telemetry, tracing
 from yumai.sharing.workers import Workers
 
 log = logging.getLogger("yumai.ingest")

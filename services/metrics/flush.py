@@ -34,7 +34,7 @@ from services.metrics.processor import PartRound, Round, sent_bytes
 from yumai.broker import topics
 from yumai.broker.security import Bootstrap, client_options
 from yumai.entry import BLOCK_OFFSETS
-from yumai.process import telemetry, tracing
+from yumai.observability import telemetry, tracing
 from yumai.sectors import SECTOR_CODES
 from yumai.store.client import STORE_ERRORS, connect, is_busy
 from yumai.store.inserts import insert_stream

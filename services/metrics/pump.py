@@ -25,7 +25,7 @@ from services.metrics.ledger import LedgerBuffer
 from services.metrics.processor import Processor, Record, Round
 from services.metrics.seen import Filter
 from yumai.broker.topics import ENTRIES
-from yumai.process import telemetry, tracing
+from yumai.observability import telemetry, tracing
 
 log = logging.getLogger("yumai.metrics")
 

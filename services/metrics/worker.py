@@ -30,7 +30,7 @@ from yumai.broker import epochs
 from yumai.broker.principals import METRICS_GROUP
 from yumai.broker.security import client_options
 from yumai.broker.topics import ENTRIES, MESSAGE_MAX_BYTES
-from yumai.process import telemetry
+from yumai.observability import telemetry
 from yumai.process.faust_app import faust_app, health_pages
 from yumai.process.settings import Settings
 from yumai.store.address import Dsn

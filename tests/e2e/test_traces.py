@@ -22,7 +22,7 @@ from tests import otlp
 from tests.e2e.conftest import port_base
 from tests.e2e.harness import Yumai, running, until
 from yumai.entry import SHANGHAI_OFFSET
-from yumai.process import telemetry
+from yumai.observability import telemetry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -12,8 +12,8 @@ from services.gateway.app import build as gateway
 from services.ingest.app import build as ingest
 from tests.conftest import ROOT, free_port
 from yumai.access import Identity
+from yumai.observability.instruments import exposition
 from yumai.process import settings
-from yumai.process.instruments import exposition
 
 RULES = yaml.safe_load((ROOT / "deploy" / "rules.yaml").read_text())
 ERRORS = {

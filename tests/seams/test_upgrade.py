@@ -26,7 +26,7 @@ from tests.conftest import ROOT, free_port
 from tests.seams.ingest_place import Place, entry, ndjson, wait
 from yumai.broker import epochs, topics
 from yumai.entry import BLOCK_OFFSETS
-from yumai.process import tracing
+from yumai.observability import tracing
 from yumai.store.audit import audit
 from yumai.store.client import connect
 from yumai.store.migrate import migrate

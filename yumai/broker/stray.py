@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from yumai.process import telemetry
+from yumai.observability import telemetry
 
 log = logging.getLogger("yumai.broker")
 

@@ -11,8 +11,8 @@ import faust
 from aiohttp import web
 
 from yumai.broker.security import Cluster, tls
-from yumai.process import exporting, scraping
-from yumai.process.instruments import exposition
+from yumai.observability import exporting, scraping
+from yumai.observability.instruments import exposition
 from yumai.process.settings import Settings
 
 FAUSTS_PAGES = (

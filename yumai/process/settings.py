@@ -23,7 +23,7 @@ from yumai.broker.security import (
     SASL_SSL,
     Cluster,
 )
-from yumai.process import logs, otel_variables
+from yumai.observability import logs, otel_variables
 from yumai.store.address import Dsn, cluster_name, quorum, with_cluster, with_secrets
 
 MASK = "***"

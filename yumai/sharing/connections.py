@@ -14,7 +14,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from yumai.process.instruments import Counter
+from yumai.observability.instruments import Counter
 
 HEAD_SECONDS = 10.0
 """From the connection, or from the first byte of a later request."""

@@ -9,8 +9,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
 
-from yumai import canary
-from yumai.process import proxies
+from yumai import canary, proxies
 from yumai.store import guarantees
 from yumai.store.address import Dsn, with_secrets
 

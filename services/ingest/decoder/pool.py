@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from services.ingest.decoder.child import CPU_SECONDS
 from services.ingest.refused import BodyRefused
-from yumai.process import telemetry
+from yumai.observability import telemetry
 from yumai.sharing.slots import Slots
 
 log = logging.getLogger("yumai.ingest")

@@ -30,7 +30,7 @@ from services.ingest.refused import BodyRefused
 from services.ingest.rounds import Rounds, count_entries
 from yumai.access import Principal
 from yumai.entry import SHANGHAI
-from yumai.process import tracing
+from yumai.observability import tracing
 from yumai.sharing.asking import name_of
 from yumai.sharing.bodies import Bodies, Work
 from yumai.sharing.workers import Workers

@@ -43,7 +43,7 @@ from yumai.broker.epochs import Epoch
 from yumai.broker.principals import FEED_GROUP
 from yumai.broker.security import client_options
 from yumai.broker.topics import DEAD_LETTERS, feed_platform
-from yumai.process import tracing
+from yumai.observability import tracing
 from yumai.process.settings import Settings
 
 log = logging.getLogger("yumai.ingest")

@@ -9,7 +9,7 @@ from prometheus_client import Gauge as G
 from prometheus_client import Histogram as H
 
 from console import signals
-from yumai.process import telemetry
+from yumai.observability import telemetry
 
 
 def page(*make) -> str:  # type: ignore[no-untyped-def]

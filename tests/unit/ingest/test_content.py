@@ -14,7 +14,7 @@ from services.ingest.classify import MerchantIndex
 from services.ingest.columns import FIELDS
 from services.ingest.judging import Request, judge
 from services.ingest.rounds import messages
-from yumai.process import tracing
+from yumai.observability import tracing
 
 NOW_MS = 1_782_864_000_000
 FORMATS = ("json", "ndjson", "csv", "arrow", "parquet")

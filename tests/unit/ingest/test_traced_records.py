@@ -8,7 +8,7 @@ from services.ingest import formats
 from services.ingest.classify import MerchantIndex
 from services.ingest.judging import Request, judge
 from services.ingest.rounds import messages
-from yumai.process import tracing
+from yumai.observability import tracing
 
 
 def request(number: int, rows: int, traced: bool = True) -> Request:

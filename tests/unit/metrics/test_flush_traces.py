@@ -2,7 +2,7 @@
 
 from services.metrics.processor import Record
 from services.metrics.pump import _work
-from yumai.process import tracing
+from yumai.observability import tracing
 
 
 def record(part: int, offset: int, *numbers: int) -> Record:

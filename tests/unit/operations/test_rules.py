@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from deploy.check import promql
-from yumai.process import telemetry
-from yumai.process.instruments import Histogram, Metric, Numbers
+from yumai.observability import telemetry
+from yumai.observability.instruments import Histogram, Metric, Numbers
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"

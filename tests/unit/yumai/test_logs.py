@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yumai.process import logs, tracing
+from yumai.observability import logs, tracing
 
 
 @pytest.fixture(autouse=True)

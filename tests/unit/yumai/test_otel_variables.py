@@ -2,8 +2,8 @@
 
 import pytest
 
+from yumai.observability.otel_variables import problems, wanted
 from yumai.process import settings
-from yumai.process.otel_variables import problems, wanted
 
 HERE = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yumai import printable
-from yumai.process import logs
+from yumai.observability import logs
 
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 

@@ -3,7 +3,7 @@
 import pytest
 from clickhouse_connect.driver.httputil import check_env_proxy
 
-from yumai.process import proxies
+from yumai import proxies
 
 
 @pytest.mark.parametrize("before", [None, "example.org", "*", ""])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from yumai.process.scraping import is_named, may_read
+from yumai.observability.scraping import is_named, may_read
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,16 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from yumai.process import telemetry
-from yumai.process.instruments import OTHER, UNIT_SUFFIX, Counter, Gauge, Histogram, Metric, Numbers
+from yumai.observability import telemetry
+from yumai.observability.instruments import (
+    OTHER,
+    UNIT_SUFFIX,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    Numbers,
+)
 
 ALL = list(telemetry.CATALOGUE.values())
 UNITS = re.compile(r"\{[a-z_]+\}|s|By")

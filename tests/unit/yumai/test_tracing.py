@@ -7,7 +7,7 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from contracts.traces import TRACES_MOST, trace_id
-from yumai.process import tracing
+from yumai.observability import tracing
 
 
 def parent(trace: int, span: int = 1, sampled: int = 1) -> str:

@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 
 from prometheus_client import REGISTRY
 
-from yumai.process import telemetry, tracing
-from yumai.process.otel_variables import wanted
+from yumai.observability import telemetry, tracing
+from yumai.observability.otel_variables import wanted
 
-log = logging.getLogger("yumai.process.telemetry")
+log = logging.getLogger("yumai.observability.telemetry")
 
 STOP_SECONDS = 3.0
 """What is left is sent for so long at most when a service ends."""

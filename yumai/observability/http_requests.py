@@ -8,9 +8,9 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contracts import traces
-from yumai.process import tracing
-from yumai.process.instruments import Counter, Histogram
-from yumai.process.telemetry import METHODS, OUTSIDE, PROBES
+from yumai.observability import tracing
+from yumai.observability.instruments import Counter, Histogram
+from yumai.observability.telemetry import METHODS, OUTSIDE, PROBES
 
 
 class Observed:

@@ -18,7 +18,7 @@ from contracts.alerts import outbox
 from contracts.reasons import REASONS
 from yumai.broker import topics
 from yumai.entry import SLOTS
-from yumai.process.instruments import OTHER, Counter, Gauge, Histogram, Metric, Numbers
+from yumai.observability.instruments import OTHER, Counter, Gauge, Histogram, Metric, Numbers
 
 SERVICES = ("ingest", "metrics", "alerts", "gateway", "canary")
 

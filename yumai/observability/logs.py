@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from yumai import printable
-from yumai.process import tracing
+from yumai.observability import tracing
 
 FORMS = ("json", "pretty")
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m"}

@@ -25,7 +25,7 @@ from contracts.traces import TRACES_MOST, trace_id
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
-log = logging.getLogger("yumai.process.tracing")
+log = logging.getLogger("yumai.observability.tracing")
 
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 Attributes = Mapping[str, str | int | float | bool]
