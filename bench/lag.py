@@ -14,8 +14,8 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from contracts.commits import codec
-from yumai.broker.topics import COMMITS, ENTRIES
 from yumai.store.client import connect
+from yumai.topics import COMMITS, ENTRIES
 
 Points = list[tuple[float, float]]
 """(monotonic seconds, share done from 0 to 1), both ascending."""

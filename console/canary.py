@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from services.canary.entry import DOORS
     from yumai import canary
     from yumai.access import Identity
-    from yumai.broker import topics
+    from yumai.broker import provision
 
     for door in args.door or ():
         if door not in DOORS:
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.bootstrap:
         # The round says what is wrong with the broker.
         with contextlib.suppress(KafkaError, OSError):
-            topics.ensure(bootstrap, (rounds.FEED,))
+            provision.ensure(bootstrap, (rounds.FEED,))
         bootstrap = kafka_users.of_same_broker(State(args.state), at.bootstrap, CANARY)
     key = args.key or Identity(at.identity).issue_token(f"platform:{canary.PLATFORM}", days=1)
     target = rounds.Target(args.ingest or at.ingest, args.gateway or at.gateway, bootstrap, key)

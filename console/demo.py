@@ -35,9 +35,9 @@ from console.simulate.flow import DAY_MS, SCHEMA, ZONE_MS, Flow, scale_for
 from console.simulate.formats import MEDIA_TYPES, render
 from contracts.targets.codec import Target, encode
 from yumai.broker.security import Bootstrap, client_options
-from yumai.broker.topics import TARGETS
 from yumai.entry import SHANGHAI_OFFSET
 from yumai.process import settings
+from yumai.topics import TARGETS
 
 SEED = 20_260
 ENTRIES = 5_000_000

@@ -111,7 +111,8 @@ def issue_kafka_user(args: argparse.Namespace) -> int:
         raise Refusal(f"no user was made: {missing}")
     from kafka.errors import KafkaError
 
-    from yumai.broker import principals, topics
+    from yumai import topics
+    from yumai.broker import principals
 
     user, password = principals.platform(args.platform), secret_files.new()
     try:
@@ -155,7 +156,8 @@ def _identity(args: argparse.Namespace) -> Identity:
 
 def _make_feed(at: Addresses, platform: str) -> str | None:
     """Makes the platform's feed topic and waits until the broker serves it; else what is missing."""
-    from yumai.broker import topics
+    from yumai import topics
+    from yumai.broker import provision
 
     feed = topics.feed(platform)
     problem = f"its feed topic {feed.name} is not there"
@@ -171,7 +173,7 @@ def _make_feed(at: Addresses, platform: str) -> str | None:
     from kafka.errors import KafkaError
 
     try:
-        topics.ensure(at.bootstrap, (feed,))
+        provision.ensure(at.bootstrap, (feed,))
         admin = KafkaAdminClient(**client_options(at.bootstrap), client_id="yumai-keys")
         try:
             admin.wait_for_topics([feed.name], timeout_ms=int(TOPIC_SECONDS * 1000))
@@ -188,7 +190,7 @@ def _refuse_alike(at: Addresses, platform: str) -> None:
         return
     from kafka.errors import KafkaError
 
-    from yumai.broker import topics
+    from yumai import topics
 
     try:
         topics.check_feeds([topics.feed(platform).name], _topics_there(at))

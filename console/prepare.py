@@ -13,8 +13,8 @@ from pathlib import Path
 from console import kafka_users, probes
 from console.state import State
 from embedded import secret_files
-from yumai import canary
-from yumai.broker import topics
+from yumai import canary, topics
+from yumai.broker import provision
 from yumai.broker.security import Bootstrap, client_options
 from yumai.process import settings
 from yumai.store.address import Dsn
@@ -52,7 +52,7 @@ def settle_feeds(state: State, bootstrap: Bootstrap, internal: str | None) -> No
         if internal
         else contextlib.closing(KafkaAdminClient(**client_options(bootstrap)))
     ) as admin:
-        changed = topics.settle_feeds(admin)
+        changed = provision.settle_feeds(admin)
     if changed:
         print(f"feeds with settings of this version: {', '.join(changed)}", flush=True)
 
@@ -74,7 +74,7 @@ def main() -> None:
         make_users(state, args.internal)
         prepare(mine.kafka, mine.clickhouse_dsn)
         # The canary may not make it.
-        topics.ensure(mine.kafka, (topics.feed(canary.PLATFORM),))
+        provision.ensure(mine.kafka, (topics.feed(canary.PLATFORM),))
         settle_feeds(state, mine.kafka, args.internal)
     except Exception as error:
         print(f"prepare: {type(error).__name__}: {error}", file=sys.stderr, flush=True)

@@ -36,7 +36,7 @@ LOGGING = (
 
 
 def properties(data_dir: Path, port: int, controller_port: int) -> dict[str, object]:
-    """The node's settings. Topics set their own retention (`yumai/broker/topics.py`)."""
+    """The node's settings. Topics set their own retention (`yumai/topics.py`)."""
     return {
         "process.roles": "broker,controller",
         "node.id": NODE,

@@ -26,7 +26,7 @@ from contracts.reasons import REASONS
 from contracts.receipts.codec import Receipt
 from contracts.targets.codec import Target
 from contracts.work_items.codec import Event
-from yumai.broker import topics
+from yumai import topics
 from yumai.broker.epochs import Epoch
 
 ROOT = Path(__file__).parents[1]

@@ -21,7 +21,7 @@ from bench.rows import DISTRICTS, MCCS, PLATFORMS, Plan, Rows, registry, rows
 from bench.run import Run
 from bench.system import Failed
 from yumai.broker.principals import FEED_GROUP
-from yumai.broker.topics import feed
+from yumai.topics import feed
 
 REGISTRY_ROWS = 20_000
 DOORS = ("ingest", "broker")

@@ -8,7 +8,8 @@ from deploy.check.cluster import Cluster
 from deploy.check.findings import Finding, listed, near
 from deploy.check.tree import Object
 from embedded import kafka_jars
-from yumai.broker import server, topics
+from yumai import topics
+from yumai.broker import server
 from yumai.observability import telemetry
 
 PROMETHEUS = "http://prometheus-operated.observability:9090"

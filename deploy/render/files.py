@@ -23,7 +23,7 @@ class Rendered:
 
 
 FILES = {
-    BASE + "topics.yaml": Rendered("yumai/broker/topics.py", kafka.shared),
+    BASE + "topics.yaml": Rendered("yumai/topics.py", kafka.shared),
     BASE + "users.yaml": Rendered("yumai/broker/principals.py", kafka.users),
     BASE + "platforms.yaml": Rendered("deploy/render/kafka.py", kafka.platforms),
     BASE + "network.yaml": Rendered("deploy/render/networks.py", networks.policies),

@@ -1,13 +1,13 @@
-"""Topics and users of Kafka as Strimzi's objects, from yumai/broker/topics.py and principals.py."""
+"""Topics and users of Kafka as Strimzi's objects, from yumai/topics.py and principals.py."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from yumai import canary
-from yumai.broker import principals, topics
+from yumai import canary, topics
+from yumai.broker import principals
 from yumai.broker.principals import Grant, KafkaUser
-from yumai.broker.topics import Topic
+from yumai.topics import Topic
 
 Doc = dict[str, Any]
 

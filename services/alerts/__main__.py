@@ -10,10 +10,10 @@ from kafka import KafkaConsumer
 from services.alerts.journal import FOLLOWED
 from services.alerts.worker import Worker
 from yumai.broker.security import Bootstrap, client_options
-from yumai.broker.topics import COMMITS
 from yumai.broker.waiting import NotYet, until_there, waiting_health
 from yumai.process.faust_app import run_worker
 from yumai.process.settings import start
+from yumai.topics import COMMITS
 
 log = logging.getLogger("yumai.alerts")
 

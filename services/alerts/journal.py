@@ -20,7 +20,7 @@ from contracts.targets import codec as targets_codec
 from contracts.work_items import codec as items_codec
 from services.alerts import outbox
 from services.alerts.lifecycle import Alerts, applied
-from yumai.broker import topics
+from yumai import topics
 from yumai.broker.consumers import let_go
 from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.stray import passed_over

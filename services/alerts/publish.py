@@ -9,7 +9,7 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaProducer
 
 from yumai.broker.security import Bootstrap, client_options
-from yumai.broker.topics import Topic
+from yumai.topics import Topic
 
 
 class Record(NamedTuple):

@@ -45,7 +45,7 @@ from services.alerts.lifecycle import (
 )
 from services.alerts.publish import Publisher, Record
 from services.alerts.sending import Sending
-from yumai.broker import topics
+from yumai import topics
 from yumai.evaluation.rows import ProgressRow
 from yumai.methods.guards import is_warming_up
 from yumai.observability import telemetry, tracing

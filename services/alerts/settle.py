@@ -16,7 +16,7 @@ from services.alerts import outbox
 from services.alerts.journal import Journal
 from services.alerts.lifecycle import Ended, next_step
 from services.alerts.publish import Record
-from yumai.broker import topics
+from yumai import topics
 from yumai.sectors import sectors
 
 TITLE_MOST = 200

@@ -19,10 +19,10 @@ from services.alerts.by_evaluation import ByEvaluation
 from services.alerts.rounds import Rounds
 from yumai.broker.principals import ALERTS_GROUP
 from yumai.broker.stray import passed_over
-from yumai.broker.topics import COMMITS
 from yumai.observability import tracing
 from yumai.process.faust_app import faust_app, health_pages
 from yumai.process.settings import Settings
+from yumai.topics import COMMITS
 
 log = logging.getLogger("yumai.alerts")
 

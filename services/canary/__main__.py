@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.canary import round as rounds
 from yumai import canary
 from yumai.access import Identity
-from yumai.broker import topics
+from yumai.broker import provision
 from yumai.observability import exporting, scraping, telemetry
 from yumai.observability.instruments import exposition
 from yumai.process.settings import Settings, start
@@ -51,7 +51,7 @@ class Canary:
             began = time.monotonic()
             with contextlib.suppress(KafkaError, OSError):
                 # In a cluster the topic is declared, and this user may not make one.
-                topics.ensure(self._settings.kafka, (rounds.FEED,))
+                provision.ensure(self._settings.kafka, (rounds.FEED,))
             target = rounds.Target(
                 self._settings.ingest_url,
                 self._settings.gateway_url,

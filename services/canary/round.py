@@ -19,8 +19,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from services.canary.entry import DOORS, KAFKA, MEDIA_TYPES, Cell, Sent, draw, judge
-from yumai import canary
-from yumai.broker import topics
+from yumai import canary, topics
 from yumai.broker.security import Bootstrap, client_options
 
 PATIENCE_SECONDS = 60.0

@@ -20,8 +20,8 @@ from services.gateway.bodies import Fields, parsed, taken
 from services.gateway.errors import Refused
 from services.gateway.login import principal_of
 from services.gateway.register import Register
-from yumai.broker.topics import ACTIONS
 from yumai.store.figures import SHANGHAI
+from yumai.topics import ACTIONS
 
 SOON_SECONDS = 2.0
 """By then alerts has answered, or is asked whether it is there."""

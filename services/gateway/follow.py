@@ -15,7 +15,7 @@ from contracts.commits import codec as commits_codec
 from yumai.broker.consumers import let_go
 from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.stray import passed_over
-from yumai.broker.topics import ALERTS, COMMITS
+from yumai.topics import ALERTS, COMMITS
 
 log = logging.getLogger("yumai.gateway")
 

@@ -39,13 +39,13 @@ from services.gateway.login import principal_of
 from services.gateway.parameters import Reader
 from yumai import apprise_addresses, webhooks
 from yumai.access import Principal
-from yumai.broker.topics import ACTIONS, SUBSCRIPTIONS
 from yumai.process.settings import networks
 from yumai.sealing import Sealer, is_sealed, shown
 from yumai.sharing.aside import Asides
 from yumai.sharing.bodies import TooMuch
 from yumai.sharing.turns import Rate
 from yumai.store.figures import SERVICE_SECTORS
+from yumai.topics import ACTIONS, SUBSCRIPTIONS
 
 CHANNELS = get_args(Channel)
 FIELDS = (

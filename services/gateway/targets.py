@@ -34,12 +34,12 @@ from yumai.answers import encoded
 from yumai.broker.consumers import let_go
 from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.stray import passed_over
-from yumai.broker.topics import MESSAGE_MAX_BYTES, TARGETS
 from yumai.districts import districts
 from yumai.evaluation.reads import booked_of_year
 from yumai.sharing.asking import asker
 from yumai.sharing.workers import Workers
 from yumai.targets import Asked, Held, Wrong
+from yumai.topics import MESSAGE_MAX_BYTES, TARGETS
 
 PARTITION = TopicPartition(TARGETS.name, 0)
 BODY_MOST = 16 << 20

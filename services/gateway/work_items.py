@@ -20,9 +20,9 @@ from services.gateway.login import principal_of
 from services.gateway.parameters import Reader
 from services.gateway.register import Register, plan_items
 from yumai.access import Principal
-from yumai.broker.topics import WORK_ITEMS
 from yumai.districts import districts
 from yumai.store.figures import SHANGHAI
+from yumai.topics import WORK_ITEMS
 
 TASKS = 20
 STATUSES = get_args(Status)

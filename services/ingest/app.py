@@ -30,7 +30,6 @@ from services.ingest.receipts import KEPT, KEPT_MS, Known
 from services.ingest.rounds import Rounds
 from yumai.access import Identity, Principal
 from yumai.broker.stray import passed_over
-from yumai.broker.topics import MERCHANTS, RECEIPTS
 from yumai.observability import scraping, telemetry
 from yumai.observability.http_requests import Observed
 from yumai.observability.instruments import exposition
@@ -41,6 +40,7 @@ from yumai.sharing.bodies import Bodies, Brake, NeverCame, TooLarge, TooMuch
 from yumai.sharing.turns import Budget
 from yumai.sharing.workers import Workers
 from yumai.store.asked import Queries
+from yumai.topics import MERCHANTS, RECEIPTS
 
 log = logging.getLogger("yumai.ingest")
 

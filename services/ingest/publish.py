@@ -16,8 +16,8 @@ from contracts import traces
 from yumai.broker import epochs
 from yumai.broker.epochs import Epoch, NoEpoch
 from yumai.broker.security import Bootstrap, client_options
-from yumai.broker.topics import MESSAGE_MAX_BYTES
 from yumai.observability import telemetry, tracing
+from yumai.topics import MESSAGE_MAX_BYTES
 
 log = logging.getLogger("yumai.ingest")
 

@@ -23,9 +23,9 @@ from services.ingest.judging import Chunk, Outcome, Request, judge
 from services.ingest.publish import ACK_SECONDS, Message, Publisher, Unavailable
 from services.ingest.queue import Chunk as Taken
 from services.ingest.queue import Queue
-from yumai.broker.topics import DEAD_LETTERS, ENTRIES, RECEIPTS
 from yumai.observability import telemetry, tracing
 from yumai.sharing.workers import Workers
+from yumai.topics import DEAD_LETTERS, ENTRIES, RECEIPTS
 
 log = logging.getLogger("yumai.ingest")
 

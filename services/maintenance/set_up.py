@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yumai.broker import epochs, target_log, topics
+from yumai.broker import epochs, provision, target_log
 from yumai.broker.security import Bootstrap
 from yumai.store.address import Dsn
 from yumai.store.client import connect
@@ -19,12 +19,12 @@ def set_up(bootstrap: Bootstrap, dsn: str, *, make_topics: bool) -> str:
 
     Raises NoTopics, UnevenPartitions, KafkaError, or what `migrate` raises.
     """
-    absent = topics.missing(bootstrap)
+    absent = provision.missing(bootstrap)
     if absent and not make_topics:
         raise NoTopics(
             f"topics {', '.join(absent)} are not there: apply their manifests, or --topics"
         )
-    created = topics.ensure(bootstrap)
+    created = provision.ensure(bootstrap)
     applied = migrate(dsn)
     check_shards(bootstrap, dsn)
     epoch = epochs.ensure(bootstrap, dsn)

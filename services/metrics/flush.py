@@ -31,7 +31,7 @@ from services.metrics.blocks import FUNCTION_VERSION, block_of
 from services.metrics.cells import DISTRICT_CODES
 from services.metrics.ledger import int128, int128_of, milliseconds, named, stream_bytes
 from services.metrics.processor import PartRound, Round, sent_bytes
-from yumai.broker import topics
+from yumai import topics
 from yumai.broker.security import Bootstrap, client_options
 from yumai.entry import BLOCK_OFFSETS
 from yumai.observability import telemetry, tracing

@@ -29,7 +29,7 @@ from contracts.targets import codec as targets
 from services.metrics import alert_projections
 from services.metrics.ledger import milliseconds, stream_bytes
 from services.metrics.pump import die
-from yumai.broker import topics
+from yumai import topics
 from yumai.broker.security import client_options
 from yumai.broker.stray import passed_over
 from yumai.process.settings import Settings

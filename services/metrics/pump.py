@@ -24,8 +24,8 @@ from services.metrics.flush import Flush, Stopping, StoreReplaced
 from services.metrics.ledger import LedgerBuffer
 from services.metrics.processor import Processor, Record, Round
 from services.metrics.seen import Filter
-from yumai.broker.topics import ENTRIES
 from yumai.observability import telemetry, tracing
+from yumai.topics import ENTRIES
 
 log = logging.getLogger("yumai.metrics")
 

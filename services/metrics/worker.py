@@ -29,7 +29,6 @@ from services.metrics.seen import Filter
 from yumai.broker import epochs
 from yumai.broker.principals import METRICS_GROUP
 from yumai.broker.security import client_options
-from yumai.broker.topics import ENTRIES, MESSAGE_MAX_BYTES
 from yumai.observability import telemetry
 from yumai.process.faust_app import faust_app, health_pages
 from yumai.process.settings import Settings
@@ -37,6 +36,7 @@ from yumai.store.address import Dsn
 from yumai.store.client import STORE_ERRORS, connect
 from yumai.store.layout import Layout
 from yumai.store.migrate import APPLIED, require_schema
+from yumai.topics import ENTRIES, MESSAGE_MAX_BYTES
 
 log = logging.getLogger("yumai.metrics")
 

@@ -28,7 +28,7 @@ from tests.e2e import harness
 from tests.e2e.harness import Books, Feed, Sent, Yumai
 from tests.recount import Cell, Recount
 from tests.seams.raw_produce import batch, produce, record
-from yumai.broker import topics
+from yumai import topics
 from yumai.districts import districts
 from yumai.entry import AGE_MAX_YEARS, AMOUNT_MAX_FEN, KINDS, SHANGHAI_OFFSET, TEXT_MAX
 from yumai.store.client import connect

@@ -23,8 +23,9 @@ from contracts.alerts import codec as alerts
 from contracts.commits import codec as commits
 from contracts.targets import codec as targets
 from tests.conftest import free_port, running
+from yumai import topics
 from yumai.access import Identity
-from yumai.broker import topics
+from yumai.broker import provision
 from yumai.methods.festival import each_day
 from yumai.store.client import connect
 from yumai.store.migrate import migrate
@@ -310,7 +311,7 @@ def fresh_topics(kafka: str) -> None:
     deadline = time.monotonic() + 30
     while True:
         try:
-            topics.ensure(kafka)
+            provision.ensure(kafka)
             break
         except Exception:
             assert time.monotonic() < deadline

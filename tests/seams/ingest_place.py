@@ -20,8 +20,9 @@ from console import leash, probes
 from contracts.dead_letters import codec as dead_codec
 from contracts.entries import codec
 from tests.conftest import ROOT, free_port
+from yumai import topics
 from yumai.access import Identity
-from yumai.broker import epochs, topics
+from yumai.broker import epochs, provision
 from yumai.store.migrate import migrate
 
 ENTRY = {
@@ -189,7 +190,7 @@ def place_of(folder: Path, dsn: str) -> Iterator[Place]:
     place = Place(folder, dsn)
     try:
         place.start_broker()
-        topics.ensure(place.bootstrap, (*topics.TOPICS, topics.feed("p1")))
+        provision.ensure(place.bootstrap, (*topics.TOPICS, topics.feed("p1")))
         migrate(dsn)
         epochs.ensure(place.bootstrap, dsn)
         place.start_ingest()

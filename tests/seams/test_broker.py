@@ -12,7 +12,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from console import probes
 from embedded import kafka_jars
 from tests.conftest import free_port, running
-from yumai.broker.topics import MESSAGE_MAX_BYTES
+from yumai.topics import MESSAGE_MAX_BYTES
 
 
 def create(bootstrap: str, topic: str, partitions: int = 1, **settings: str) -> None:

@@ -15,7 +15,8 @@ from tests.seams.ingest_place import Place, entry, place_of, wait
 from tests.seams.raw_produce import batch, gzip_bomb, record
 from tests.seams.raw_produce import produce as produce_raw
 from tests.seams.test_ingest_feeds import booked, produce, raw, until_committed
-from yumai.broker import lag, topics
+from yumai import topics
+from yumai.broker import lag, provision
 from yumai.broker.epochs import topic_state
 
 
@@ -29,7 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, store: str) -> Iterator[Plac
 def feed(place: Place, unique: str) -> str:
     """The topic of a platform of its own, named as the test's `unique`."""
     topic = topics.feed(unique)
-    topics.ensure(place.bootstrap, (topic,))
+    provision.ensure(place.bootstrap, (topic,))
     return topic.name
 
 
@@ -152,7 +153,7 @@ def test_a_feed_made_anew_is_read_from_its_first_record(place: Place, feed: str,
             wait(lambda: feed not in admin.list_topics(), 20)
             if round_number:
                 time.sleep(3)  # ingest has seen that there is none
-            topics.ensure(place.bootstrap, (topics.feed(unique),))
+            provision.ensure(place.bootstrap, (topics.feed(unique),))
             names = [f"{unique}-new-{round_number}-{n}" for n in range(12)]
             produce(place, feed, [raw(name, platform_id=unique) for name in names])
             wait(lambda names=names: {n for n, _, _ in booked(place, unique)} >= set(names), 20)
@@ -211,8 +212,8 @@ def test_an_existing_feed_is_given_the_settings_that_it_should_have(place: Place
     topic = topics.feed(unique)
     admin = KafkaAdminClient(bootstrap_servers=place.bootstrap)
     admin.create_topics([NewTopic(topic.name, 1, 1, topic_configs={"retention.ms": "1000"})])
-    assert topic.name in topics.settle_feeds(admin)
-    assert topics.settle_feeds(admin) == []
+    assert topic.name in provision.settle_feeds(admin)
+    assert provision.settle_feeds(admin) == []
     producer = KafkaProducer(bootstrap_servers=place.bootstrap)
     sent = producer.send(topic.name, b"x", partition=0, timestamp_ms=1)
     producer.close()

@@ -26,8 +26,9 @@ from contracts.alerts import codec as alerts
 from contracts.alerts.outbox import decode_subscriptions
 from contracts.commits import codec as commits
 from tests.conftest import free_port, running
+from yumai import topics
 from yumai.access import Identity
-from yumai.broker import topics
+from yumai.broker import provision
 from yumai.districts import districts_of
 from yumai.sealing import Sealer
 from yumai.sectors import SECTOR_CODES
@@ -106,7 +107,7 @@ def world(kafka: str, store: str, folder: Path, service_urls: str = "") -> Itera
         f"http://127.0.0.1:{port}", f"{store}/{database}", kafka, Identity(folder / "identity")
     )
     migrate(made.dsn)
-    topics.ensure(kafka)
+    provision.ensure(kafka)
     environment = {
         "KAFKA_BOOTSTRAP": kafka,
         "CLICKHOUSE_DSN": made.dsn,
@@ -521,7 +522,7 @@ def _until(made: World, status: int) -> dict:
 
 
 def test_without_a_store_it_says_so_at_once(kafka, tmp_path):
-    topics.ensure(kafka)
+    provision.ensure(kafka)
     port = free_port()
     before = dict(os.environ)
     os.environ.update(

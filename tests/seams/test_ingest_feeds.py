@@ -9,7 +9,8 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from services.ingest.receipts import feed_receipt
 from tests.seams.ingest_place import Place, entry, place_of, wait
-from yumai.broker import topics
+from yumai import topics
+from yumai.broker import provision
 from yumai.broker.epochs import topic_state
 from yumai.broker.principals import FEED_GROUP as GROUP
 
@@ -97,7 +98,7 @@ def test_each_record_is_a_row_of_its_receipt_and_bad_ones_rest_as_they_came(plac
 
 def test_a_new_feed_is_read_within_seconds(place: Place, unique):
     topic = topics.feed(unique)
-    topics.ensure(place.bootstrap, (topic,))
+    provision.ensure(place.bootstrap, (topic,))
     made = time.monotonic()
     (offset,) = produce(place, topic.name, [raw(unique, platform_id=unique)])
     until_committed(place, topic.name, offset + 1)

@@ -43,7 +43,8 @@ from console import kafka_users, probes
 from console.state import State
 from embedded import certificates, secret_files
 from tests.conftest import free_port, running
-from yumai.broker import lag, principals, topics
+from yumai import topics
+from yumai.broker import lag, principals, provision
 from yumai.broker.principals import FEED_GROUP, KAFKA_USERS, METRICS_GROUP, OPERATOR
 from yumai.broker.security import Cluster, client_options
 
@@ -101,7 +102,7 @@ def secured(
             place.words = {p: secret_files.new() for p in PLATFORMS}
             kafka_users.put(admin, {principals.platform(p): w for p, w in place.words.items()})
         operator = place.operator()
-        topics.ensure(operator, (*topics.TOPICS, *map(topics.feed, PLATFORMS)))
+        provision.ensure(operator, (*topics.TOPICS, *map(topics.feed, PLATFORMS)))
         yield place
 
 
@@ -329,7 +330,7 @@ def test_a_platform_gives_nobody_rights(secured: Secured, admin: KafkaAdminClien
         word = UserScramCredentialUpsertion("yumai-operator", "SCRAM-SHA-512", "mine")
         assert admin.alter_user_scram_credentials([word])["yumai-operator"] is not None
         assert sorted(kafka_users.allowed(ruler)) == before
-    topics.ensure(secured.operator())
+    provision.ensure(secured.operator())
 
 
 @pytest.mark.parametrize("group", ["mine", FEED_GROUP, METRICS_GROUP])

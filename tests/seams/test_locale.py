@@ -9,7 +9,8 @@ import pytest
 from console import probes
 from embedded import broker, secret_files
 from tests.conftest import free_port, running
-from yumai.broker import topics
+from yumai import topics
+from yumai.broker import provision
 from yumai.store.client import connect
 
 PROXY = "http://127.0.0.1:9"
@@ -41,7 +42,7 @@ def test_the_broker_keeps_its_log_there(
     arguments += ["--controller-port", str(free_port()), "--plaintext"]
     address = f"127.0.0.1:{port}"
     with running(arguments, tmp_path / "log", lambda: probes.broker(address).healthy, 120):
-        topics.ensure(address, (topics.TARGETS,))
+        provision.ensure(address, (topics.TARGETS,))
     assert (data / "log" / "meta.properties").is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "状态"]
 

@@ -12,7 +12,8 @@ from contracts.work_items import codec
 from services.gateway.errors import Unavailable
 from services.gateway.register import Register
 from tests.seams.ingest_place import Place
-from yumai.broker import topics
+from yumai import topics
+from yumai.broker import provision
 from yumai.broker.security import Bootstrap
 
 BACK_SECONDS = 40.0
@@ -45,7 +46,7 @@ async def test_it_goes_on_by_itself(tmp_path: Path, how: str) -> None:
     place = Place(tmp_path, "")
     place.start_broker()
     bootstrap: Bootstrap = place.bootstrap
-    topics.ensure(bootstrap)
+    provision.ensure(bootstrap)
     register = Register(bootstrap)
     running = asyncio.ensure_future(register.run())
 

@@ -20,7 +20,8 @@ from kafka import KafkaProducer
 from contracts.targets import codec as targets
 from tests.conftest import ROOT, free_port
 from tests.seams.ingest_place import Place, entry, ndjson, wait
-from yumai.broker import epochs, topics
+from yumai import topics
+from yumai.broker import epochs, provision
 from yumai.store.client import connect
 from yumai.store.migrate import migrate
 
@@ -69,7 +70,7 @@ class Service:
 def place(tmp_path: Path, store: str, unique: str) -> Iterator[Place]:
     place = Place(tmp_path, f"{store}/{unique}")
     place.start_broker()
-    topics.ensure(place.bootstrap)
+    provision.ensure(place.bootstrap)
     migrate(place.dsn)
     epochs.ensure(place.bootstrap, place.dsn)
     yield place

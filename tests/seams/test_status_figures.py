@@ -10,8 +10,8 @@ from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartitio
 from console import probes
 from contracts.commits import codec as commits
 from tests.conftest import free_port, running
-from yumai import status_figures
-from yumai.broker import epochs, principals, topics
+from yumai import status_figures, topics
+from yumai.broker import epochs, principals, provision
 from yumai.store.client import connect
 from yumai.store.migrate import migrate
 
@@ -37,7 +37,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def dsn(store: str, unique: str, kafka: str) -> Iterator[str]:
     dsn = f"{store}/{unique}"
-    topics.ensure(kafka)
+    provision.ensure(kafka)
     migrate(dsn)
     yield dsn
     client = connect(dsn)
@@ -67,7 +67,7 @@ def test_lag_is_the_ends_minus_what_is_announced(dsn: str, kafka: str, unique: s
     for part in range(topics.ENTRIES.partitions):
         announce(dsn, epoch, part, send(kafka, "entries.v1", b"x", b"y", partition=part), 10)
     feed = topics.feed(unique)
-    topics.ensure(kafka, (feed,))
+    provision.ensure(kafka, (feed,))
     assert status_figures.read(kafka, dsn, 10.0)["lag"]["records"] == 0
     assert status_figures.read(kafka, dsn, 10.0)["lag"]["seconds"] == 0
 

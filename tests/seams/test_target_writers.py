@@ -10,8 +10,9 @@ from kafka import KafkaProducer
 from console import demo
 from contracts.targets.codec import Version, encode, of_versions
 from services.gateway.app import build
+from yumai import topics
 from yumai.access import Identity
-from yumai.broker import topics
+from yumai.broker import provision
 from yumai.broker.target_log import keys
 from yumai.process.settings import Settings
 
@@ -20,7 +21,7 @@ YEAR = 2031
 
 
 async def test_no_version_is_lost(kafka: str, tmp_path: Path) -> None:
-    topics.ensure(kafka)
+    provision.ensure(kafka)
     settings = replace(Settings(), kafka_bootstrap=kafka, identity_dir=tmp_path)
     headers = {"Authorization": f"Bearer {Identity(tmp_path).issue_token('bureau')}"}
     apps = [build(settings) for _ in range(2)]
@@ -58,7 +59,7 @@ async def test_no_version_is_lost(kafka: str, tmp_path: Path) -> None:
 def test_a_demo_that_forgot_what_it_did_leaves_the_bureaus_targets(
     kafka: str, tmp_path: Path
 ) -> None:
-    topics.ensure(kafka)
+    provision.ensure(kafka)
     flow = demo.demo_flow(demo.SEED, 10.0)
     year = demo._day_of(demo._now_ms()).year
     begun = demo.Progress(tmp_path / "demo.json", first=f"{year - 1}-01-01", per_day=10.0)

@@ -24,7 +24,8 @@ from services.ingest.judging import Request, judge
 from services.ingest.rounds import messages
 from tests.conftest import ROOT, free_port
 from tests.seams.ingest_place import Place, entry, ndjson, wait
-from yumai.broker import epochs, topics
+from yumai import topics
+from yumai.broker import epochs, provision
 from yumai.entry import BLOCK_OFFSETS
 from yumai.observability import tracing
 from yumai.store.audit import audit
@@ -44,7 +45,7 @@ class Installation(Place):
     def begin(self) -> None:
         self.start_broker()
         one = replace(topics.ENTRIES, partitions=1)
-        topics.ensure(self.bootstrap, (one, *(t for t in topics.TOPICS if t != topics.ENTRIES)))
+        provision.ensure(self.bootstrap, (one, *(t for t in topics.TOPICS if t != topics.ENTRIES)))
         migrate(self.dsn)
         self.producer = KafkaProducer(bootstrap_servers=self.bootstrap, acks="all")
         topic_id, _ = epochs.topic_state(self.bootstrap)

@@ -17,10 +17,10 @@ from kafka.admin import KafkaAdminClient
 from contracts.entries.codec import SLOT_FUNCTION, SLOT_FUNCTIONS
 from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.stray import passed_over
-from yumai.broker.topics import ENTRIES, EPOCHS
 from yumai.broker.waiting import NotYet
 from yumai.store.client import connect
 from yumai.store.inserts import insert_rows
+from yumai.topics import ENTRIES, EPOCHS
 
 # The default grows to 30 s: a broker that is back would be noticed that late.
 _PATIENCE = {"reconnect_backoff_max_ms": 1_000}

@@ -13,10 +13,10 @@ from kafka.admin import KafkaAdminClient
 
 from yumai.broker.epochs import Epoch
 from yumai.broker.security import Bootstrap, client_options
-from yumai.broker.topics import ENTRIES
 from yumai.entry import BLOCK_OFFSETS, IDS_SINCE_FUNCTION
 from yumai.store.client import connect
 from yumai.store.runs import LAST_GOOD_BACKUP, backed_up
+from yumai.topics import ENTRIES
 
 
 def open_block_starts(dsn: str, epoch: Epoch) -> dict[int, int]:

@@ -19,7 +19,7 @@ from contracts.commits import codec as commits
 from yumai.broker.principals import FEED_GROUP, OFFSETS_TOPIC
 from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.stray import passed_over
-from yumai.broker.topics import COMMITS, ENTRIES, feed_platform
+from yumai.topics import COMMITS, ENTRIES, feed_platform
 
 RECENT_SECONDS = 60
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from yumai import canary
-from yumai.broker import topics
-from yumai.broker.topics import FEED_PREFIX
+from yumai import canary, topics
+from yumai.topics import FEED_PREFIX
 
 Resource = Literal["topic", "group", "cluster"]
 Pattern = Literal["literal", "prefix"]

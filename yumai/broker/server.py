@@ -5,7 +5,7 @@ How many copies there are, ports, memory and how soon a lone node serves again a
 
 from __future__ import annotations
 
-from yumai.broker.topics import MESSAGE_MAX_BYTES
+from yumai.topics import MESSAGE_MAX_BYTES
 
 METADATA_VERSION = "4.3-IV0"
 """Named, so that a newer Kafka does not take one by itself from which there is no way back."""

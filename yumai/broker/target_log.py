@@ -9,7 +9,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from contracts.targets.codec import encode
 from yumai import targets
 from yumai.broker.security import Bootstrap, client_options
-from yumai.broker.topics import MESSAGE_MAX_BYTES, TARGETS
+from yumai.topics import MESSAGE_MAX_BYTES, TARGETS
 
 READ_SECONDS = 30.0
 

@@ -16,7 +16,7 @@ from typing import get_args
 from contracts.alerts import codec as alerts
 from contracts.alerts import outbox
 from contracts.reasons import REASONS
-from yumai.broker import topics
+from yumai import topics
 from yumai.entry import SLOTS
 from yumai.observability.instruments import OTHER, Counter, Gauge, Histogram, Metric, Numbers
 

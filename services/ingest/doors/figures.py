@@ -25,11 +25,11 @@ from services.ingest.receipts import Known
 from services.ingest.refused import BodyRefused
 from yumai import printable
 from yumai.access import Principal
-from yumai.broker.topics import MERCHANTS
 from yumai.platforms import is_platform_id
 from yumai.sharing.asking import name_of
 from yumai.sharing.bodies import Bodies, Work
 from yumai.sharing.workers import Workers
+from yumai.topics import MERCHANTS
 
 _RECEIPT_ID = re.compile(r"[0-9a-f]{32}")
 _VERDICTS = ("", "rejected", "duplicate", "conflict")

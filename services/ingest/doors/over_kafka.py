@@ -42,9 +42,9 @@ from services.ingest.rounds import count_entries, count_refused, messages
 from yumai.broker.epochs import Epoch
 from yumai.broker.principals import FEED_GROUP
 from yumai.broker.security import client_options
-from yumai.broker.topics import DEAD_LETTERS, feed_platform
 from yumai.observability import tracing
 from yumai.process.settings import Settings
+from yumai.topics import DEAD_LETTERS, feed_platform
 
 log = logging.getLogger("yumai.ingest")
 

@@ -22,7 +22,7 @@ from services.alerts.judge import Evaluation
 from services.alerts.publish import Record
 from services.alerts.rounds import Rounds
 from tests.unit.alerts.rows import row
-from yumai.broker import topics
+from yumai import topics
 from yumai.process.settings import Settings
 
 YEAR = datetime.now(UTC).year

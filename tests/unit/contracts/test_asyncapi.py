@@ -14,7 +14,7 @@ import yaml
 from contracts import traces
 from contracts.entries import codec as entries
 from tests.contracts_now import ALL_TOPICS, ARROW, RECORDS, of_codec, resolved
-from yumai.broker import topics
+from yumai import topics
 
 ROOT = Path(__file__).parents[3]
 TRACED = traces.to_kafka([f"00-{n:032x}-{n:016x}-01" for n in (1, 2)])

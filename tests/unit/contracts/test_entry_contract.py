@@ -13,8 +13,7 @@ from contracts.entries import codec
 from contracts.entries.sent import SENT
 from contracts.reasons import REASONS
 from services.ingest import columns
-from yumai import districts, entry, sectors
-from yumai.broker import topics
+from yumai import districts, entry, sectors, topics
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = json.loads((ROOT / "contracts/entries/entry.schema.json").read_text(encoding="utf-8"))

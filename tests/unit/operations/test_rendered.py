@@ -11,7 +11,8 @@ from deploy.check.environment import KNOWN
 from deploy.render import kafka, networks, settings, workloads
 from deploy.render.files import FILES, text
 from services.maintenance.__main__ import parser as maintenance
-from yumai.broker import principals, topics
+from yumai import topics
+from yumai.broker import principals
 from yumai.process import settings as process_settings
 
 ROOT = Path(__file__).parents[3]

@@ -8,9 +8,8 @@ from pathlib import Path
 import jwt
 import pytest
 
-from yumai import access
+from yumai import access, topics
 from yumai.access import Identity, Principal
-from yumai.broker import topics
 from yumai.platforms import PLATFORM_ID, folded, is_platform_id
 
 DISTRICT = "district:500103"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from yumai.broker import principals, topics
+from yumai import topics
+from yumai.broker import principals
 
 OTHERS = [*principals.KAFKA_USERS.values(), principals.platform("unipay")]
 

@@ -1,16 +1,11 @@
-"""Every topic: its name, partitions, settings, key and meaning. The only place that says so."""
+"""Every topic: its name, partitions, settings, key and meaning. The only place that says so. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from yumai.broker.security import Bootstrap, client_options
 from yumai.platforms import is_platform_id, too_alike
-
-if TYPE_CHECKING:
-    from kafka.admin import KafkaAdminClient
 
 DAY_MS = 86_400_000
 MESSAGE_MAX_BYTES = 16 * 1024 * 1024
@@ -132,67 +127,3 @@ def check_feeds(feeds: Iterable[str], existing: Iterable[str] = ()) -> None:
         alike = too_alike(platform_id, known) if platform_id is not None else None
         if alike is not None:
             raise TooAlike(f"topic {name}: too like {feed(alike).name}; take another platform id")
-
-
-def missing(bootstrap: Bootstrap, topics: tuple[Topic, ...] = TOPICS) -> list[str]:
-    """Names of topics that the broker does not have."""
-    # Here, so that who only reads the table does not wait for a client's import.
-    from kafka.admin import KafkaAdminClient
-
-    admin = KafkaAdminClient(**client_options(bootstrap), client_id="yumai-topics")
-    try:
-        existing = set(admin.list_topics())
-    finally:
-        admin.close()
-    return [topic.name for topic in topics if topic.name not in existing]
-
-
-def ensure(bootstrap: Bootstrap, topics: tuple[Topic, ...] = TOPICS) -> list[str]:
-    """Creates what is missing; the names created. An existing topic is left as it is. Raises TooAlike."""
-    from kafka.admin import KafkaAdminClient, NewTopic
-    from kafka.errors import TopicAlreadyExistsError
-
-    admin = KafkaAdminClient(**client_options(bootstrap), client_id="yumai-topics")
-    created = []
-    try:
-        existing = set(admin.list_topics())
-        check_feeds([topic.name for topic in topics], existing)
-        for topic in topics:
-            if topic.name in existing:
-                continue
-            try:
-                admin.create_topics(
-                    [
-                        NewTopic(
-                            name=topic.name,
-                            num_partitions=topic.partitions,
-                            replication_factor=-1,
-                            topic_configs=topic.settings,
-                        )
-                    ]
-                )
-                created.append(topic.name)
-            except TopicAlreadyExistsError:
-                pass
-        return created
-    finally:
-        admin.close()
-
-
-def settle_feeds(admin: KafkaAdminClient) -> list[str]:
-    """Gives the feeds that there are the settings of `feed`; the names changed. Raises KafkaError."""
-    from kafka.admin import ConfigResource, ConfigResourceType
-
-    feeds = {n: feed(platform) for n in admin.list_topics() if (platform := feed_platform(n))}
-    if not feeds:
-        return []
-    asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in feeds]
-    (found,) = admin.describe_configs(asked, config_filter="all").values()
-    changes = []
-    for name, topic in feeds.items():
-        other = {k: v for k, v in topic.settings.items() if found[name][k]["value"] != v}
-        if other:
-            changes.append(ConfigResource(ConfigResourceType.TOPIC, name, other))
-    if changes:
-        admin.alter_configs(changes)
-    return sorted(change.name for change in changes)
