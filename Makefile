@@ -13,7 +13,7 @@ PORT_BASE ?= 8700
 UP ?=
 TESTS ?= $(wildcard tests/unit tests/seams)
 ASYNCAPI_PARSER := 3.6.6
-ALL := contracts yumai services embedded console deploy tests bench
+ALL := contracts yumai services embedded simulation console deploy tests bench
 
 # Each candidate is tried, not only looked for: a version manager's shim may be there without its version. One that can
 # make virtual environments goes before one that can't.
@@ -78,7 +78,7 @@ bench: $(STAMP)/dev ## measure; writes build/bench.json
 	@$(BIN)/python -m bench
 
 truth: $(STAMP)/ready ## judge simulated cities whose truth is known; writes build/truth.json
-	@$(BIN)/python -m console.truth
+	@$(BIN)/python -m simulation.truth
 
 chaos: $(STAMP)/dev ## kill everything at random and recount
 	@$(BIN)/python -m pytest -m 'slow or not slow' tests/e2e

@@ -10,7 +10,7 @@ from importlib.resources import files
 import numpy as np
 import numpy.typing as npt
 
-from console.simulate.draws import bits, draw, unit
+from simulation.draws import bits, draw, unit
 
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from console import addresses, leash, ports, probes
-from console.processes import Plan
-from console.state import State
+from console.running import addresses, leash, ports, probes
+from console.running.processes import Plan
+from console.running.state import State
 from embedded import certificates
 
 HOST = "127.0.0.1"

@@ -2,6 +2,6 @@
 
 import sys
 
-from console.commands import main
+from console.cli import main
 
 sys.exit(main())

@@ -5,8 +5,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from console.commands import DEFAULT_STATE
-from console.state import State
+from console.cli import DEFAULT_STATE
+from console.running.state import State
 
 # Ours has at least one of these: nothing else is ever removed by a mistyped STATE.
 SIGNS = ("run", "kafka", "store", "identity")

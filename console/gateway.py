@@ -5,10 +5,10 @@ import json
 import sys
 from typing import Any
 
-from console import addresses
-from console.commands import Refusal
-from console.processes import DEFAULT_PORT_BASE, Plan
-from console.state import State
+from console.cli import Refusal
+from console.running import addresses
+from console.running.processes import DEFAULT_PORT_BASE, Plan
+from console.running.state import State
 
 SECONDS = 120.0
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from console import leash, probes
+from console.running import leash, probes
 from embedded import secret_files
 
 ROOT = Path(__file__).parent.parent

@@ -30,11 +30,11 @@ import pyarrow as pa
 import zstandard
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from console import addresses
-from console.simulate.formats import MEDIA_TYPES
-from console.state import State
-from console.status import processes as listed_processes
+from console.commands.status import processes as listed_processes
+from console.running import addresses
+from console.running.state import State
 from embedded import certificates, secret_files
+from simulation.formats import MEDIA_TYPES
 from tests import recount as recounting
 from tests.recount import Cell, Expected, Recount
 from yumai.broker.security import Cluster, client_options

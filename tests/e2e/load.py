@@ -11,8 +11,8 @@ from datetime import date, datetime, timedelta
 import httpx
 import pyarrow as pa
 
-from console.simulate.flow import Flow
-from console.simulate.formats import render
+from simulation.flow import Flow
+from simulation.formats import render
 from tests.e2e import harness
 from tests.e2e.harness import Client, Feed, Yumai
 from yumai.entry import SHANGHAI_OFFSET

@@ -20,9 +20,9 @@ import pytest
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 
-from console.simulate.city import PLATFORMS, City
-from console.simulate.flow import Flow
-from console.simulate.formats import render
+from simulation.city import PLATFORMS, City
+from simulation.flow import Flow
+from simulation.formats import render
 from tests.e2e import harness
 from tests.e2e.harness import Books, Client, Feed, Together, Yumai
 from tests.recount import Recount

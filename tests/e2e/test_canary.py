@@ -11,9 +11,9 @@ import httpx
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from console.simulate.formats import MEDIA_TYPES
 from contracts.commits import codec as commits
 from services.canary.entry import DOORS
+from simulation.formats import MEDIA_TYPES
 from tests.e2e.harness import Client, Yumai, until
 from yumai import canary
 from yumai.entry import SHANGHAI_OFFSET

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from console.simulate.city import City
-from console.simulate.flow import Flow
+from simulation.city import City
+from simulation.flow import Flow
 from tests.e2e import harness
 from tests.e2e.harness import Books, Client, Feed, Together, Yumai
 from tests.e2e.load import push, push_feed, watch

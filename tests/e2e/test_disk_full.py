@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from console.simulate.city import City
-from console.simulate.flow import Flow
+from simulation.city import City
+from simulation.flow import Flow
 from tests.disks import disk, full
 from tests.e2e import harness
 from tests.e2e.conftest import port_base

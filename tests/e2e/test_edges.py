@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 import pytest
 from kafka import KafkaProducer
 
-from console.simulate.flow import SCHEMA
-from console.simulate.formats import MEDIA_TYPES
+from simulation.columns import SCHEMA
+from simulation.formats import MEDIA_TYPES
 from tests.e2e import harness
 from tests.e2e.harness import Books, Feed, Sent, Yumai
 from tests.recount import Cell, Recount

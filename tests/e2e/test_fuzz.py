@@ -24,9 +24,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from console.simulate.city import City
-from console.simulate.flow import Flow
-from console.simulate.formats import MEDIA_TYPES, render
+from simulation.city import City
+from simulation.flow import Flow
+from simulation.formats import MEDIA_TYPES, render
 from tests.e2e import harness
 from tests.e2e.harness import Books, Yumai
 from tests.recount import BadRow, Expected, Recount

@@ -23,8 +23,8 @@ from kafka import KafkaConsumer
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from console import kafka_users
-from console.state import State
+from console.running import kafka_users
+from console.running.state import State
 from tests.e2e.conftest import port_base
 from tests.e2e.harness import Yumai, running, until
 from tests.seams import test_page

@@ -16,7 +16,7 @@ import httpx
 import pyarrow as pa
 from kafka import KafkaConsumer, TopicPartition
 
-from console import leash, probes
+from console.running import leash, probes
 from contracts.dead_letters import codec as dead_codec
 from contracts.entries import codec
 from tests.conftest import ROOT, free_port

@@ -53,10 +53,10 @@ def deaf(port: int) -> None:
 def up(state: str, base: int, workers: int) -> int:
     import dataclasses
 
-    from console import up as real
-    from console.processes import Plan
-    from console.state import State
-    from console.supervisor import Program
+    from console.commands import up as real
+    from console.running.processes import Plan
+    from console.running.state import State
+    from console.running.supervisor import Program
 
     def replaced(program: Program) -> Program:
         kind = "serve"
@@ -85,7 +85,7 @@ def up(state: str, base: int, workers: int) -> int:
 
     real.Plan = StandIns  # type: ignore[misc]
     real.fetch_engines = lambda: None
-    from console.commands import main
+    from console.cli import main
 
     return main(
         ["up", "--empty", "--state", str(State(Path(state)).directory), "--port-base", str(base)]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from console import books
-from console.commands import main
+from console.cli import main
+from console.commands import books
 from tests.conftest import free_port
 from yumai.store.client import connect
 from yumai.store.migrate import migrate

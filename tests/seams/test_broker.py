@@ -9,7 +9,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 
-from console import probes
+from console.running import probes
 from embedded import kafka_jars
 from tests.conftest import free_port, running
 from yumai.topics import MESSAGE_MAX_BYTES

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from kafka.admin import KafkaAdminClient
 
-from console.commands import main
+from console.cli import main
 from yumai.access import Identity, Principal
 
 

@@ -12,7 +12,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from console import probes
+from console.running import probes
 from embedded import secret_files
 from services.metrics.ledger import stream_bytes
 from tests.conftest import free_port, running

@@ -39,8 +39,8 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
-from console import kafka_users, probes
-from console.state import State
+from console.running import kafka_users, probes
+from console.running.state import State
 from embedded import certificates, secret_files
 from tests.conftest import free_port, running
 from yumai import topics

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from console import probes
+from console.running import probes
 from embedded import broker, secret_files
 from tests.conftest import free_port, running
 from yumai import topics

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from console.commands import main
+from console.cli import main
 from tests.seams.test_gateway import CELLS, SHANGHAI, World, book_progress, world
 from yumai import targets as targets_
 from yumai.broker import target_log

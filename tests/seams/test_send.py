@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from console import pieces, send
-from console.commands import main
+from console import pieces
+from console.cli import main
+from console.commands import send
 
 Answer = tuple[int, dict]
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 
-from console import probes
+from console.running import probes
 from contracts.commits import codec as commits
 from tests.conftest import free_port, running
 from yumai import status_figures, topics

@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
-from console import status
-from console.state import State
+from console.commands import status
+from console.running.state import State
 
 ROOT = Path(__file__).parent.parent.parent
 STAND_IN = str(Path(__file__).with_name("stand_in.py"))

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from console.commands import build_parser
+from console.cli import build_parser
 
 
 def parsed(*words: str):
-    return build_parser(["console.alerts"]).parse_args(["alerts", *words])
+    return build_parser(["console.commands.alerts"]).parse_args(["alerts", *words])
 
 
 def test_a_state_of_alerts_is_told_from_a_state_directory(tmp_path: Path):

@@ -8,7 +8,7 @@ from prometheus_client import Counter as C
 from prometheus_client import Gauge as G
 from prometheus_client import Histogram as H
 
-from console import signals
+from console.running import signals
 from yumai.observability import telemetry
 
 
@@ -87,7 +87,7 @@ def test_the_table_shows_what_is_known_and_leaves_out_what_is_not(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     from console import status_table
-    from console.status import EMPTY
+    from console.commands.status import EMPTY
 
     quiet = {"processes": [], "problems": [], **EMPTY}
     status_table.show(quiet | signals.put_together([], 0.0))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from console.commands import main
-from console.status import waits_for_workers
+from console.cli import main
+from console.commands.status import waits_for_workers
 
 
 def test_records_that_wait_for_a_worker_are_told_and_nothing_else_is() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from console import targets
-from console.commands import Refusal
+from console.cli import Refusal
+from console.commands import targets
 
 MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from console import books
-from console.demo import _Bar
+from console.commands import books
+from simulation.demo.bar import Bar
 from yumai.access import Identity
 
 
@@ -23,7 +23,7 @@ def test_a_token_is_for_a_district_that_is_or_was(tmp_path: Path) -> None:
 
 def test_the_gap_since_the_last_run_is_no_day_of_history() -> None:
     said: list[str] = []
-    bar = _Bar(1, 5_000_000, said.append)
+    bar = Bar(1, 5_000_000, said.append)
     bar.advance(12, "2026-11-24")
     bar.close()
     assert said == ["history: up to now, 12 entries more"]

@@ -38,7 +38,7 @@ def test_a_day_that_the_books_cannot_hold_is_one_of_the_calendar_only(text):
     [["send", "a.csv", "--recorded-on"], ["audit", "--from"], ["simulate", "--from"], ["simulate", "--to"]],
 )  # fmt: skip
 def test_the_console_reads_days_alike(words, text, capsys):
-    from console.commands import main
+    from console.cli import main
 
     with pytest.raises(SystemExit) as end:
         main([*words, text])

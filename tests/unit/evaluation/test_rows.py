@@ -5,7 +5,7 @@ from datetime import date
 import msgspec
 import orjson
 
-from console.progress import _cells
+from console.commands.progress import _cells
 from tests.unit.evaluation.test_judge import YEAR, city
 from yumai.evaluation import judge
 from yumai.evaluation.judge import Moment

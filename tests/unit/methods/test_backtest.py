@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from console.commands import Refusal, build_parser
+from console.cli import Refusal, build_parser
 from yumai.methods.backtest import Record, forecasts
 
 FIELDS = ("nowcast", "low", "high", "p_meet")
@@ -147,7 +147,7 @@ def _run(tmp_path: Path, rows, *more):
     with series.open("w", newline="") as file:
         csv.writer(file).writerows([("region", "sector", "month", "value"), *rows])
     out = tmp_path / "out.csv"
-    args = build_parser(["console.backtest"]).parse_args(
+    args = build_parser(["console.commands.backtest"]).parse_args(
         ["backtest", str(series), "--out", str(out), *map(str, more)]
     )
     args.json = False
@@ -214,7 +214,7 @@ def test_bom_crlf_quoted_commas_and_chinese_names_are_read(tmp_path):
         ("\ufeff" + "\r\n".join(["region,sector,month,value", *lines]) + "\r\n").encode()
     )
     out = tmp_path / "other_out.csv"
-    args = build_parser(["console.backtest"]).parse_args(
+    args = build_parser(["console.commands.backtest"]).parse_args(
         ["backtest", str(tmp_path / "other.csv"), "--out", str(out)]
     )
     args.json = False
@@ -277,7 +277,7 @@ def test_the_command_writes_numbers_and_says_which_are_plain(tmp_path, capsys):
         for month in range(1, 13)
     ]
     series.write_text("region,sector,month,value\n" + "\n".join(rows) + "\n")
-    parsed = build_parser(["console.backtest"]).parse_args(
+    parsed = build_parser(["console.commands.backtest"]).parse_args(
         ["backtest", str(series), "--out", str(out), "--json"]
     )
     assert parsed.run(parsed) == 0
