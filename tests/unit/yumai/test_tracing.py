@@ -23,7 +23,7 @@ def test_off_there_is_no_span_and_the_sdk_is_not_even_imported() -> None:
         "import sys; sys.argv = ['x']\n"
         "import services.ingest.app, services.gateway.app, services.metrics.worker\n"
         "import services.alerts.worker\n"
-        "from yumai import exporting; exporting.begin('ingest', 'i', {})\n"
+        "from yumai.observability import exporting; exporting.begin('ingest', 'i', {})\n"
         "ours = ('opentelemetry.sdk', 'opentelemetry.exporter')\n"
         "print([name for name in sys.modules if name.startswith(ours)])"
     )
