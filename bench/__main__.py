@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -59,7 +60,7 @@ def bench(args: argparse.Namespace, directory: Path) -> int:
     system = System(directory / "state", args.port_base)
     bodies = directory / "bodies"
     bodies.mkdir(parents=True)
-    sampler = Sampler(system.pids)
+    sampler = Sampler(lambda: system.pids() | {"bench": os.getpid()})
     failed = False
     results: list[Result] = []
     try:

@@ -44,7 +44,7 @@ def push(system: System, plan: Plan, first: int, count: int, expected: Expected)
 
 def _send(here: threading.local, system: System, body: bytes, key: str) -> int:
     headers = {
-        "Authorization": f"Bearer {system.token}",
+        "Authorization": f"Bearer {system.token()}",
         "Content-Type": MEDIA_TYPES["arrow"],
         "Idempotency-Key": key,
     }
@@ -52,7 +52,7 @@ def _send(here: threading.local, system: System, body: bytes, key: str) -> int:
     for _ in range(TRIES):
         connection = getattr(here, "connection", None)
         if connection is None:
-            connection = http.client.HTTPConnection("127.0.0.1", system.ingest, timeout=60)
+            connection = http.client.HTTPConnection("127.0.0.1", system.ingest_port, timeout=60)
             here.connection = connection
         try:
             connection.request("POST", "/v1/entries", body, headers)

@@ -65,14 +65,14 @@ class Run:
         return first
 
     def backlog(self) -> lag.Backlog:
-        return lag.Backlog(self.system.kafka, self.system.dsn)
+        return lag.Backlog(self.system.kafka(), self.system.dsn)
 
     def catch_up(self) -> None:
         """Books what waits, by one worker."""
         backlog = self.backlog()
         try:
             if backlog.records:
-                self.system.scale(1)
+                self.system.scale("metrics", 1)
                 backlog.drain(120 + self.expected.entries / SLOWEST)
         finally:
             backlog.close()
@@ -84,7 +84,7 @@ class Run:
         return all([self.recount(), self.counts()])
 
     def recount(self) -> bool:
-        found = recount.compare(HOST, self.system.gateway, self.system.token, self.expected)
+        found = recount.compare(HOST, self.system.gateway_port, self.system.token(), self.expected)
         self.say(f"recount: {found}")
         return found.ok
 

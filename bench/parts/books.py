@@ -41,7 +41,7 @@ def fill(run: Run) -> None:
     if missing <= 0:
         return
     run.say(f"filling the ledger with {missing:,} more entries")
-    run.system.scale(1)
+    run.system.scale("metrics", 1)
     run.push(run.one_day(), missing)
     run.catch_up()
 
@@ -50,14 +50,14 @@ def drain(run: Run, name: str, plan: Plan) -> float:
     """Cpu-µs an entry of workers, store and broker, while the lag fell from 90 % to 10 %."""
     count = run.sizes.push
     run.catch_up()  # what a part that failed has left
-    run.system.scale(0)
+    run.system.scale("metrics", 0)
     before = run.expected.entries
     run.push(plan, count)
     backlog = run.backlog()
     try:
         run.say(f"backlog: {backlog.records:,} records onto a ledger of {before:,} entries")
         begun = time.monotonic()
-        run.system.scale(1)
+        run.system.scale("metrics", 1)
         points = backlog.drain(120 + count / SLOWEST, begun)
     finally:
         backlog.close()

@@ -39,7 +39,7 @@ def arrow(run: Run) -> None:
 def over_http(run: Run, form: str, count: int) -> None:
     """Four platforms, a client each; every client has the same number of bodies."""
     prepare(run)
-    run.system.scale(0)
+    run.system.scale("metrics", 0)
     each = max(count // len(PLATFORMS) // run.sizes.body_rows, 1)
     jobs, sizes, bad = [], 0, 0
     for n, platform in enumerate(PLATFORMS):
@@ -56,7 +56,7 @@ def over_http(run: Run, form: str, count: int) -> None:
             "Authorization": f"Bearer {run.keys[platform]}",
             "Content-Type": MEDIA_TYPES[form],
         }
-        jobs.append(Job(run.system.ingest, headers, tuple(paths)))
+        jobs.append(Job(run.system.ingest_port, headers, tuple(paths)))
     total = len(jobs) * each * run.sizes.body_rows
     run.say(
         f"{total:,} entries in {len(jobs) * each} bodies of {run.sizes.body_rows:,} rows,"
@@ -125,8 +125,8 @@ def prepare(run: Run) -> None:
 
 
 def _put(run: Run, merchants: list[dict[str, str]]) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", run.system.ingest, timeout=120)
-    headers = {"Authorization": f"Bearer {run.system.token}", "Content-Type": "application/json"}
+    connection = http.client.HTTPConnection("127.0.0.1", run.system.ingest_port, timeout=120)
+    headers = {"Authorization": f"Bearer {run.system.token()}", "Content-Type": "application/json"}
     try:
         connection.request("PUT", "/v1/merchants", json.dumps(merchants).encode(), headers)
         answer = connection.getresponse()
@@ -146,7 +146,7 @@ FEEDS = 2
 def kafka_json(run: Run) -> None:
     """The feeds are filled while ingest is stopped (SIGSTOP), then it goes on and their lag is followed."""
     prepare(run)
-    run.system.scale(0)
+    run.system.scale("metrics", 0)
     values: dict[tuple[str, int], list[bytes]] = {}
     for n in range(FEEDS):
         part = of_platform(run.one_day(registered=True, bad=True), n, run, run.sizes.kafka // FEEDS)
@@ -156,13 +156,13 @@ def kafka_json(run: Run) -> None:
         for p in range(topic.partitions):
             values[(topic.name, p)] = text[p :: topic.partitions]
     total = sum(map(len, values.values()))
-    admin = KafkaAdminClient(**run.system.kafka, client_id="bench")
+    admin = KafkaAdminClient(**run.system.kafka(), client_id="bench")
     ingest = run.system.pids()["ingest"]
     try:
         before = _taken(admin)
         os.kill(ingest, signal.SIGSTOP)
         try:
-            fill(run.system.kafka, values)
+            fill(run.system.kafka(), values)
         finally:
             os.kill(ingest, signal.SIGCONT)
         run.say(f"{total:,} JSON records in {len(values)} partitions; metrics scaled to 0")

@@ -14,10 +14,10 @@ DISTRICT = "district:500103"
 
 def fairness(run: Run) -> None:
     prepare(run)
-    run.system.scale(1)
+    run.system.scale("metrics", 1)
     worst, other = run.system.key("fair-worst"), run.system.key("fair-other")
-    district = str(run.system.ask("token", "--role", DISTRICT)["token"])
-    ports = (run.system.ingest, run.system.gateway)
+    district = run.system.token(DISTRICT)
+    ports = (run.system.ingest_port, run.system.gateway_port)
     asks = (*ports, "fair-other", other, district)
     measured(*asks, 5.0, 0)
     quiet = measured(*asks, QUIET_SECONDS, 10_000_000)
@@ -25,7 +25,7 @@ def fairness(run: Run) -> None:
     # Nobody answers there: its mail hangs.
     with (
         socket.create_server(("127.0.0.1", 0), backlog=512) as tarpit,
-        attack(*ports, worst, run.system.token, tarpit.getsockname()[1], seconds),
+        attack(*ports, worst, run.system.token(), tarpit.getsockname()[1], seconds),
     ):
         worse = measured(*asks, WORST_SECONDS, 20_000_000)
     for name in ("bodies", "pages"):

@@ -72,7 +72,7 @@ def freshness(run: Run) -> None:
             "Authorization": f"Bearer {run.keys[PLATFORMS[n]]}",
             "Content-Type": MEDIA_TYPES["ndjson"],
         }
-        jobs.append(Job(run.system.ingest, headers, tuple(paths), every, every * n / CLIENTS))
+        jobs.append(Job(run.system.ingest_port, headers, tuple(paths), every, every * n / CLIENTS))
     run.say(
         f"{run.sizes.live_rate:,} entries/s for {run.sizes.live_seconds} s in requests of {REQUEST_ROWS};"
         f" onto a ledger of {ledger:,}"
@@ -89,7 +89,7 @@ def freshness(run: Run) -> None:
 
 def warm_up(run: Run) -> None:
     """A worker that has its partitions, and a first flush behind it."""
-    run.system.scale(1)
+    run.system.scale("metrics", 1)
     run.push(run.one_day(registered=True), WARM_ENTRIES)
     run.catch_up()
 
@@ -158,9 +158,9 @@ def _entries(run: Run, day: int) -> dict[Cell, int]:
     """The marker day's cells now."""
     on = date(1970, 1, 1) + timedelta(days=day)
     query = f"from={on}&to={on}&grain=hour&group_by=district,platform"
-    connection = http.client.HTTPConnection("127.0.0.1", run.system.gateway, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", run.system.gateway_port, timeout=30)
     try:
-        headers = {"Authorization": f"Bearer {run.system.token}"}
+        headers = {"Authorization": f"Bearer {run.system.token()}"}
         connection.request("GET", f"/v1/cells?{query}", headers=headers)
         rows = json.loads(connection.getresponse().read())["data"]
     finally:

@@ -26,9 +26,9 @@ def per_event(run: Run) -> None:
     first, count = run.sample_rows or (0, run.sizes.push)
     start = first + (SAMPLE_AT - first) % SAMPLE_EVERY
     events = rows(run.one_day(sample=True), start, count // SAMPLE_EVERY, SAMPLE_EVERY)
-    run.system.scale(0)
-    make_topic(run.system.kafka, TOPIC, PARTITIONS)
-    fill(run.system.kafka, {(TOPIC, n): part for n, part in enumerate(_parts(lines(events)))})
+    run.system.scale("metrics", 0)
+    make_topic(run.system.kafka(), TOPIC, PARTITIONS)
+    fill(run.system.kafka(), {(TOPIC, n): part for n, part in enumerate(_parts(lines(events)))})
     run.say(f"{len(events):,} events, those of one platform of metrics.columnar, a record each")
     port = run.system.base + 90
     log = run.system.state.logs / "per-event.log"
@@ -121,11 +121,11 @@ def _recounted(run: Run, events) -> dict[str, int]:  # type: ignore[no-untyped-d
 
 
 def _booked(run: Run) -> dict[str, int]:
-    connection = http.client.HTTPConnection("127.0.0.1", run.system.gateway, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", run.system.gateway_port, timeout=60)
     try:
         day = time.strftime("%Y")
         query = f"from={int(day) - 1}-01-01&grain=year&group_by=district,sector&platform={SAMPLE}"
-        headers = {"Authorization": f"Bearer {run.system.token}"}
+        headers = {"Authorization": f"Bearer {run.system.token()}"}
         connection.request("GET", f"/v1/cells?{query}", headers=headers)
         found: dict[str, int] = {}
         for row in json.loads(connection.getresponse().read())["data"]:

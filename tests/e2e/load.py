@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from simulation.flow import Flow
 from simulation.formats import render
-from tests.e2e import harness
-from tests.e2e.harness import Client, Feed, Yumai
+from tests.e2e import senders
+from tests.e2e.harness import Yumai
+from tests.e2e.senders import Client, Feed
 from yumai.entry import SHANGHAI_OFFSET
 
 TODAY = datetime.now(SHANGHAI_OFFSET).date()
@@ -37,8 +38,8 @@ def batches(flow: Flow, rng: random.Random) -> Iterator[pa.RecordBatch]:
     while True:
         first, last = SPANS[number % 2]
         stream = replace(flow, salt=f"{flow.salt}{number}", since=first)
-        for day in harness.days(first, last):
-            yield from harness.pieces(stream.day(day, 1_000), rng.choice((20, 150, 400, 1_100)))
+        for day in senders.days(first, last):
+            yield from senders.pieces(stream.day(day, 1_000), rng.choice((20, 150, 400, 1_100)))
         number += 1
 
 
@@ -57,7 +58,7 @@ def push(client: Client, flow: Flow, suffix: str, stop: threading.Event, seed: i
             client.put_merchants(rng.sample(registry, min(50, len(registry))))
         form = forms[number % len(forms)]
         body = render(
-            harness.renamed(batch, suffix), form, malformed=0.005, seed=seed * 7_919 + number
+            senders.renamed(batch, suffix), form, malformed=0.005, seed=seed * 7_919 + number
         )
         client.send(form, body, encoding=rng.choice((None, None, "gzip", "zstd")))
         stop.wait(rng.uniform(0.05, 0.3))
@@ -67,7 +68,7 @@ def push_feed(feed: Feed, flow: Flow, suffix: str, stop: threading.Event, seed: 
     for number, batch in enumerate(batches(flow, random.Random(seed))):
         if stop.is_set():
             return
-        body = render(harness.renamed(batch, suffix), "ndjson", malformed=0.005, seed=number)
+        body = render(senders.renamed(batch, suffix), "ndjson", malformed=0.005, seed=number)
         feed.send([line for line in body.split(b"\n") if line])
         stop.wait(0.3)
 

@@ -23,8 +23,10 @@ from kafka.admin import KafkaAdminClient
 from simulation.city import PLATFORMS, City
 from simulation.flow import Flow
 from simulation.formats import render
-from tests.e2e import harness
-from tests.e2e.harness import Books, Client, Feed, Together, Yumai
+from tests.e2e import comparison, harness, senders
+from tests.e2e.comparison import Books
+from tests.e2e.harness import Together, Yumai
+from tests.e2e.senders import Client, Feed
 from tests.recount import Recount
 from yumai.entry import SHANGHAI_OFFSET
 
@@ -98,7 +100,7 @@ class Day:
 
     def check(self) -> None:
         self.yumai.settle(600 if LARGE else 120)
-        harness.compare(self.yumai, self.books, self.keys)
+        comparison.compare(self.yumai, self.books, self.keys)
 
 
 def dressed(body: bytes, form: str, rng: random.Random) -> bytes:
@@ -150,7 +152,7 @@ def day(yumai: Yumai) -> Day:
 def chunks(flow: Flow, span: tuple[date, date], total: int, rows: int) -> Iterator[pa.RecordBatch]:
     """Some `rows` rows a chunk, and a large one now and then."""
     for when, count in flow.counts(*span, total).items():
-        for number, piece in enumerate(harness.pieces(flow.day(when, count), rows)):
+        for number, piece in enumerate(senders.pieces(flow.day(when, count), rows)):
             yield piece if number % 3 else piece.take(pa.array(range(len(piece))))
 
 
@@ -238,8 +240,8 @@ def test_the_same_requests_with_the_same_keys_change_nothing(day: Day) -> None:
     day.yumai.settle()
     after = day.yumai.status()["counts"]
     assert after == before | {"booked": before["booked"] + 1}  # the canary
-    harness.compare_cells(day.yumai, day.books)
-    harness.audit(day.yumai)
+    comparison.compare_cells(day.yumai, day.books)
+    comparison.audit(day.yumai)
 
 
 def test_as_of_a_closed_day_stays_what_it_was(day: Day) -> None:
@@ -259,7 +261,7 @@ def test_as_of_a_closed_day_stays_what_it_was(day: Day) -> None:
     before = as_of()
     for when, cells in before.items():
         expected = day.books.recount.cells("day", recorded_until=when)
-        harness.assert_cells(cells, expected, f"as of {when}")
+        comparison.assert_cells(cells, expected, f"as of {when}")
     assert len({len(cells) for cells in before.values()}) >= 3
 
     later = replace(day.flow, salt="later")
@@ -270,7 +272,7 @@ def test_as_of_a_closed_day_stays_what_it_was(day: Day) -> None:
     closed = day.yumai.get(f"{day.yumai.gateway}/v1/cells")["meta"]["as_of_closed"]
     assert closed == (datetime.now(SHANGHAI_OFFSET).date() - timedelta(days=1)).isoformat()
 
-    harness.compare_cells(day.yumai, day.books)
+    comparison.compare_cells(day.yumai, day.books)
 
 
 def test_a_backup_taken_while_workers_write_and_the_log_come_to_equal_books(day: Day) -> None:
@@ -278,21 +280,23 @@ def test_a_backup_taken_while_workers_write_and_the_log_come_to_equal_books(day:
     together = Together()
     flow = replace(day.flow, salt="meanwhile", platform="unipay", since=RECENT[0])
     client = day.client("unipay")
-    meanwhile = list(harness.pieces(flow.day(RECENT[1], 4_000), 200))
+    meanwhile = list(senders.pieces(flow.day(RECENT[1], 4_000), 200))
     together.go(_push_small, client, "arrow", meanwhile)
     told = day.yumai.json("backup", "--name", "yesterday")
     together.wait(100)
     day.take(client)
     assert told["ok"], told
     assert told["rows"]["entries"] > 0
-    kept = day.yumai.state / "backups" / "yesterday.identity" / "keys.json"
-    assert kept.read_bytes() == (day.yumai.state / "identity" / "keys.json").read_bytes()
+    kept = day.yumai.state.directory / "backups" / "yesterday.identity" / "keys.json"
+    assert kept.read_bytes() == (day.yumai.state.directory / "identity" / "keys.json").read_bytes()
 
     for batch in chunks(replace(day.flow, salt="since"), RECENT, 1_000, 500):
         day.push_by_platform(batch)
     day.yumai.settle()
     counts = day.yumai.status()["counts"]
-    assert "workers" in day.yumai.yumai("restore", "yesterday", "--replace", code=2).stderr.decode()
+    assert (
+        "workers" in day.yumai.command("restore", "yesterday", "--replace", code=2).stderr.decode()
+    )
 
     day.yumai.scale("metrics", 0)
 
@@ -344,7 +348,7 @@ def test_a_log_cut_below_the_open_blocks_stops_nothing(day: Day) -> None:
     clients = []
     for number, (form, platform) in enumerate(spans.items()):
         flow = replace(day.flow, salt=f"small{number}", platform=platform, since=RECENT[0])
-        batches = list(harness.pieces(flow.day(RECENT[1], SMALL_REQUESTS * 24), 24))
+        batches = list(senders.pieces(flow.day(RECENT[1], SMALL_REQUESTS * 24), 24))
         client = day.client(platform)
         clients.append(client)
         together.go(_push_small, client, form, batches)

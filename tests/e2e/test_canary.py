@@ -14,7 +14,8 @@ from kafka import KafkaConsumer, TopicPartition
 from contracts.commits import codec as commits
 from services.canary.entry import DOORS
 from simulation.formats import MEDIA_TYPES
-from tests.e2e.harness import Client, Yumai, until
+from tests.e2e.harness import Yumai, until
+from tests.e2e.senders import Client
 from yumai import canary
 from yumai.entry import SHANGHAI_OFFSET
 from yumai.store.client import connect

@@ -20,9 +20,11 @@ import pytest
 
 from simulation.city import City
 from simulation.flow import Flow
-from tests.e2e import harness
-from tests.e2e.harness import Books, Client, Feed, Together, Yumai
+from tests.e2e import comparison, senders
+from tests.e2e.comparison import Books
+from tests.e2e.harness import Together, Yumai
 from tests.e2e.load import push, push_feed, watch
+from tests.e2e.senders import Client, Feed
 from tests.recount import Recount
 
 KILLS = int(os.environ.get("YUMAI_E2E_KILLS", "20"))
@@ -39,7 +41,7 @@ VICTIMS = ("metrics", "ingest", "gateway", "alerts", "store", "broker")
 
 
 def scale(yumai: Yumai, workers: int) -> None:
-    yumai.yumai("scale", "metrics", str(workers), seconds=90)
+    yumai.command("scale", "metrics", str(workers), seconds=90)
 
 
 def victims(rng: random.Random) -> Iterator[str]:
@@ -113,7 +115,7 @@ def test_kills_at_random_lose_nothing_and_book_nothing_twice(yumai: Yumai) -> No
     records = feed.records()
     assert len(records) >= feed.acknowledged
     books.take_feed(feed, records)
-    sent = [one for c in (*clients, bureau) for one in c.done if isinstance(one, harness.Sent)]
+    sent = [one for c in (*clients, bureau) for one in c.done if isinstance(one, senders.Sent)]
     tried = sum(one.tries > 1 for one in sent)
     print(
         f"{len(sent)} requests, {tried} of them sent again, {len(records)} records of the feed; "
@@ -122,16 +124,16 @@ def test_kills_at_random_lose_nothing_and_book_nothing_twice(yumai: Yumai) -> No
         f"restarts {restarts}"
     )
     _tell(took)
-    harness.compare(yumai, books, keys)
+    comparison.compare(yumai, books, keys)
     _again(clients, rng)
     yumai.settle()
-    harness.compare_cells(yumai, books)
-    harness.audit(yumai)
+    comparison.compare_cells(yumai, books)
+    comparison.audit(yumai)
 
 
 def _again(clients: list[Client], rng: random.Random) -> None:
     for client in clients:
-        sent: list[Any] = [one for one in client.done if isinstance(one, harness.Sent)]
+        sent: list[Any] = [one for one in client.done if isinstance(one, senders.Sent)]
         for one in rng.sample(sent, min(len(sent), 20)):
             assert client.again(one) == one.answer
 

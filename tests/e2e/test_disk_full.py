@@ -20,10 +20,12 @@ import pytest
 from simulation.city import City
 from simulation.flow import Flow
 from tests.disks import disk, full
-from tests.e2e import harness
+from tests.e2e import comparison, harness
+from tests.e2e.comparison import Books
 from tests.e2e.conftest import port_base
-from tests.e2e.harness import Books, Client, Feed, Sent, Together, Yumai
+from tests.e2e.harness import Together, Yumai
 from tests.e2e.load import push, push_feed, watch
+from tests.e2e.senders import Client, Feed, Sent
 from tests.recount import Recount
 
 FILLS = int(os.environ.get("YUMAI_E2E_FILLS", "4"))
@@ -69,7 +71,7 @@ def test_full_disks_lose_nothing_and_everything_goes_on_when_they_are_freed(smal
     for which in islice(cycle(WHICH), FILLS):
         time.sleep(3)
         together.check()
-        with full([small.state / folder for folder in which]):
+        with full([small.state.directory / folder for folder in which]):
             time.sleep(FULL_SECONDS)
             refused |= {name for name in which if _refuses(small, name)}
         seconds = small.works(RECOVERY_SECONDS)
@@ -92,7 +94,7 @@ def test_full_disks_lose_nothing_and_everything_goes_on_when_they_are_freed(smal
         f"{len(records)} records of the feed; {books.total('booked'):,} booked; "
         f"restarts { ({p['name']: p['restarts'] for p in small.processes().values()}) }"
     )
-    harness.compare(small, books, keys)
+    comparison.compare(small, books, keys)
 
 
 def _refuses(yumai: Yumai, folder: str) -> bool:

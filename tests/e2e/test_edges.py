@@ -24,8 +24,10 @@ from kafka import KafkaProducer
 
 from simulation.columns import SCHEMA
 from simulation.formats import MEDIA_TYPES
-from tests.e2e import harness
-from tests.e2e.harness import Books, Feed, Sent, Yumai
+from tests.e2e import comparison, senders
+from tests.e2e.comparison import Books
+from tests.e2e.harness import Yumai
+from tests.e2e.senders import Feed, Sent
 from tests.recount import Cell, Recount
 from tests.seams.raw_produce import batch, produce, record
 from yumai import topics
@@ -159,7 +161,7 @@ def test_the_books_go_on_at_the_edges(yumai: Yumai) -> None:
             ("500112", "2021-01-01", None), ("500105", "9999-12-31", None),
         ])
     ]  # fmt: skip
-    client = harness.Client(yumai, None, yumai.token())
+    client = senders.Client(yumai, None, yumai.token())
     client.put_merchants(spans)
     books.take(client.done)
     strays(yumai)
@@ -194,7 +196,7 @@ def test_the_books_go_on_at_the_edges(yumai: Yumai) -> None:
     found = stored(yumai)
     expected = {at: (cell.net_fen, cell.entries) for at, cell in books.recount.cells("day").items()}
     assert {at: (c.net_fen, c.entries) for at, c in found.items()} == expected
-    harness.audit(yumai)
+    comparison.audit(yumai)
     assert restarts(yumai) == before
     assert httpx.get(f"{yumai.gateway}/health/ready", trust_env=False).status_code == 200
     print(

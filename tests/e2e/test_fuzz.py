@@ -27,8 +27,9 @@ import pytest
 from simulation.city import City
 from simulation.flow import Flow
 from simulation.formats import MEDIA_TYPES, render
-from tests.e2e import harness
-from tests.e2e.harness import Books, Yumai
+from tests.e2e import comparison, senders
+from tests.e2e.comparison import Books
+from tests.e2e.harness import Yumai
 from tests.recount import BadRow, Expected, Recount
 from yumai.entry import SHANGHAI_OFFSET
 
@@ -286,7 +287,7 @@ def case(flow: Flow, form: str, number: int) -> Case:
             body = mutate(body, rng) if body else body
     if chance > 0.9:
         encoding = rng.choice(("gzip", "zstd"))
-        body = harness.encoded(body, encoding)
+        body = senders.encoded(body, encoding)
         if rng.random() < 0.5:
             mutation, kept = f"{mutation}, {encoding} broken", None
             body = rng.choice(ANY)(body, rng) if body else body
@@ -361,7 +362,7 @@ def judged(books: Books, one: Case, status: int, answer: Any) -> str:
         if tags or any(quote_within(bad) for bad in expected.bad):
             return ""
     if status == 200 and expected.status == 200:
-        sent = harness.Sent(
+        sent = senders.Sent(
             None, one.form, one.body, f"{one.form}-{one.number}", one.encoding, None, answer, 1
         )
         books.requests.append((sent, expected))
@@ -382,7 +383,7 @@ def is_open(one: Case) -> bool:
     array can be read. A lone surrogate's escape has a test of its own.
     """
     try:
-        return "\\ud" in harness.decoded(one.body, one.encoding).decode()
+        return "\\ud" in senders.decoded(one.body, one.encoding).decode()
     except UnicodeDecodeError:
         return True
 
@@ -417,4 +418,4 @@ def test_what_was_accepted_of_them_is_in_the_books(yumai: Yumai, books: Books) -
         found = yumai.receipt(sent.answer["receipt_id"])
         for name in ("accepted", "booked", "duplicates", "conflicts"):
             assert found[name] == getattr(expected, name), (found, sent.body[:300])
-    harness.audit(yumai)
+    comparison.audit(yumai)

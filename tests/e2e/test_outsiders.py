@@ -24,7 +24,6 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from console.running import kafka_users
-from console.running.state import State
 from tests.e2e.conftest import port_base
 from tests.e2e.harness import Yumai, running, until
 from tests.seams import test_page
@@ -93,7 +92,7 @@ def ports(system: Yumai) -> list[int]:
 
 def holdings(system: Yumai) -> dict[str, Any]:
     """What may not change: identities, Kafka's topics, users and ends, the store's databases and tables."""
-    state = State(system.state)
+    state = system.state
     found: dict[str, Any] = {p.name: p.read_bytes() for p in state.identity.iterdir()}
     consumer = KafkaConsumer(**system.kafka())
     found["topics"] = sorted(consumer.topics())
@@ -284,7 +283,7 @@ def tried(work: Callable[[], Any]) -> str:
 
 
 def test_another_user_opens_no_file_and_no_socket(system: Yumai) -> None:
-    state = system.state.resolve()
+    state = system.state.directory.resolve()
     everything = [state, *sorted(state.rglob("*"))]
     control = state / "run" / "control.sock"
     assert control in everything
@@ -313,7 +312,7 @@ def test_another_user_opens_no_file_and_no_socket(system: Yumai) -> None:
 
 
 def test_another_user_finds_no_secret_in_a_process(system: Yumai) -> None:
-    state = State(system.state)
+    state = system.state
     words = [p.read_text().strip() for p in state.secrets.rglob("*") if p.is_file()]
     words += [(state.identity / "signing.key").read_text().strip()]
     secrets = [line for word in words for line in word.splitlines() if len(line) >= 32]

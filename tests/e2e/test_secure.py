@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import port_base
-from tests.e2e.harness import Feed, Yumai, running, until
+from tests.e2e.harness import Yumai, running, until
+from tests.e2e.senders import Feed
 from tests.seams.alerts_place import Receiver
 from yumai.broker.principals import SERVICES
 from yumai.entry import SHANGHAI_OFFSET
@@ -149,7 +150,7 @@ def test_the_operator_has_its_commands(system: Yumai) -> None:
 def test_nobody_was_refused_and_everybody_was_himself(system: Yumai) -> None:
     """A service that lacks a right would go on, and say so in its log."""
     for name in ("ingest", "metrics-1", "alerts-1", "gateway", "prepare", "broker"):
-        text = (system.state / "logs" / f"{name}.log").read_text()
+        text = (system.state.directory / "logs" / f"{name}.log").read_text()
         assert "AuthorizationFailed" not in text, name
         assert "not authorized" not in text.lower(), name
     for name in ("metrics", "alerts"):
@@ -163,7 +164,7 @@ def test_it_stays_secured_when_started_again_without_being_told(system: Yumai) -
     system.secure = False
     system.start()
     system.secure = True
-    assert json.loads((system.state / "run" / "up.json").read_text())["secure"]
+    assert json.loads((system.state.directory / "run" / "up.json").read_text())["secure"]
     assert booked(system) == before
     # Its platform's user and password are still good: they live in Kafka's own log.
     feed = Feed(system, PLATFORM)

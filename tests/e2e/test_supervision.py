@@ -9,7 +9,9 @@ import time
 
 import pytest
 
-from tests.e2e.harness import Client, Yumai, alive, until
+from bench.system import alive
+from tests.e2e.harness import Yumai, until
+from tests.e2e.senders import Client
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

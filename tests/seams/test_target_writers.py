@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx
 from kafka import KafkaProducer
 
-from console import demo
 from contracts.targets.codec import Version, encode, of_versions
 from services.gateway.app import build
+from simulation.demo import pour, progress
 from yumai import topics
 from yumai.access import Identity
 from yumai.broker import provision
@@ -60,9 +60,9 @@ def test_a_demo_that_forgot_what_it_did_leaves_the_bureaus_targets(
     kafka: str, tmp_path: Path
 ) -> None:
     provision.ensure(kafka)
-    flow = demo.demo_flow(demo.SEED, 10.0)
-    year = demo._day_of(demo._now_ms()).year
-    begun = demo.Progress(tmp_path / "demo.json", first=f"{year - 1}-01-01", per_day=10.0)
+    flow = pour.demo_flow(progress.SEED, 10.0)
+    year = progress.day_at(progress.present_ms()).year
+    begun = progress.Progress(tmp_path / "demo.json", first=f"{year - 1}-01-01", per_day=10.0)
     mine = of_versions(year, "500120", None, (Version(1, "amount", 5, 5, by="bureau", at=1),))
     producer = KafkaProducer(bootstrap_servers=kafka)
     producer.send(topics.TARGETS.name, encode(mine), mine.key.encode()).get(30)
@@ -70,7 +70,7 @@ def test_a_demo_that_forgot_what_it_did_leaves_the_bureaus_targets(
     # Other tests use this broker too.
     held = keys(kafka)
     said: list[str] = []
-    demo._put_targets(kafka, flow, begun, said.append)
+    pour._put_targets(kafka, flow, begun, said.append)
     others = len([k for k in keys(kafka) - held if k.startswith(f"{year}/50")])
     assert others
     assert said == [f"targets: {others}, for {year}"]
