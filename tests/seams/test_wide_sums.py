@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.metrics import flush
+from services.metrics import flush, tables
 from services.metrics.ledger import LedgerBuffer
 from tests.unit.metrics.test_edges import BATCH_MAX_ENTRIES, T0, columns, record, worker
 from yumai.entry import AMOUNT_MAX_FEN
@@ -40,8 +40,8 @@ def test_a_block_of_the_largest_amounts_is_kept_and_recounted(store: str, unique
     for share in (log[:100], log[100:]):
         round_ = made.process({0: share}, LedgerBuffer(64))
         writer._insert("entries", round_.ledger.batch(round_.platforms))
-        writer._insert("cells", flush.cells_batch(round_))
-        writer._insert("blocks", flush.blocks_batch(round_, T0))
+        writer._insert("cells", tables.cells_batch(round_))
+        writer._insert("blocks", tables.blocks_batch(round_, T0))
     total = RECORDS * BATCH_MAX_ENTRIES * AMOUNT_MAX_FEN
     assert total > 2**63
     ((net,),) = client.query(f"SELECT sum({NET}) FROM cells FINAL").result_rows

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.entries import codec
-from services.metrics import flush
+from services.metrics import tables
 from services.metrics.cells import CARRY_AT, DISTRICT_CODES, joined, wide
 from services.metrics.ledger import LedgerBuffer, int128, int128_of
 from services.metrics.processor import Known, Processor, Record
@@ -103,14 +103,14 @@ def test_a_cell_of_a_block_full_of_the_largest_amounts_is_exact(kind: int) -> No
     for offset in range(records):
         ids = columns(BATCH_MAX_ENTRIES, offset * BATCH_MAX_ENTRIES)["ids"]
         round_ = made.process({0: [record(offset, per_record | {"ids": ids})]}, ledger)
-    (cell,) = flush.cells_batch(round_).to_pylist()
+    (cell,) = tables.cells_batch(round_).to_pylist()
     total = records * BATCH_MAX_ENTRIES * AMOUNT_MAX_FEN
     assert total > 2**63
     names = ["sales_fen", "refunds_fen", "sale_reversals_fen", "refund_reversals_fen"]
     assert [number(cell[name]) for name in names] == [
         total if place == kind else 0 for place in (1, 2, 3, 4)
     ]
-    (block,) = flush.blocks_batch(round_, T0).to_pylist()
+    (block,) = tables.blocks_batch(round_, T0).to_pylist()
     assert number(block["net_fen"]) == (total if kind in (1, 4) else -total)
 
 
@@ -124,7 +124,7 @@ def test_more_platforms_than_a_city_has_are_booked() -> None:
             platforms=names, platform=np.arange(BATCH_MAX_ENTRIES), amount_fen=np.arange(1, 4097),
         )  # fmt: skip
         round_ = made.process({0: [record(offset, c)]}, ledger)
-        found |= {c["platform"]: c["sales_fen"] for c in flush.cells_batch(round_).to_pylist()}
+        found |= {c["platform"]: c["sales_fen"] for c in tables.cells_batch(round_).to_pylist()}
     assert not made.states[0].stopped
     assert found == {f"p{n}": n % 4096 + 1 for n in range(3 * 4096)}
 
@@ -173,7 +173,7 @@ def test_what_stands_at_an_edge_is_booked(said: dict[str, int]) -> None:
     c = columns(3) | {name: np.full(3, value) for name, value in said.items()}
     round_ = made.process({0: [record(0, c)]}, LedgerBuffer(64))
     assert not made.states[0].stopped
-    (cell,) = flush.cells_batch(round_).to_pylist()
+    (cell,) = tables.cells_batch(round_).to_pylist()
     assert cell["entries"] == 3
     assert cell["sales_fen"] == 3 * said.get("amount_fen", 100)
     assert cell["period"] == said.get("occurred_at", T0) // 3_600_000 * 3_600
@@ -199,7 +199,7 @@ def test_what_lies_beyond_stops_the_partition_and_keeps_what_came_before(said) -
 def test_a_recorded_date_at_an_edge_is_kept(day: str) -> None:
     made = worker()
     round_ = made.process({0: [record(0, columns(1), recorded_on=day)]}, LedgerBuffer(64))
-    (cell,) = flush.cells_batch(round_).to_pylist()
+    (cell,) = tables.cells_batch(round_).to_pylist()
     assert cell["recorded_date"] == (date.fromisoformat(day) - date(1970, 1, 1)).days
 
 
@@ -256,5 +256,5 @@ def test_a_damaged_body_is_unreadable_or_as_it_was(start: bytes, at: int, put: b
     good.value = start or body[:at] + put + body[at + len(put) :]
     round_ = made.process({0: [good]}, LedgerBuffer(64))
     if not made.states[0].stopped:
-        for cell in flush.cells_batch(round_).to_pylist():
+        for cell in tables.cells_batch(round_).to_pylist():
             assert cell["district"] in DISTRICT_CODES

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from contracts.entries import codec
 from contracts.entries.ids import id_of
-from services.metrics import blocks, flush
+from services.metrics import blocks, tables
 from services.metrics.ledger import LedgerBuffer
 from services.metrics.processor import Known, Processor, Record, Round
 from services.metrics.seen import CONFLICT, DUPLICATE, Filter
@@ -94,7 +94,7 @@ class Store:
     def write(self, round_: Round) -> None:
         for row in round_.ledger.batch(round_.platforms).to_pylist():
             self.ledger[row["off"], row["row"]] = row
-        for cell in flush.cells_batch(round_).to_pylist():
+        for cell in tables.cells_batch(round_).to_pylist():
             key = tuple(
                 cell[n]
                 for n in ("period", "recorded_date", "district", "sector", "platform", "block")
@@ -105,17 +105,17 @@ class Store:
             )  # fmt: skip
             if key not in self.cells or self.cells[key][0] <= cell["last_offset"]:
                 self.cells[key] = (cell["last_offset"], value)
-        for b in flush.bookings_batch(round_).to_pylist():
+        for b in tables.bookings_batch(round_).to_pylist():
             key = (b["receipt"], b["block"])
             if key not in self.bookings or self.bookings[key][0] <= b["last_offset"]:
                 self.bookings[key] = (b["last_offset"], b["booked"])
         if round_.verdicts:
-            for v in flush.verdicts_batch(round_).to_pylist():
+            for v in tables.verdicts_batch(round_).to_pylist():
                 self.verdicts[v["receipt"], v["row"]] = v["verdict"]
-        for letters in flush.letter_batches(round_):
+        for letters in tables.letter_batches(round_):
             for letter in letters.to_pylist():
                 self.letters[letter["receipt"], letter["row"]] = letter["bytes"]
-        for b in flush.blocks_batch(round_, T0).to_pylist():
+        for b in tables.blocks_batch(round_, T0).to_pylist():
             old = self.blocks.get(b["block"])
             if old is None or old[0] <= b["last_offset"]:
                 self.blocks[b["block"]] = (
@@ -332,7 +332,7 @@ def test_the_canary_is_in_ledger_and_cells_and_counts_nowhere() -> None:
     assert {row["platform"] for row in store.ledger.values()} == {"unipay", canary.PLATFORM}
     assert sum(entries for _, (entries, *_) in store.cells.values()) == 3
     assert store.blocks[0][1:3] == (2, 200)
-    commit = flush.commit_of(round_.parts[0], "m", T0)
+    commit = tables.commit_of(round_.parts[0], "m", T0)
     assert (commit.entries, commit.net_fen) == (2, 200)
     assert (commit.duplicates, commit.conflicts) == (1, 0)  # the canary's one of each is not told
     assert [(c.district, c.entries, c.net_fen) for c in commit.changes] == [("500101", 2, 200)]
