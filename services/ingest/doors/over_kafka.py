@@ -14,7 +14,6 @@ topic made anew it begins at the beginning. A second ingest would do the work tw
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import threading
 import time
@@ -32,8 +31,8 @@ from kafka.structs import OffsetAndMetadata
 from contracts import traces
 from services.ingest.classify import MerchantIndex
 from services.ingest.doors import feed_letters
-from services.ingest.doors.feed_batches import Rows
-from services.ingest.doors.feed_turns import TURN_ROWS, Aside, FeedConsumer, Turn
+from services.ingest.doors.feed_pieces import SEGMENT, by_segment, halves, joined, pieces
+from services.ingest.doors.feed_turns import Aside, FeedConsumer, Turn
 from services.ingest.formats import json_rows
 from services.ingest.judging import Chunk, Request, judge
 from services.ingest.publish import Message, Publisher, Unavailable
@@ -52,7 +51,6 @@ _DISCOVER_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
 _LOT_ROWS = 20_000
 _LOT_BYTES = 32 * 1024 * 1024
-_SEGMENT = 1 << 20
 
 
 class KafkaDoor(threading.Thread):
@@ -191,7 +189,7 @@ class KafkaDoor(threading.Thread):
         """Which receipts there are, so that they can be shown to their platform."""
         ends = consumer.end_offsets(sorted(new)) if new else {}
         for tp, end in ends.items():
-            for offset in range(0, end + 1, _SEGMENT):
+            for offset in range(0, end + 1, SEGMENT):
                 self._receipt(tp, offset)
 
     def _receipt(self, tp: TopicPartition, offset: int) -> bytes:
@@ -210,7 +208,7 @@ class KafkaDoor(threading.Thread):
                 turn = consumer.turn(timeout_ms=500 if idle and not lot else 0)
                 if turn is None:
                     break
-                waiting.extend(_pieces(self._whole(turn)))
+                waiting.extend(pieces(self._whole(turn)))
             piece = waiting.popleft()
             lot.append(piece)
             count += sum(map(len, piece.rows))
@@ -268,7 +266,7 @@ class KafkaDoor(threading.Thread):
                 return
             (turn,) = turns
             if sum(map(len, turn.rows)) > 1:
-                for half in _halves(turn.rows):
+                for half in halves(turn.rows):
                     self._judge_into(lot, [replace(turn, rows=half)], epoch)
                 return
             log.exception("feed_record_not_judged %s/%d", *turn.partition)
@@ -284,7 +282,7 @@ class KafkaDoor(threading.Thread):
     def _requests(self, turn: Turn) -> Iterator[Request]:
         platform = feed_platform(turn.partition.topic)
         assert platform is not None
-        for rows in _by_segment(_joined(turn.rows)):
+        for rows in by_segment(joined(turn.rows)):
             yield Request(
                 receipt=self._receipt(turn.partition, int(rows.offset[0])),
                 sender=platform,
@@ -292,7 +290,7 @@ class KafkaDoor(threading.Thread):
                 columns=json_rows.read(
                     rows.data, rows.start, rows.start + np.maximum(rows.size, 0)
                 ),
-                row=(rows.offset % _SEGMENT).astype(np.uint32),
+                row=(rows.offset % SEGMENT).astype(np.uint32),
                 parents=tuple(dict.fromkeys(rows.parents()))[: traces.TRACES_MOST],
             )
 
@@ -373,51 +371,3 @@ class _UnderWay:
     lot: _Lot
     ends: dict[TopicPartition, OffsetAndMetadata]
     sent: Future[None]
-
-
-def _pieces(turn: Turn) -> Iterator[Turn]:
-    """The turn in pieces of a bearable number of rows, each ending where it can be committed."""
-    if sum(map(len, turn.rows)) <= 2 * TURN_ROWS:
-        yield turn
-        return
-    # What is set aside goes first: no commit may pass it before it is durable.
-    yield Turn(turn.partition, turn.begin, turn.begin, [], turn.aside)
-    at = turn.begin
-    for rows in turn.rows:
-        for begin in range(0, len(rows), TURN_ROWS):
-            piece = rows.cut(begin, begin + TURN_ROWS)
-            end = int(piece.offset[-1]) + 1
-            yield Turn(turn.partition, at, end, [piece])
-            at = end
-    yield Turn(turn.partition, at, turn.end)
-
-
-def _halves(rows: list[Rows]) -> tuple[list[Rows], list[Rows]]:
-    if len(rows) > 1:
-        return rows[: len(rows) // 2], rows[len(rows) // 2 :]
-    middle = len(rows[0]) // 2
-    return [rows[0].cut(0, middle)], [rows[0].cut(middle, len(rows[0]))]
-
-
-def _joined(rows: list[Rows]) -> Rows | None:
-    """Batches one after the other, as if they were one: many hold a single record."""
-    if len(rows) <= 1:
-        return rows[0] if rows else None
-    shifts = np.cumsum([0, *(len(one.data) for one in rows)]).tolist()
-    return Rows(
-        np.concatenate([one.data for one in rows]),
-        np.concatenate([one.offset for one in rows]),
-        np.concatenate([one.start + shift for one, shift in zip(rows, shifts, strict=False)]),
-        np.concatenate([one.size for one in rows]),
-        np.concatenate([one.headers + shift for one, shift in zip(rows, shifts, strict=False)]),
-    )
-
-
-def _by_segment(rows: Rows | None) -> Iterator[Rows]:
-    """Rows that share a receipt."""
-    if rows is None or not len(rows):
-        return
-    cuts = np.flatnonzero(np.diff(rows.offset // _SEGMENT)) + 1
-    edges = [0, *cuts.tolist(), len(rows)]
-    for begin, end in itertools.pairwise(edges):
-        yield rows.cut(begin, end)

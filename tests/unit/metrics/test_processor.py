@@ -176,7 +176,7 @@ def expected(log: list[Record], rows: list[list[Row]]):
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "BLOCK_OFFSETS", SMALL_BLOCK)
-    monkeypatch.setattr(flush, "BLOCK_OFFSETS", SMALL_BLOCK)
+    monkeypatch.setattr(tables, "BLOCK_OFFSETS", SMALL_BLOCK)
 
 
 rows_ = st.builds(
