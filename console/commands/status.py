@@ -114,7 +114,7 @@ def _probe(process: dict[str, Any], stopped: bool) -> probes.Health:
 def _figures(state: State) -> dict[str, Any] | str:
     """Shared with the gateway; its clients are heavy, so they are imported here, beside the probes."""
     began = time.monotonic()
-    from yumai import status_figures
+    from yumai.broker import status_figures
 
     at = addresses.of(state.directory)
     # On a busy machine the import alone takes a second.

@@ -10,7 +10,8 @@ from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartitio
 from console.running import probes
 from contracts.commits import codec as commits
 from tests.conftest import free_port, running
-from yumai import status_figures, topics
+from yumai import topics
+from yumai.broker import status_figures
 from yumai.broker import epochs, principals, provision
 from yumai.store.client import connect
 from yumai.store.migrate import migrate
