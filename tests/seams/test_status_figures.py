@@ -11,8 +11,7 @@ from console.running import probes
 from contracts.commits import codec as commits
 from tests.conftest import free_port, running
 from yumai import topics
-from yumai.broker import status_figures
-from yumai.broker import epochs, principals, provision
+from yumai.broker import epochs, principals, provision, status_figures
 from yumai.store.client import connect
 from yumai.store.migrate import migrate
 

@@ -16,6 +16,7 @@ ROOMS = (
     "docs",
     "embedded",
     "services",
+    "simulation",
     "tests",
     "yumai",
 )
