@@ -19,6 +19,7 @@ from services.metrics.cells import DISTRICT_CODES, DISTRICT_NUMBERS, PLATFORMS_M
 from services.metrics.ledger import LedgerBuffer, Segment
 from services.metrics.seen import CONFLICT, DUPLICATE, Filter, Seen
 from yumai import bookable, canary
+from yumai.broker.undecodable import UNREADABLE
 from yumai.entry import SHANGHAI_OFFSET_MS
 
 DAY_MS = 86_400_000
@@ -229,6 +230,8 @@ class Processor:
     def _decode_one(self, state: PartitionState, record: Record) -> _Decoded:
         if state.poison is not None and record.offset == state.poison[0]:
             raise StopPartition(state.poison[1])
+        if UNREADABLE in record.headers:
+            raise codec.UnreadableRecord(record.headers[UNREADABLE].decode())
         header = codec.Header.from_kafka(record.headers)
         if header.epoch != state.epoch:
             raise StopPartition(f"record of epoch {header.epoch} in the log of epoch {state.epoch}")

@@ -20,10 +20,14 @@ def varint(value: int) -> bytes:
 
 
 def record(
-    delta: int, value: bytes | None, headers: Iterable[tuple[bytes, bytes | None]] = ()
+    delta: int,
+    value: bytes | None,
+    headers: Iterable[tuple[bytes, bytes | None]] = (),
+    key: bytes | None = None,
 ) -> bytes:
     headers = list(headers)
-    body = b"\0" + varint(0) + varint(delta) + varint(-1)
+    body = b"\0" + varint(0) + varint(delta)
+    body += varint(-1 if key is None else len(key)) + (key or b"")
     body += varint(-1 if value is None else len(value)) + (value or b"")
     body += varint(len(headers))
     for key, said in headers:

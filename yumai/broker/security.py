@@ -64,6 +64,10 @@ def tls(of: Cluster) -> ssl.SSLContext:
 
 def client_options(of: Bootstrap) -> dict[str, Any]:
     """Keyword arguments of every kafka-python and aiokafka client. Raises OSError (see `tls`)."""
+    # Here: who only reads settings does not wait for the catalogue of metrics.
+    from yumai.broker import undecodable
+
+    undecodable.guard()
     to = cluster(of)
     options: dict[str, Any] = {"bootstrap_servers": to.bootstrap}
     if to.is_encrypted:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, Protocol
 import faust
 from aiohttp import web
 
+from yumai.broker import undecodable
 from yumai.broker.security import Cluster, tls
 from yumai.observability import exporting, scraping
 from yumai.observability.instruments import exposition
@@ -23,6 +24,7 @@ FAUSTS_PAGES = (
 
 def faust_app(name: str, settings: Settings, **more: Any) -> faust.App:
     """An app of the group `name`; topics come from the set-up step, numbers are never kept in tables."""
+    undecodable.guard()
     return faust.App(
         name,
         broker=[f"kafka://{host}" for host in settings.kafka.bootstrap.split(",")],
