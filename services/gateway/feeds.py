@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import UTC, datetime
 
 from starlette.requests import Request
@@ -15,10 +14,11 @@ from services.gateway.parameters import Reader
 from services.gateway.store import Store
 from yumai.answers import encoded
 from yumai.evaluation import feeds
-from yumai.sharing.asking import for_all
+from yumai.sharing.lately import Lately
 
 KEPT_SECONDS = 5.0
 SHARE_OF_TIME = 20
+MOST_SECONDS = 120.0
 """Who judges asks at most so often, and for at most a 20th of the time."""
 
 
@@ -27,27 +27,24 @@ class Health:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._lock = asyncio.Lock()
-        self._kept: list[feeds.Feed] = []
-        self._until = -1.0
+        self._now: Lately[list[feeds.Feed]] = Lately()
+        self._lately: Lately[list[feeds.Feed]] = Lately(
+            share=SHARE_OF_TIME, least=KEPT_SECONDS, most=MOST_SECONDS
+        )
 
     async def now(self) -> list[feeds.Feed]:
         """Raises Unavailable."""
+        return await self._now.of(None, self._read)
+
+    async def lately(self) -> list[feeds.Feed]:
+        """As it was some seconds ago. Raises Unavailable."""
+        return await self._lately.of(None, self._read)
+
+    async def _read(self) -> list[feeds.Feed]:
         now = datetime.now(UTC)
         queries = (feeds.hours_query, feeds.days_query, feeds.last_query, feeds.rejected_query)
         answers = await asyncio.gather(*(self._store.rows(query(now)) for query in queries))
         return await asyncio.to_thread(feeds.health, feeds.Seen(*answers), now)
-
-    async def lately(self) -> list[feeds.Feed]:
-        """As it was some seconds ago. Raises Unavailable."""
-        async with self._lock:
-            begun = time.monotonic()
-            if begun >= self._until:
-                with for_all():
-                    self._kept = await self.now()
-                took = time.monotonic() - begun
-                self._until = begun + max(KEPT_SECONDS, took * SHARE_OF_TIME)
-            return self._kept
 
 
 async def get_feeds(request: Request) -> Response:

@@ -94,7 +94,7 @@ def meta_of(freshness: Freshness, now: datetime) -> dict[str, Any]:
 async def _rows(request: Request, store: Store, query: Any, format_: str) -> AsyncIterator[bytes]:
     """Raises Refused when who asked is no longer known: a long export ends with the key."""
     looked = time.monotonic()
-    async with store.pieces(query, format_) as pieces:
+    async with store.pieces(query, format_, any_size=True) as pieces:
         async for piece in pieces:
             if time.monotonic() - looked >= LOOK_SECONDS:
                 looked = time.monotonic()

@@ -7,9 +7,7 @@ own sums and no pace: a district's pace would tell what others sell there.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -30,7 +28,7 @@ from yumai.evaluation.feeds import Feed, affected
 from yumai.evaluation.judge import Moment
 from yumai.evaluation.rows import ProgressRow, progress_rows
 from yumai.methods.guards import is_warming_up
-from yumai.sharing.asking import for_all
+from yumai.sharing.lately import Lately
 from yumai.store import disclosure
 from yumai.store.figures import (
     NET,
@@ -43,19 +41,13 @@ from yumai.store.figures import (
 
 PAST_SECONDS = 300.0
 """Past years change seldom."""
-SHARE_OF_TIME = 10
+SHARE, LEAST_SECONDS = 10, 1.0
 MOST_SECONDS = 2.5
 """A reading is used again for ten times as long as it took, but never for longer than this."""
 JUDGED_MOST_SECONDS = 5.0
 """The same for what is judged, which costs more; a target set anew is judged at once."""
 HIDDEN_MOST = 0.05
 """Share of a sector's entries that may be left out and its two years still be compared."""
-
-
-@dataclass
-class _Kept:
-    until: float
-    value: Any
 
 
 class Overviews:
@@ -65,34 +57,20 @@ class Overviews:
         self._store = store
         self._evaluations = evaluations
         self._health = health
-        self._targets = -1
-        self._kept: dict[Any, _Kept] = {}
-        self._locks: dict[Any, asyncio.Lock] = {}
+        self._shown: Lately[dict[str, Any]] = Lately(
+            share=SHARE, least=LEAST_SECONDS, most=MOST_SECONDS
+        )
+        self._before: Lately[Any] = Lately(
+            least=PAST_SECONDS, most=PAST_SECONDS, stale=2 * PAST_SECONDS
+        )
+        self._standing: Lately[list[ProgressRow]] = Lately(
+            share=SHARE, least=LEAST_SECONDS, most=JUDGED_MOST_SECONDS
+        )
 
     async def of(self, principal: Principal) -> dict[str, Any]:
-        scope = (principal.role, principal.code)
-        return await self._once(scope, None, lambda: self._read(principal))
-
-    async def _once(
-        self,
-        key: Any,
-        seconds: float | None,
-        read: Callable[[], Awaitable[Any]],
-        most: float = MOST_SECONDS,
-    ) -> Any:
-        """`seconds` to keep it; None: by how long it took, at most `most`."""
-        async with self._locks.setdefault(key, asyncio.Lock()):
-            kept = self._kept.get(key)
-            begun = time.monotonic()
-            if kept is not None and begun < kept.until:
-                return kept.value
-            with for_all():
-                value = await read()
-            now = time.monotonic()
-            if seconds is None:
-                seconds = min(max(1.0, (now - begun) * SHARE_OF_TIME), most)
-            self._kept[key] = _Kept(now + seconds, value)
-            return value
+        """Raises Unavailable."""
+        scope = (principal.role, principal.code, principal.name)
+        return await self._shown.of(scope, lambda: self._read(principal))
 
     async def _read(self, principal: Principal) -> dict[str, Any]:
         now = datetime.now(UTC)
@@ -109,9 +87,8 @@ class Overviews:
                 Filter(date(year, 1, 1), date(year, 12, 31), districts, None, platforms), today
             )
         )
-        before = await self._once(
-            ("before", principal.role, principal.code),
-            PAST_SECONDS,
+        before = await self._before.of(
+            (principal.role, principal.code),
             lambda: self._store.rows(
                 (_shown_until if own else _sums_until)(
                     Filter(date(year - 1, 1, 1), at.date(), districts, None, platforms), at
@@ -152,10 +129,6 @@ class Overviews:
 
     async def _judged(self, at: datetime) -> list[ProgressRow]:
         """Rows of all services, a district each, as at `at`; once for all who read."""
-        targets = await self._evaluations.targets_stand()
-        if targets != self._targets:
-            self._targets = targets
-            self._kept.pop("judged", None)
 
         async def read() -> list[ProgressRow]:
             today = datetime.now(SHANGHAI).date()
@@ -164,8 +137,7 @@ class Overviews:
             shown = at.isoformat(timespec="seconds")
             return await asyncio.to_thread(progress_rows, judged, None, [None], at=shown, day=day)
 
-        found: list[ProgressRow] = await self._once("judged", None, read, JUDGED_MOST_SECONDS)
-        return found
+        return await self._standing.of(await self._evaluations.targets_stand(), read)
 
 
 async def overview(request: Request) -> Response:

@@ -12,7 +12,7 @@ import functools
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -34,9 +34,10 @@ from yumai.evaluation.coverage import Doubts
 from yumai.evaluation.judge import Judged, Moment
 from yumai.evaluation.rows import ProgressRow, progress_rows, without_figures
 from yumai.sharing.asking import ALL, asker, for_all
+from yumai.sharing.lately import Lately
 from yumai.sharing.workers import Workers
 from yumai.store import disclosure
-from yumai.store.figures import SHANGHAI, Filter
+from yumai.store.figures import SHANGHAI, Filter, Freshness
 from yumai.targets import SECTORS, Held
 
 KEPT = 6
@@ -60,6 +61,7 @@ class Evaluations:
         self._targets = targets
         self._books: OrderedDict[date | None, tuple[asyncio.Lock, Books]] = OrderedDict()
         self._kept: OrderedDict[tuple[Any, ...], Judged] = OrderedDict()
+        self.lately: Lately[Course] = Lately(keys=8)
         self._rules = rules
 
     async def warm(self) -> None:
@@ -189,6 +191,16 @@ class Evaluations:
             steps.close()
 
 
+class Course(NamedTuple):
+    """A judged year up to a moment, and how fresh the books were."""
+
+    freshness: Freshness
+    moment: Moment
+    shown: str
+    judged: Judged
+    day: int
+
+
 async def get_progress(request: Request) -> Response:
     evaluations: Evaluations = request.app.state.evaluations
     store: Store = request.app.state.store
@@ -215,10 +227,20 @@ async def get_progress(request: Request) -> Response:
     allowed = in_scope(principal, wanted)
     if allowed is not None and wanted is None:
         allowed = [code for code in allowed if code in (*districts_of(year), CITY)]
-    freshness = await store.freshness()
-    booked = await evaluations.booked()
-    moment, shown = moment_of(year, at, here, booked)
-    judged, day = await evaluations.of(year, moment, here.date(), as_of)
+
+    async def asked() -> Course:
+        freshness = await store.freshness()
+        moment, shown = moment_of(year, at, here, await evaluations.booked())
+        judged, day = await evaluations.of(year, moment, here.date(), as_of)
+        return Course(freshness, moment, shown, judged, day)
+
+    if as_of is None and at in (None, here.date()):
+        # As it is now: the same for all who ask, until a target or the day is another.
+        key = (year, at, here.date(), await evaluations.targets_stand())
+        course = await evaluations.lately.of(key, asked)
+    else:
+        course = await asked()
+    freshness, moment, shown, judged, day = course
     data = await evaluations.rows(judged, allowed, sectors, shown, day)
     if principal.role == "district":
         few = await few_entries(store, principal.code, year, moment.day, as_of)

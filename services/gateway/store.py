@@ -14,7 +14,7 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 from services.gateway.errors import Unavailable
 from yumai import canary
 from yumai.sharing.asking import for_all
-from yumai.store.asked import Queries, limits
+from yumai.store.asked import ANY_SIZE, Queries, limits
 from yumai.store.client import STORE_ERRORS, connect_async
 from yumai.store.figures import FRESHNESS, Freshness, Query
 from yumai.store.migrate import APPLIED, OldSchema, require_schema
@@ -56,9 +56,9 @@ class Store:
 
     async def rows(self, query: Query, seconds: float = ANSWER_SECONDS) -> Sequence[Sequence[Any]]:
         """All rows of a query. Raises Unavailable, TooMuch."""
-        settings = _seeing(query) | limits(seconds)
         try:
-            async with asyncio.timeout(seconds), self._queries.turn():
+            async with asyncio.timeout(seconds), self._queries.turn() as rank:
+                settings = _seeing(query) | limits(seconds, rank)
                 client = await self._connected()
                 return (
                     await client.query(query.sql, query.parameters, settings=settings)
@@ -95,16 +95,19 @@ class Store:
             raise Unavailable(str(error)) from error
 
     @asynccontextmanager
-    async def pieces(self, query: Query, format_: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The answer as the store writes it, piece by piece.
+    async def pieces(
+        self, query: Query, format_: str, *, any_size: bool = False
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The answer as the store writes it, piece by piece. `any_size`: as large as who asks wants it.
 
         Raises TooMuch, and Unavailable also in mid-answer: an answer that ends early never looks whole.
         """
-        settings = _seeing(query) | limits(EXPORT_SECONDS) | WRITTEN
         async with AsyncExitStack() as held:
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
-                    await held.enter_async_context(self._queries.turn())
+                    rank = await held.enter_async_context(self._queries.turn())
+                    rank += ANY_SIZE if any_size else 0
+                    settings = _seeing(query) | limits(EXPORT_SECONDS, rank) | WRITTEN
                     client = await self._connected()
                     stream = await client.raw_stream(
                         query.sql, query.parameters, settings=settings, fmt=format_

@@ -50,7 +50,7 @@ class Bookings:
     ) -> list[tuple[Any, ...]]:
         """Raises StoreAway, TooMuch."""
         try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS), self._queries.turn():
+            async with asyncio.timeout(_TIMEOUT_SECONDS), self._queries.turn() as rank:
                 if self._client is None:
                     self._client = await connect_async(
                         self._dsn, timeout=_TIMEOUT_SECONDS, sequential=True, with_canary=True
@@ -58,7 +58,7 @@ class Bookings:
                 result = await self._client.query(
                     sql,
                     parameters=parameters,
-                    settings={**limits(_TIMEOUT_SECONDS), **(settings or {})},
+                    settings={**limits(_TIMEOUT_SECONDS, rank), **(settings or {})},
                 )
                 return [tuple(row) for row in result.result_rows]
         except _AWAY as error:

@@ -17,11 +17,17 @@ WAITING = 32
 """Queries that one asker has waiting, at most."""
 MEMORY_BYTES = 2 << 30
 THREADS = 4
+ANY_SIZE = 8
+"""Added to the rank of what may read all there is: a page's own questions go before it."""
 
 
-def limits(seconds: float) -> dict[str, str]:
-    """A query's settings: it ends by itself though its asker can't end it."""
+def limits(seconds: float, rank: int) -> dict[str, str]:
+    """A query's settings: it ends by itself though its asker can't end it.
+
+    `rank` from 1 on: while one of a lower number runs it waits, block by block (ClickHouse's `priority`).
+    """
     return {
+        "priority": str(rank),
         "max_execution_time": str(math.ceil(seconds)),
         "max_memory_usage": str(MEMORY_BYTES),
         "max_threads": str(THREADS),
@@ -37,14 +43,14 @@ class Queries:
         self._slots = Slots(max(AT_ONCE, 2 * each), each, WAITING)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """For whoever asks now. Raises TooMuch."""
+    async def turn(self) -> AsyncIterator[int]:
+        """For whoever asks now; which of its queries at once this is, from 1 on. Raises TooMuch."""
         asker = asking.asker()
         try:
             begun = await self._slots.take(asker)
         except Spent as spent:
             raise TooMuch("queries", own=asker != asking.ALL) from spent
         try:
-            yield
+            yield self._slots.running(asker)
         finally:
             self._slots.give(asker, begun)
