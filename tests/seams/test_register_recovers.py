@@ -15,6 +15,7 @@ from tests.seams.ingest_place import Place
 from yumai import topics
 from yumai.broker import provision
 from yumai.broker.security import Bootstrap
+from yumai.sealing import Sealer
 
 BACK_SECONDS = 40.0
 
@@ -47,7 +48,7 @@ async def test_it_goes_on_by_itself(tmp_path: Path, how: str) -> None:
     place.start_broker()
     bootstrap: Bootstrap = place.bootstrap
     provision.ensure(bootstrap)
-    register = Register(bootstrap)
+    register = Register(bootstrap, Sealer("", tmp_path))
     running = asyncio.ensure_future(register.run())
 
     async def add(name: str) -> None:
@@ -74,7 +75,7 @@ async def test_it_goes_on_by_itself(tmp_path: Path, how: str) -> None:
                 running.cancel()
                 await asyncio.wait([running])
                 await register.close()
-                register = Register(bootstrap)
+                register = Register(bootstrap, Sealer("", tmp_path))
                 running = asyncio.ensure_future(register.run())
                 await asyncio.sleep(0.05)
             _signal(place, signal.SIGSTOP)
