@@ -17,23 +17,22 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import get_args
 
 import msgspec
-from aiokafka.errors import KafkaError
 
+from contracts.actions.codec import Action
 from contracts.alerts import codec
 from contracts.alerts import outbox as outbox_records
 from contracts.alerts.outbox import Delivery, FeedStep, encode
 from contracts.traces import to_kafka
-from services.alerts import outbox, settle
+from services.alerts import outbox, set_aside, settle
+from services.alerts.away import AWAY, BROKER_AWAY
 from services.alerts.causes import Causes
 from services.alerts.journal import Journal
-from services.alerts.judge import Evaluation, Judge, as_set_by
+from services.alerts.judge import Judge
 from services.alerts.lifecycle import (
-    Alerts,
     Ended,
     Event,
     Judged,
@@ -41,13 +40,12 @@ from services.alerts.lifecycle import (
     Tick,
     next_step,
     rests_on,
-    worst,
 )
+from services.alerts.looking import Found, Looks, day_of, over
 from services.alerts.publish import Publisher, Record
 from services.alerts.sending import Sending
+from services.alerts.set_aside import SetAside
 from yumai import topics
-from yumai.evaluation.rows import ProgressRow
-from yumai.methods.guards import is_warming_up
 from yumai.observability import telemetry, tracing
 from yumai.process.settings import Settings
 from yumai.sealing import Sealer
@@ -74,19 +72,6 @@ NOT_JUDGED = ("acknowledged", "explained", "silenced", "escalated", "reminded", 
 """Steps that follow from no figures."""
 TRIES = 50
 """Steps of one event at most: a machine that never ends is a bug."""
-BROKER_AWAY: tuple[type[Exception], ...] = (KafkaError, TimeoutError, OSError)
-AWAY: tuple[type[Exception], ...] = (*BROKER_AWAY, *STORE_ERRORS)
-
-
-@dataclass(frozen=True)
-class Found:
-    """What one round of judging found."""
-
-    events: list[Judged] = field(default_factory=list)
-    feeds: list[dict] = field(default_factory=list)
-    guard: str = ""
-    judged: bool = True
-    took: float = 0.0
 
 
 class Rounds:
@@ -94,11 +79,12 @@ class Rounds:
 
     def __init__(self, settings: Settings, owns: Callable[[], bool], judge: Judge) -> None:
         self._owns = owns
-        self._judge = judge
         sealer = Sealer(settings.subscriptions_key, settings.identity_dir)
         self._journal = Journal(settings.kafka, sealer)
         self._publisher = Publisher(settings.kafka)
-        self.sending = Sending(settings, self._journal, self._write)
+        self._aside = SetAside()
+        self._looks = Looks(judge, self._aside)
+        self.sending = Sending(settings, self._journal, self._write, self._aside)
         self._escalate_after = int(settings.alerts_escalate_after * 1000)
         self._repeat_after = int(settings.alerts_repeat_after * 1000)
         self._stands: dict[str, Judged] = {}
@@ -107,6 +93,8 @@ class Rounds:
         self._all = True
         self._day: date | None = None
         self._judging: asyncio.Task[Found] | None = None
+        self.set_aside: dict[str, str] = {}
+        """What failed twice -> why."""
         self._asked: tuple[set[str], bool] = (set(), False)
         self._causes = Causes()
         self._due = 0.0
@@ -156,6 +144,7 @@ class Rounds:
                 len(self._journal.deliveries) + len(self._journal.untold),
             )
             self.opened, self._all = True, True
+            self._aside.clear()
             self._stands.clear()
             self._clock_due = 0.0
             await self._settle()
@@ -164,6 +153,7 @@ class Rounds:
         await self._act()
         await self._clock()
         self._tell_states()
+        self.set_aside = self._aside.now()
         await self._judge_round()
         await self._settle()
         await self.sending.look()
@@ -173,16 +163,29 @@ class Rounds:
     async def _act(self) -> None:
         """Everything asked and not done yet, one after the other, in the log's order."""
         for action in list(self._journal.actions.values()):
-            if action.kind == "test":
-                self._journal.test(action)
-            else:
-                with contextlib.suppress(Ended):
-                    while (step := settle.step_for(self._journal, action)) is not None:
-                        await self._tell([step])
-            await self._settle()
-            now = _now()
-            await self._put([settle.verdict_record(settle.verdict(self._journal, action, now))])
-            await self._catch_up()
+            of = self._seq(action.alert_id or "")
+            if self._aside.has("action", action.id, of):
+                continue
+            with self._aside.guard("action", action.id, of):
+                await self._act_on(action)
+
+    async def _act_on(self, action: Action) -> None:
+        if action.kind == "test":
+            self._journal.test(action)
+        else:
+            with contextlib.suppress(Ended):
+                while (step := settle.step_for(self._journal, action)) is not None:
+                    if not await self._tell([step]):
+                        raise ValueError(f"the step {step.kind} can't be said")
+        await self._settle()
+        verdict = settle.verdict(self._journal, action, _now())
+        await self._put([settle.verdict_record(verdict)])
+        await self._catch_up()
+
+    def _seq(self, alert: str) -> int:
+        """What an alert's state rests on."""
+        known = self._journal.alerts.get(alert)
+        return known.seq if known is not None else 0
 
     # -- time -------------------------------------------------------------------------------------
 
@@ -191,24 +194,31 @@ class Rounds:
             return
         self._clock_due = time.monotonic() + CLOCK_SECONDS
         now = _now()
-        today = _day_of(now)
+        today = day_of(now)
         tick = Tick(
             now, self._escalate_after, self._repeat_after, over(today, self._journal.alerts)
         )
         await self._live([(id_, tick) for id_ in self._journal.alerts])
-        late = list(settle.escalations(self._journal, today.isoformat(), now))
-        for event in late:
-            alert = self._journal.alerts.get(event.fields["alert_id"] or "")
-            if alert is not None and next_step(alert, Overdue(now)) is not None:
-                await self._live([(alert.id, Overdue(now))])
-            else:
-                # No alert says it to the bureau, so the item does.
-                offices = self._journal.offices
-                event.tell = outbox.told_of_item(event.fields["district"], offices)
-        if late:
-            await self._put([settle.item_record(event) for event in late])
-            await self._catch_up()
-            log.info("overdue work items: %s", [event.item for event in late])
+        for id_ in list(self._journal.items.items):
+            day = today.isoformat()
+            if not self._aside.has("work_item", id_, day):
+                with self._aside.guard("work_item", id_, day):
+                    await self._escalate(id_, day, now)
+
+    async def _escalate(self, id_: str, today: str, now: int) -> None:
+        event = settle.escalation(self._journal, id_, today, now)
+        if event is None:
+            return
+        alert = self._journal.alerts.get(event.fields["alert_id"] or "")
+        if alert is not None and next_step(alert, Overdue(now)) is not None:
+            await self._live([(alert.id, Overdue(now))])
+        else:
+            # No alert says it to the bureau, so the item does.
+            offices = self._journal.offices
+            event.tell = outbox.told_of_item(event.fields["district"], offices)
+        await self._put([settle.item_record(event)])
+        await self._catch_up()
+        log.info("overdue work item: %s", id_)
 
     def _tell_states(self) -> None:
         live = Counter(a.level for a in self._journal.alerts.values() if a.state in codec.LIVE)
@@ -219,13 +229,27 @@ class Rounds:
 
     async def _live(self, events: Sequence[tuple[str, Event]]) -> None:
         """All steps that events bring, each to one alert; many alerts at once cost as much as one."""
+        steps: list[codec.Whole] = []
         for _ in range(TRIES):
-            found = (next_step(self._journal.alerts.get(id_), event) for id_, event in events)
+            found = (self._next(id_, event) for id_, event in events)
             steps = [step for step in found if step is not None]
             if not steps:
                 return
             await self._tell(steps)
-        raise AssertionError(f"no end of steps: {events}")
+        for step in steps:
+            for _ in range(set_aside.TRIES):
+                error = AssertionError(f"no end of steps: {step.kind}")
+                self._aside.failed("alert", step.id, self._seq(step.id), error)
+
+    def _next(self, id_: str, event: Event) -> codec.Whole | None:
+        """The next step; None where there is none, or where the alert is set aside."""
+        of = self._seq(id_)
+        if self._aside.has("alert", id_, of):
+            return None
+        step = None
+        with contextlib.suppress(Ended), self._aside.guard("alert", id_, of, whole=False):
+            step = next_step(self._journal.alerts.get(id_), event)
+        return step
 
     # -- figures ----------------------------------------------------------------------------------
 
@@ -251,58 +275,8 @@ class Rounds:
         await self._catch_up()
         self._causes.begin()
         self._judging = asyncio.create_task(
-            asyncio.to_thread(self._evaluate, districts, targets, dict(self._journal.alerts))
+            asyncio.to_thread(self._looks.look, districts, targets, dict(self._journal.alerts))
         )
-
-    def _evaluate(self, districts: set[str] | None, targets: dict, alerts: Alerts) -> Found:
-        """In a thread. Raises STORE_ERRORS."""
-        begun = time.monotonic()
-        now = datetime.now(UTC)
-        today = now.astimezone(SHANGHAI).date()
-        events: list[Judged] = []
-        feeds: list[dict] = []
-        guards, judged = [], True
-        wanted = {target.year for target in targets.values()}
-        for year in years_judged(today):
-            if year not in wanted:
-                guards.append("no_target" if year == today.year else "")
-                continue
-            found = self._judge.evaluate(year, targets, districts, now)
-            guards.append(found.guard)
-            judged = judged and (not found.guard or found.guard == "warming_up")
-            if found.feeds is not None and year == today.year:
-                feeds = found.feeds
-            events += self._events(year, found, targets, alerts)
-        return Found(
-            events, feeds, next(filter(None, guards), ""), judged, time.monotonic() - begun
-        )
-
-    def _events(self, year: int, found: Evaluation, targets: dict, alerts: Alerts) -> list[Judged]:
-        by_district: dict[str, list[ProgressRow]] = {}
-        for row in found.rows:
-            if row.year == year and row.district != "city":
-                by_district.setdefault(row.district, []).append(row)
-        at, day = int(time.time() * 1000), found.at.astimezone(SHANGHAI).date().isoformat()
-        events = []
-        for district, rows in sorted(by_district.items()):
-            event = worst(rows, year, district, at, day)
-            alert = alerts.get(codec.alert_id(year, district))
-            if event.level == "green" and alert is not None and alert.state in codec.LIVE:
-                event = replace(event, withdraw=self._was_green(alert, targets))
-            events.append(event)
-        return events
-
-    def _was_green(self, alert: codec.Whole, targets: dict) -> bool:
-        """The day it opened, judged again: the targets that held when it opened, today's entries."""
-        if alert.opened_at is None:
-            return False
-        opened = datetime.fromtimestamp(alert.opened_at / 1000, UTC)
-        day = date.fromisoformat(alert.opened_on or _day_of(alert.opened_at).isoformat())
-        ends = datetime(day.year, day.month, day.day, tzinfo=SHANGHAI) + timedelta(days=1)
-        at = min(ends - timedelta(microseconds=1), datetime.now(UTC))
-        then = self._judge.evaluate(alert.year, as_set_by(targets, opened), {alert.district}, at)
-        rows = [row for row in then.rows if row.district == alert.district]
-        return worst(rows, alert.year, alert.district, 0, "").level == "green"
 
     async def _judged(self, task: asyncio.Task[Found]) -> None:
         try:
@@ -344,9 +318,7 @@ class Rounds:
             self._all |= everyone
             self._causes.again()
         events = {codec.alert_id(e.year, e.district): e for e in found.events}
-        if tracing.on() and any(
-            next_step(self._journal.alerts.get(i), e) for i, e in events.items()
-        ):
+        if tracing.on() and any(self._next(i, e) for i, e in events.items()):
             await asyncio.sleep(HEARD_SECONDS)
         await self._catch_up()
         self._stands |= events
@@ -378,24 +350,22 @@ class Rounds:
 
     # -- the log ----------------------------------------------------------------------------------
 
-    async def _tell(self, steps: list[codec.Whole]) -> None:
-        """Steps, with whom they are told, to the log; then what the log says holds."""
+    async def _tell(self, steps: list[codec.Whole]) -> bool:
+        """Steps, with whom they are told, to the log; then what the log says holds. False: none could be said."""
         if not self._owns():
             raise TimeoutError("partition 0 of the commits went to another worker")
-        for step in steps:
-            self._figures_of_now(step)
-            step.tell = outbox.told(step, self._journal.offices)
         attributes = {"messaging.system": "kafka", "messaging.destination.name": topics.ALERTS.name}
+        ready = [(step, value) for step in steps if (value := self._said(step)) is not None]
         records = []
         with contextlib.ExitStack() as sends:
-            for step in steps:
+            for step, value in ready:
                 parents = self._causes.of(step.district)
                 sent = tracing.work(f"send {topics.ALERTS.name}", parents, "producer", attributes)
                 headers = tuple(to_kafka(sends.enter_context(sent).parents or parents))
-                records.append(Record(topics.ALERTS, step.id, codec.encode(step), headers))
+                records.append(Record(topics.ALERTS, step.id, value, headers))
             await self._put(records)
         await self._catch_up()
-        for step in steps:
+        for step, _ in ready:
             telemetry.ALERTS_STEPS.inc(kind=step.kind)
             log.info(
                 "alert %s seq=%d %s level=%s pace=%s by=%s",
@@ -406,6 +376,15 @@ class Rounds:
                 step.figures.get("pace"),
                 step.by,
             )
+        return bool(ready)
+
+    def _said(self, step: codec.Whole) -> bytes | None:
+        """The step as it goes to the log; None: it can't be said, and counts against its alert."""
+        with self._aside.guard("alert", step.id, self._seq(step.id), whole=False):
+            self._figures_of_now(step)
+            step.tell = outbox.told(step, self._journal.offices)
+            return codec.encode(step)
+        return None
 
     def _figures_of_now(self, step: codec.Whole) -> None:
         """People and time act on an alert as it stands, not as it was judged when it opened."""
@@ -418,13 +397,21 @@ class Rounds:
 
     async def _settle(self) -> None:
         """What follows from the log and is not in it."""
-        made = list(settle.deliveries(self._journal, _now()))
+        made: list[Delivery] = []
+        for source in list(self._journal.untold):
+            if not self._aside.has("message", source):
+                with self._aside.guard("message", source):
+                    made += settle.deliveries(self._journal, source, _now())
         # Items one by one: whether one is new depends on the one before.
         for event_id in list(self._journal.explained):
-            step = self._journal.explained[event_id]
-            known = step.work_item_id in self._journal.items.items
-            await self._put([settle.item_record(settle.work_item_event(step, event_id, known))])
-            await self._catch_up()
+            if self._aside.has("work_item", event_id):
+                continue
+            with self._aside.guard("work_item", event_id):
+                step = self._journal.explained[event_id]
+                known = step.work_item_id in self._journal.items.items
+                event = settle.work_item_event(step, event_id, known)
+                await self._put([settle.item_record(event)])
+                await self._catch_up()
         if made:
             await self._write(made)
 
@@ -450,6 +437,7 @@ class Rounds:
             self._all = True
             self._causes.end("cancelled")
         telemetry.ALERTS_LIVE.set_all({})
+        telemetry.ALERTS_SET_ASIDE.set_all({})
         telemetry.ALERTS_FEEDS.set_all({})
         telemetry.ALERTS_WAITING.set(None)
         telemetry.ALERTS_OUTBOX_AGE.set(None)
@@ -459,23 +447,6 @@ class Rounds:
             with contextlib.suppress(*AWAY):
                 async with asyncio.timeout(AWAY_SECONDS):
                     await part.close()
-
-
-def years_judged(today: date) -> list[int]:
-    """This year, and until February closes last year too."""
-    if is_warming_up(today):
-        return [today.year - 1, today.year]
-    return [today.year]
-
-
-def over(today: date, alerts: Alerts) -> frozenset[int]:
-    """Years of alerts that are judged no more."""
-    first = min(years_judged(today))
-    return frozenset(alert.year for alert in alerts.values() if alert.year < first)
-
-
-def _day_of(ms: int) -> date:
-    return datetime.fromtimestamp(ms / 1000, SHANGHAI).date()
 
 
 def _now() -> int:

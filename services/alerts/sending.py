@@ -24,6 +24,7 @@ from services.alerts import outbox, wording
 from services.alerts.channels import chat
 from services.alerts.channels.webhook import Failed, Sender
 from services.alerts.journal import Journal
+from services.alerts.set_aside import SetAside
 from yumai import apprise_addresses
 from yumai.answers import encoded
 from yumai.observability import telemetry
@@ -43,10 +44,11 @@ Write = Callable[[list[Delivery]], Awaitable[None]]
 class Sending:
     """The outbox at work. `write` makes outcomes durable and notes them in the journal."""
 
-    def __init__(self, settings: Settings, journal: Journal, write: Write) -> None:
+    def __init__(self, settings: Settings, journal: Journal, write: Write, aside: SetAside) -> None:
         self._settings = settings
         self._journal = journal
         self._write = write
+        self._aside = aside
         self._allowed = networks(settings.webhook_allow_networks)
         self._webhooks: dict[str, Sender] = {}
         """By office: each lives in its office's thread."""
@@ -69,35 +71,45 @@ class Sending:
         for id_, (_, task) in list(self._busy.items()):
             if task.done():
                 del self._busy[id_]
-                task.result()
+                with self._aside.guard("message", id_):
+                    task.result()
         now = _now()
         self._tell_states(now)
         changed: list[Delivery] = []
         for delivery in outbox.heads(self._journal.deliveries.values()):
             if delivery.id in self._busy:
                 continue
-            subscription = self._subscription(delivery)
-            if subscription is None:
-                changed.append(outbox.dropped(delivery, "the subscription was taken away", now))
-                continue
-            if outbox.is_quiet(subscription.quiet_hours, now) and not _is_test(delivery):
-                continue
-            if delivery.state == "held":
-                changed.append(outbox.released(delivery, now))
-            elif now >= delivery.next_at and outbox.has_room(
-                delivery, (busy for busy, _ in self._busy.values()), OFFICE_AT_ONCE
-            ):
-                task = asyncio.create_task(self._attempt(delivery, subscription))
-                self._busy[delivery.id] = delivery, task
+            if not self._aside.has("message", delivery.id):
+                with self._aside.guard("message", delivery.id):
+                    changed += self._begin(delivery, now)
         # Not only heads: what waits in quiet hours says so.
         for delivery in self._journal.deliveries.values():
             if delivery.state != "pending" or delivery.id in self._busy or _is_test(delivery):
                 continue
-            subscription = self._subscription(delivery)
-            if subscription is not None and outbox.is_quiet(subscription.quiet_hours, now):
-                changed.append(outbox.held(delivery, now))
+            if self._aside.has("message", delivery.id):
+                continue
+            with self._aside.guard("message", delivery.id, whole=False):
+                subscription = self._subscription(delivery)
+                if subscription is not None and outbox.is_quiet(subscription.quiet_hours, now):
+                    changed.append(outbox.held(delivery, now))
         if changed:
             await self._write(changed)
+
+    def _begin(self, delivery: Delivery, now: int) -> list[Delivery]:
+        """Begins its attempt, if that is due; what changes without one."""
+        subscription = self._subscription(delivery)
+        if subscription is None:
+            return [outbox.dropped(delivery, "the subscription was taken away", now)]
+        if outbox.is_quiet(subscription.quiet_hours, now) and not _is_test(delivery):
+            return []
+        if delivery.state == "held":
+            return [outbox.released(delivery, now)]
+        if now >= delivery.next_at and outbox.has_room(
+            delivery, (busy for busy, _ in self._busy.values()), OFFICE_AT_ONCE
+        ):
+            task = asyncio.create_task(self._attempt(delivery, subscription))
+            self._busy[delivery.id] = delivery, task
+        return []
 
     def _tell_states(self, now: int) -> None:
         waiting = self._journal.deliveries.values()

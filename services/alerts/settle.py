@@ -25,19 +25,18 @@ SAID = ("title", "district", "task", "departments", "due_date", "alert_id")
 STEP_OF = {"acknowledge": "acknowledged", "explain": "explained", "silence": "silenced"}
 
 
-def deliveries(journal: Journal, now: int) -> Iterator[Delivery]:
-    """One for each message that is told and has none."""
-    for source, tell in journal.untold.items():
-        message = journal.messages.get(source)
-        at = message.at if message is not None else now
-        alert, seq = None, None
-        if isinstance(message, Whole):
-            alert, seq = message.id, message.seq
-        for to in tell:
-            if isinstance(message, items.Event):
-                office, _ = split_target(to)
-                alert = outbox.item_as_heard(message, office).fields.get("alert_id")
-            yield outbox.made(to, source, at, now, alert, seq)
+def deliveries(journal: Journal, source: str, now: int) -> Iterator[Delivery]:
+    """One for each whom a message is told."""
+    message = journal.messages.get(source)
+    at = message.at if message is not None else now
+    alert, seq = None, None
+    if isinstance(message, Whole):
+        alert, seq = message.id, message.seq
+    for to in journal.untold[source]:
+        if isinstance(message, items.Event):
+            office, _ = split_target(to)
+            alert = outbox.item_as_heard(message, office).fields.get("alert_id")
+        yield outbox.made(to, source, at, now, alert, seq)
 
 
 def delivery_record(delivery: Delivery) -> Record:
@@ -110,13 +109,14 @@ def verdict_record(found: Verdict) -> Record:
     return Record(topics.ACTIONS, found.key, encode_verdict(found))
 
 
-def escalations(journal: Journal, today: str, now: int) -> Iterator[items.Event]:
-    """Overdue items, once for each day that they missed."""
-    for id_, item in journal.items.items.items():
-        if not items.is_overdue(item, today):
-            continue
-        missed = items.overdue_since(item)
-        event = f"{id_}/overdue/{missed}"
-        if event not in journal.items.events:
-            said = {"missed": missed} | {name: item[name] for name in SAID}
-            yield items.Event(id_, event, now, SYSTEM, "escalated", said)
+def escalation(journal: Journal, id_: str, today: str, now: int) -> items.Event | None:
+    """Of an overdue item, once for each day that it missed."""
+    item = journal.items.items[id_]
+    if not items.is_overdue(item, today):
+        return None
+    missed = items.overdue_since(item)
+    event = f"{id_}/overdue/{missed}"
+    if event in journal.items.events:
+        return None
+    said = {"missed": missed} | {name: item[name] for name in SAID}
+    return items.Event(id_, event, now, SYSTEM, "escalated", said)

@@ -59,6 +59,7 @@ class Worker:
             "problem": self.rounds.problem or self.rounds.store_problem,
             "guard": self.rounds.guard,
             "given_up": self.rounds.sending.given_up,
+            "set_aside": self.rounds.set_aside,
         }
 
     def _faust(self) -> faust.App:

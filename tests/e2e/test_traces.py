@@ -17,7 +17,7 @@ import httpx
 import pytest
 from kafka import KafkaProducer
 
-from services.alerts.rounds import years_judged
+from services.alerts.looking import years_judged
 from tests import otlp
 from tests.e2e.conftest import port_base
 from tests.e2e.harness import Yumai, running, until

@@ -146,7 +146,7 @@ def test_a_record_has_at_most_4096_rows(place: Place, unique):
         ({"Content-Encoding": "br"}, b"", 415, "unsupported_media_type"),
         ({}, b" " * ((64 << 20) + 1), 413, "too_large"),
         ({"Content-Encoding": "gzip"}, gzip.compress(b" " * ((64 << 20) + 1)), 413, "too_large"),
-        ({"Content-Encoding": "gzip"}, gzip.compress(b"{}")[:-3], 400, "body_undecodable"),
+        ({"Content-Encoding": "gzip"}, gzip.compress(b"{}", mtime=0)[:-3], 400, "body_undecodable"),
         ({"Content-Encoding": "zstd"}, b"nonsense", 400, "body_undecodable"),
         ({"Content-Encoding": "zstd"}, zstandard.compress(b"{}" * 99)[:-3], 400, "body_undecodable"),
         ({"Content-Type": "application/json"}, b"[{}", 400, "body_undecodable"),

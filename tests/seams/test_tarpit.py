@@ -12,6 +12,7 @@ import pytest
 from contracts.alerts.outbox import Delivery, Subscription
 from services.alerts import outbox
 from services.alerts.sending import OFFICE_AT_ONCE, Sending
+from services.alerts.set_aside import SetAside
 from tests.seams.alerts_place import Receiver
 from yumai.process.settings import Settings
 
@@ -70,7 +71,7 @@ class Outbox:
         self.journal = SimpleNamespace(deliveries={}, offices=offices, messages={})
         self.done: dict[str, Delivery] = {}
         settings = Settings(webhook_allow_networks="127.0.0.0/8")
-        self.sending = Sending(settings, self.journal, self._write)  # type: ignore[arg-type]
+        self.sending = Sending(settings, self.journal, self._write, SetAside())  # type: ignore[arg-type]
 
     async def _write(self, changed: list[Delivery]) -> None:
         for delivery in changed:

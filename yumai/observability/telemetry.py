@@ -11,7 +11,7 @@ of its replicas says the same, or NaN while it does not know: read it with `max 
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Literal, get_args
 
 from contracts.alerts import codec as alerts
 from contracts.alerts import outbox
@@ -362,6 +362,14 @@ ALERTS_FEEDS = Gauge(
     "Platforms by the state of their feed, those that were ever anything but ok.",
     _ALERTS,
     {"state": (*get_args(outbox.FeedState), OTHER)},
+)
+SetAsideKind = Literal["action", "alert", "message", "work_item", "district"]
+ALERTS_SET_ASIDE = Gauge(
+    "yumai_alerts_set_aside",
+    "{unit}",
+    "What failed twice and is left alone: actions, alerts, messages, work items, districts.",
+    _ALERTS,
+    {"kind": get_args(SetAsideKind)},
 )
 ALERTS_ATTEMPTS = Counter(
     "yumai_alerts_delivery_attempts_total",

@@ -30,7 +30,7 @@ ID = f"{YEAR}-500101"
 KINDS = ["opened", "acknowledged", "explained", "worsened", "resolved", "reopened"]
 
 
-class Crash(Exception):
+class Crash(BaseException):
     pass
 
 
