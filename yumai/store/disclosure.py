@@ -1,57 +1,176 @@
-"""What a district is shown of its own books: nothing that stands on fewer than three entries. Pure.
+"""What a district is shown of its own books: sums of whole atoms of three entries or more. Pure.
 
-A base cell is all of one day, district, sector and recorded day. A district's figures add up base cells of
-LEAST entries or more and leave the others out, at every grain alike: so the difference of any two figures
-(a total and its parts, two days, two `as_of`) is made of whole base cells again. An hour or a platform is
-a slice of a base cell: its slices are shown where each of them has LEAST entries, else none of them is.
+A base cell is all of one day, district, sector and recorded day. A base cell of LEAST entries or more is an
+atom, shown at once. Smaller ones are put together, in the order in which they were recorded, until LEAST
+entries stand behind an atom (microaggregation: Handbook on Statistical Disclosure Control, 2nd ed. 2024).
+Every figure adds up whole atoms and leaves the rest out. Atoms never overlap and never change once they are
+shown, so whatever is added to or taken from whatever (a total and its parts, two days, two `as_of`) is made
+of whole atoms again. An hour or a platform is a slice of a base cell of LEAST entries or more.
+
+Small base cells of one month, district and sector are a chain, in the order of recorded day and day; what is
+recorded more than a month later is a chain for each month of recording. A chain is cut where its running
+number of entries passes a multiple of GROUP. The last full group is shown only with what follows it: a
+rest of one or two entries joins it when the chain is over. Chains that end with fewer than LEAST entries are
+links of a chain of their year, in the same way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from typing import Any
 
 from yumai.store.figures import BUCKETS, DIMENSIONS, KEYS, NET, Filter, Query
 
 LEAST = 3
+GROUP = 2 * LEAST - 2
+"""A link has LEAST − 1 entries at most and may reach LEAST − 2 over a border: LEAST are left."""
 
 _BASE = ("day", "district", "sector", "recorded_date")
 _SUMS = (
     f"sum({NET}) AS net, sum(toInt128(sales_fen)) AS sales, sum(toInt128(refunds_fen)) AS refunds,"
     " sum(entries) AS number"
 )
+_FIRST, _LAST = date(1970, 1, 1), date(2149, 6, 6)
 
 
-def slices(
-    within: Filter, sliced: Sequence[str] = (), more: str = ""
-) -> tuple[str, dict[str, Any]]:
-    """Slices of base cells, as a query and its parameters; `fine` says which may be shown.
+@dataclass(frozen=True)
+class Closed:
+    """Small base cells are put together once their recorded day is over; `day`: the last such day, None: none."""
 
-    Columns: day, district, sector, recorded_date, what `sliced` names ("expression AS name"), net, sales,
-    refunds (Int128), number, fine. `more`: a condition on these columns, on top of `within`.
+    day: date | None
+
+    def known(self, as_of: date | None) -> Closed:
+        """As it was at the end of `as_of`."""
+        return self if self.day is None or as_of is None else Closed(min(self.day, as_of))
+
+    def parameters(self) -> dict[str, Any]:
+        """`closed`, and the last month that is wholly over, as year × 12 + month."""
+        day = min(max(self.day or _FIRST, _FIRST), _LAST)
+        after = day + timedelta(days=1)
+        return {"closed": day, "months": after.year * 12 + after.month - 1}
+
+
+def atoms(within: Filter, closed: Closed, grain: str) -> Query:
+    """Base cells of all platforms; `fine` says which a row of that `grain` (day, month, year) may count.
+
+    Columns: day, district, sector, recorded_date, net, sales, refunds (Int128), number, fine.
     """
-    by_platform = within.platforms is not None
-    if by_platform and not any(one.endswith(" AS platform") for one in sliced):
-        sliced = (*sliced, "toString(platform) AS platform")
-    names = [one.rpartition(" AS ")[2] for one in sliced]
-    # Which slices there are follows from all platforms, also where one alone is asked for.
-    condition, parameters = replace(within, platforms=None).where()
-    columns = ", ".join(["toDate(period) AS day", *_BASE[1:], *sliced])
-    terms = [more] if more else []
-    if by_platform:
-        terms.append("platform IN {platforms:Array(String)}")
-        parameters |= {"platforms": list(within.platforms or ())}
-    where = f" WHERE {' AND '.join(terms)}" if terms else ""
-    return (
-        f"SELECT * FROM (SELECT *, min(number) OVER (PARTITION BY {', '.join(_BASE)}) >= {LEAST} AS fine"
-        f" FROM (SELECT {columns}, {_SUMS} FROM cells FINAL WHERE {condition}"
-        f" GROUP BY {', '.join([*_BASE, *names])})){where}",
+    by_year = grain == "year"
+    first, last = (min(max(day, _FIRST), _LAST) for day in (within.first, within.last))
+    # Whole chains are read, also where a part of their days is asked for.
+    begin = first.replace(month=1 if by_year else first.month, day=1)
+    end = _year_end(last) if by_year else _month_end(last)
+    condition, parameters = replace(within, first=begin, last=end, platforms=None).where()
+    parameters |= closed.known(within.as_of).parameters() | {"first": first, "last": last}
+    sql = (
+        "SELECT *, toInt64(toRelativeMonthNum(day)) AS month,"
+        f" if(number < {LEAST} AND recorded_date <= {{closed:Date}}, toInt64(number), 0) AS small,"
+        " greatest(toInt64(toRelativeMonthNum(recorded_date)), month + 1) AS until FROM (SELECT"
+        f" toDate(period) AS day, {', '.join(_BASE[1:])}, {_SUMS} FROM cells FINAL WHERE {condition}"
+        f" GROUP BY {', '.join(_BASE)})"
+    )
+    sql = _chained(sql, "", "month, until", "recorded_date, day")
+    if by_year:
+        # A link of the year's chain is a month's chain: its base cells stay together.
+        year = "intDiv(month - 1, 12)"
+        next_january = f"({year} + 1) * 12 + 1"
+        sql = (
+            f"SELECT *, if(over AND all < {LEAST}, small, 0) AS link, {year} AS year,"
+            f" if(until <= {next_january}, {next_january}, intDiv(until - 1, 12) * 12 + 12) AS year_until"
+            f" FROM ({sql})"
+        )
+        sql = _chained(sql, "year_", "year, year_until", "until, month", "link", "all")
+        choose = {name: f"if(link > 0, year_{name}, {name})" for name in ("open", "atom")}
+        key = "small > 0, link > 0, if(link > 0, year, month), if(link > 0, year_until, until)"
+    else:
+        choose = {name: name for name in ("open", "atom")}
+        key = "small > 0, month, until"
+    if begin == first and end == last and grain != "day":
+        fine = choose["open"]
+    else:
+        inside = (
+            "min(day) OVER atom_days >= {first:Date} AND max(day) OVER atom_days <= {last:Date}"
+        )
+        if grain == "day":
+            inside += " AND min(day) OVER atom_days = max(day) OVER atom_days"
+        fine = f"{choose['open']} AND {inside}"
+    window = f" WINDOW atom_days AS (PARTITION BY district, sector, {key}, {choose['atom']})"
+    return Query(
+        f"SELECT day, district, sector, recorded_date, net, sales, refunds, number, fine FROM (SELECT *,"
+        f" number >= {LEAST} OR (small > 0 AND {fine}) AS fine FROM ({sql})"
+        f"{window if 'OVER' in fine else ''}) WHERE day >= {{first:Date}} AND day <= {{last:Date}}",
         parameters,
     )
 
 
-def cells(within: Filter, grain: str, group_by: Sequence[str]) -> Query:
+def _chained(
+    sql: str, name: str, chain: str, order: str, of: str = "small", link: str = "small"
+) -> str:
+    """Adds to each base cell the atom of its chain (`{name}atom`) and whether it may be shown (`{name}open`).
+
+    `chain`: its last column is the month with which it is over; `of`: a base cell's entries in it;
+    `link`: those of its link.
+    """
+    until = chain.rpartition(" ")[2]
+    groups = f"intDiv({name}all, {GROUP})"
+    group = f"intDiv({name}before, {GROUP})"
+    return (
+        f"SELECT *, {until} <= {{months:UInt32}} AS {name}over,"
+        f" if({name}over, least({group}, greatest({groups}, 1) - 1), {group}) AS {name}atom,"
+        f" if({name}over, {name}all >= {LEAST}, {group} + 1 < {groups}) AS {name}open FROM (SELECT *,"
+        f" sum({of}) OVER (PARTITION BY district, sector, {chain}) AS {name}all,"
+        f" sum({of}) OVER (PARTITION BY district, sector, {chain} ORDER BY {order}) - {link}"
+        f" AS {name}before FROM ({sql}))"
+    )
+
+
+def _month_end(day: date) -> date:
+    return (day.replace(day=1) + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+
+
+def _year_end(day: date) -> date:
+    return date(day.year, 12, 31)
+
+
+def slices(within: Filter, sliced: Sequence[str], more: str = "") -> Query:
+    """Slices of base cells by hour and platform, as a query; `fine` says which may be shown.
+
+    Columns: day, hour, district, sector, recorded_date, platform, net, sales, refunds (Int128), number, fine.
+    `sliced`: hour, platform or both; `more`: a condition on the columns, on top of `within`.
+    """
+    # Which slices there are follows from all platforms, also where one alone is asked for.
+    condition, parameters = replace(within, platforms=None).where()
+    terms = [more] if more else []
+    if within.platforms is not None:
+        terms.append("platform IN {platforms:Array(String)}")
+        parameters |= {"platforms": list(within.platforms)}
+    where = f" WHERE {' AND '.join(terms)}" if terms else ""
+    base = ", ".join(_BASE)
+    # Hours lie within platforms where these are shown: hours and platforms side by side would give the
+    # difference of one and the other.
+    fine = {
+        ("hour",): "both OR (hours AND NOT platforms)",
+        ("platform",): "platforms",
+        ("hour", "platform"): "both",
+    }[tuple(sorted(sliced))]
+    return Query(
+        f"SELECT *, {fine} AS fine FROM (SELECT *,"
+        + ", ".join(
+            f" min({of}) OVER (PARTITION BY {base}) >= {LEAST} AS {name}"
+            for of, name in (("number", "both"), ("of_hour", "hours"), ("of_platform", "platforms"))
+        )
+        + f" FROM (SELECT *, sum(number) OVER (PARTITION BY {base}, hour) AS of_hour,"
+        f" sum(number) OVER (PARTITION BY {base}, platform) AS of_platform FROM"
+        f" (SELECT toDate(period) AS day, toStartOfHour(period) AS hour, {', '.join(_BASE[1:])},"
+        f" toString(platform) AS platform, {_SUMS} FROM cells FINAL WHERE {condition}"
+        f" GROUP BY {base}, hour, platform))){where}",
+        parameters,
+    )
+
+
+def cells(within: Filter, grain: str, group_by: Sequence[str], closed: Closed) -> Query:
     """As `figures.cells`, for a district: sums of what may be shown, null where nothing may.
 
     Column `suppressed`: something was left out.
@@ -59,10 +178,10 @@ def cells(within: Filter, grain: str, group_by: Sequence[str]) -> Query:
     bucket, shown = BUCKETS[grain]
     keys = [d for d in DIMENSIONS if d in group_by]
     names = {key: f"k{number}" for number, key in enumerate(keys)}
-    sliced = ["toStartOfHour(period) AS hour"] if grain == "hour" else []
-    if "platform" in keys:
-        sliced.append("toString(platform) AS platform")
-    inner, parameters = slices(within, sliced)
+    sliced = ["hour"] if grain == "hour" else []
+    if "platform" in keys or within.platforms is not None:
+        sliced.append("platform")
+    inner = slices(within, sliced) if sliced else atoms(within, closed, grain)
     period = "hour" if grain == "hour" else bucket.replace("period", "day")
     groups = [f"{period} AS p", *(f"{key} AS {names[key]}" for key in keys)]
     outer = [f"{shown} AS period"]
@@ -81,16 +200,15 @@ def cells(within: Filter, grain: str, group_by: Sequence[str]) -> Query:
         f"SELECT {', '.join(outer)}, {figures}, toBool(open < all) AS suppressed FROM"
         f" (SELECT {', '.join(groups)}, sumIf(net, fine) AS net, sumIf(sales, fine) AS sales,"
         " sumIf(refunds, fine) AS refunds, sumIf(number, fine) AS number, countIf(fine) AS open,"
-        f" count() AS all FROM ({inner}) GROUP BY {order} ORDER BY {order})",
-        parameters,
+        f" count() AS all FROM ({inner.sql}) GROUP BY {order} ORDER BY {order})",
+        inner.parameters,
     )
 
 
-def counted(within: Filter) -> Query:
-    """Columns sector code, entries: all of them, to judge by what else is made of them."""
-    condition, parameters = within.where()
+def sums(inner: Query) -> Query:
+    """Columns sector code, net, entries that are shown, entries that are left out; of `atoms` or `slices`."""
     return Query(
-        "SELECT toString(sector) AS code, sum(entries) AS number FROM cells FINAL"
-        f" WHERE {condition} GROUP BY code",
-        parameters,
+        "SELECT toString(sector) AS code, sumIf(net, fine), sumIf(number, fine),"
+        f" sumIf(number, NOT fine) FROM ({inner.sql}) GROUP BY code",
+        inner.parameters,
     )
