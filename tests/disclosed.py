@@ -1,5 +1,6 @@
 """What a district may be shown, said again in plain Python: books are {(day, sector, recorded day): entries}."""
 
+from calendar import monthrange
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable
 from datetime import date, timedelta
@@ -12,57 +13,52 @@ GROUP = 4
 """Cells of one or two entries are cut here: what is left of a group is three at least."""
 
 
-def months(day: date) -> int:
-    return day.year * 12 + day.month
+def atoms(books: Books, closed: date | None, as_of: date | None, by_day: bool) -> list[set[Cell]]:
+    """The sets of base cells that are shown together, as the books are known at `as_of`.
 
-
-def atoms(books: Books, closed: date | None, as_of: date | None, by_year: bool) -> list[set[Cell]]:
-    """The sets of base cells that are shown together, as the books are known at `as_of`."""
+    `by_day`: without those of a year's chain.
+    """
     known = {cell: n for cell, n in books.items() if as_of is None or cell[2] <= as_of}
     found = [{cell} for cell, n in known.items() if n >= LEAST]
     if closed is None:
         return found
     closed = min(closed, as_of or closed)
-    over = months(closed + timedelta(days=1)) - 1
-    chains: dict[tuple[int, str, int], list[Cell]] = defaultdict(list)
+    running = month(closed + timedelta(days=1))
+    months: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    years: dict[tuple[int, str], list[tuple[date, date, date]]] = defaultdict(list)
     for cell, n in known.items():
         day, sector, recorded = cell
         if n < LEAST and recorded <= closed:
-            until = max(months(recorded), months(day) + 1)
-            chains[months(day), sector, until].append(cell)
-    years: dict[tuple[int, str, int], list[tuple[tuple[int, int], set[Cell]]]] = defaultdict(list)
-    for (month, sector, until), chain in chains.items():
-        links = [{cell} for cell in sorted(chain, key=lambda cell: (cell[2], cell[0]))]
-        shown, rest = cut(links, known, until <= over)
-        found += shown
-        if rest and until <= over:
-            year = (month - 1) // 12
-            january = (year + 1) * 12 + 1
-            ends = january if until <= january else -(-until // 12) * 12
-            years[year, sector, ends].append(((until, month), rest))
-    if by_year:
-        for (_, _, ends), parts in years.items():
-            links = [rest for _, rest in sorted(parts, key=lambda part: part[0])]
-            found += cut(links, known, ends <= over)[0]
+            if month(day) == month(recorded):
+                months[month(day), sector].append(cell)
+            else:
+                years[day.year, sector].append((recorded, recorded, day))
+    for (of, sector), chain in months.items():
+        groups, rest = cut(sorted(chain, key=lambda cell: (cell[2], cell[0])), known)
+        found += groups
+        if of < running:
+            ends = [date(d.year, d.month, monthrange(d.year, d.month)[1]) for d, _, _ in rest]
+            years[int(of[:4]), sector] += [
+                (end, recorded, day) for end, (day, _, recorded) in zip(ends, rest, strict=True)
+            ]
+    for (_, sector), links in () if by_day else years.items():
+        found += cut([(day, sector, recorded) for _, recorded, day in sorted(links)], known)[0]
     return found
 
 
-def cut(links: list[set[Cell]], books: Books, over: bool) -> tuple[list[set[Cell]], set[Cell]]:
-    """A chain's links in groups: those that are shown, and what is left for the next chain."""
-    groups: dict[int, set[Cell]] = defaultdict(set)
+def month(day: date) -> str:
+    return day.isoformat()[:7]
+
+
+def cut(chain: list[Cell], books: Books) -> tuple[list[set[Cell]], list[Cell]]:
+    """The full groups of a chain, and the cells of the last one that is not."""
+    groups: dict[int, list[Cell]] = defaultdict(list)
     running = 0
-    for link in links:
-        groups[running // GROUP] |= link
-        running += sum(books[cell] for cell in link)
+    for cell in chain:
+        groups[running // GROUP].append(cell)
+        running += books[cell]
     full = running // GROUP
-    if not over:
-        return [groups[n] for n in range(full - 1)], set()
-    if running < LEAST:
-        return [], set().union(*links)
-    last = max(full, 1) - 1
-    return [groups[n] for n in range(last)] + [
-        set().union(*(group for n, group in groups.items() if n >= last))
-    ], set()
+    return [set(groups[n]) for n in range(full)], groups[full]
 
 
 def rows(

@@ -7,11 +7,10 @@ Every figure adds up whole atoms and leaves the rest out. Atoms never overlap an
 shown, so whatever is added to or taken from whatever (a total and its parts, two days, two `as_of`) is made
 of whole atoms again. An hour or a platform is a slice of a base cell of LEAST entries or more.
 
-Small base cells of one month, district and sector are a chain, in the order of recorded day and day; what is
-recorded more than a month later is a chain for each month of recording. A chain is cut where its running
-number of entries passes a multiple of GROUP. The last full group is shown only with what follows it: a
-rest of one or two entries joins it when the chain is over. Chains that end with fewer than LEAST entries are
-links of a chain of their year, in the same way.
+Small base cells of one month and sector that are recorded in that month are a chain, in the order of recorded
+day and day, cut where its running number of entries passes a multiple of GROUP. What is recorded later, and
+what no group has taken when the month is over, is the chain of the year, cut in the same way. So a sector's
+year lacks six entries at most, and what is recorded on a day that is not over.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from yumai.store.figures import BUCKETS, DIMENSIONS, KEYS, NET, Filter, Query
 
 LEAST = 3
 GROUP = 2 * LEAST - 2
-"""A link has LEAST − 1 entries at most and may reach LEAST − 2 over a border: LEAST are left."""
+"""A small cell has LEAST − 1 entries at most and may reach LEAST − 2 over a border: LEAST are left."""
 
 _BASE = ("day", "district", "sector", "recorded_date")
 _SUMS = (
@@ -46,10 +45,9 @@ class Closed:
         return self if self.day is None or as_of is None else Closed(min(self.day, as_of))
 
     def parameters(self) -> dict[str, Any]:
-        """`closed`, and the last month that is wholly over, as year × 12 + month."""
-        day = min(max(self.day or _FIRST, _FIRST), _LAST)
-        after = day + timedelta(days=1)
-        return {"closed": day, "months": after.year * 12 + after.month - 1}
+        """`closed`, and the first day of a month that is not over."""
+        day = min(max(self.day or _FIRST, _FIRST), _LAST - timedelta(days=1))
+        return {"closed": day, "running": (day + timedelta(days=1)).replace(day=1)}
 
 
 def atoms(within: Filter, closed: Closed, grain: str) -> Query:
@@ -57,81 +55,60 @@ def atoms(within: Filter, closed: Closed, grain: str) -> Query:
 
     Columns: day, district, sector, recorded_date, net, sales, refunds (Int128), number, fine.
     """
-    by_year = grain == "year"
+    by_day = grain == "day"
     first, last = (min(max(day, _FIRST), _LAST) for day in (within.first, within.last))
     # Whole chains are read, also where a part of their days is asked for.
-    begin = first.replace(month=1 if by_year else first.month, day=1)
-    end = _year_end(last) if by_year else _month_end(last)
+    begin = first.replace(month=first.month if by_day else 1, day=1)
+    end = _month_end(last) if by_day else date(last.year, 12, 31)
     condition, parameters = replace(within, first=begin, last=end, platforms=None).where()
     parameters |= closed.known(within.as_of).parameters() | {"first": first, "last": last}
     sql = (
-        "SELECT *, toInt64(toRelativeMonthNum(day)) AS month,"
-        f" if(number < {LEAST} AND recorded_date <= {{closed:Date}}, toInt64(number), 0) AS small,"
-        " greatest(toInt64(toRelativeMonthNum(recorded_date)), month + 1) AS until FROM (SELECT"
+        f"SELECT *, number < {LEAST} AND recorded_date <= {{closed:Date}} AS small,"
+        " toStartOfMonth(day) AS month, toStartOfMonth(recorded_date) = month AS prompt,"
+        " if(small AND prompt, number, 0) AS early FROM (SELECT"
         f" toDate(period) AS day, {', '.join(_BASE[1:])}, {_SUMS} FROM cells FINAL WHERE {condition}"
         f" GROUP BY {', '.join(_BASE)})"
     )
-    sql = _chained(sql, "", "month, until", "recorded_date, day")
-    if by_year:
-        # A link of the year's chain is a month's chain: its base cells stay together.
-        year = "intDiv(month - 1, 12)"
-        next_january = f"({year} + 1) * 12 + 1"
+    sql = _grouped(sql, "early", "district, sector, month", "recorded_date, day")
+    shown, atom = "early_full", "month, early_group"
+    if not by_day:
         sql = (
-            f"SELECT *, if(over AND all < {LEAST}, small, 0) AS link, {year} AS year,"
-            f" if(until <= {next_january}, {next_january}, intDiv(until - 1, 12) * 12 + 12) AS year_until"
+            "SELECT *, toYear(day) AS year, if(prompt, toLastDayOfMonth(day), recorded_date) AS since,"
+            " if(small AND NOT early_full AND (NOT prompt OR month < {running:Date}), number, 0) AS late"
             f" FROM ({sql})"
         )
-        sql = _chained(sql, "year_", "year, year_until", "until, month", "link", "all")
-        choose = {name: f"if(link > 0, year_{name}, {name})" for name in ("open", "atom")}
-        key = "small > 0, link > 0, if(link > 0, year, month), if(link > 0, year_until, until)"
-    else:
-        choose = {name: name for name in ("open", "atom")}
-        key = "small > 0, month, until"
-    if begin == first and end == last and grain != "day":
-        fine = choose["open"]
-    else:
-        inside = (
-            "min(day) OVER atom_days >= {first:Date} AND max(day) OVER atom_days <= {last:Date}"
+        sql = _grouped(sql, "late", "district, sector, year", "since, recorded_date, day")
+        shown = "early_full OR late_full"
+        atom = "late > 0, if(late > 0, toDate(0), month), if(late > 0, late_group, early_group)"
+    lies = [] if begin == first and end == last else ["from >= {first:Date}", "to <= {last:Date}"]
+    lies += {"day": ["from = to"], "month": ["toStartOfMonth(from) = toStartOfMonth(to)"]}.get(
+        grain, []
+    )
+    if lies:
+        sql = (
+            "SELECT *, min(day) OVER of_atom AS from, max(day) OVER of_atom AS to"
+            f" FROM ({sql}) WINDOW of_atom AS (PARTITION BY district, sector, toYear(day), small, {atom})"
         )
-        if grain == "day":
-            inside += " AND min(day) OVER atom_days = max(day) OVER atom_days"
-        fine = f"{choose['open']} AND {inside}"
-    window = f" WINDOW atom_days AS (PARTITION BY district, sector, {key}, {choose['atom']})"
     return Query(
-        f"SELECT day, district, sector, recorded_date, net, sales, refunds, number, fine FROM (SELECT *,"
-        f" number >= {LEAST} OR (small > 0 AND {fine}) AS fine FROM ({sql})"
-        f"{window if 'OVER' in fine else ''}) WHERE day >= {{first:Date}} AND day <= {{last:Date}}",
+        f"SELECT day, district, sector, recorded_date, net, sales, refunds, number, number >= {LEAST}"
+        f" OR {' AND '.join([f'({shown})', *lies])} AS fine FROM ({sql})"
+        " WHERE day >= {first:Date} AND day <= {last:Date}",
         parameters,
     )
 
 
-def _chained(
-    sql: str, name: str, chain: str, order: str, of: str = "small", link: str = "small"
-) -> str:
-    """Adds to each base cell the atom of its chain (`{name}atom`) and whether it may be shown (`{name}open`).
-
-    `chain`: its last column is the month with which it is over; `of`: a base cell's entries in it;
-    `link`: those of its link.
-    """
-    until = chain.rpartition(" ")[2]
-    groups = f"intDiv({name}all, {GROUP})"
-    group = f"intDiv({name}before, {GROUP})"
+def _grouped(sql: str, of: str, chain: str, order: str) -> str:
+    """Adds to the cells of a chain (`of`: their entries in it, else 0) their group, and whether it is full."""
     return (
-        f"SELECT *, {until} <= {{months:UInt32}} AS {name}over,"
-        f" if({name}over, least({group}, greatest({groups}, 1) - 1), {group}) AS {name}atom,"
-        f" if({name}over, {name}all >= {LEAST}, {group} + 1 < {groups}) AS {name}open FROM (SELECT *,"
-        f" sum({of}) OVER (PARTITION BY district, sector, {chain}) AS {name}all,"
-        f" sum({of}) OVER (PARTITION BY district, sector, {chain} ORDER BY {order}) - {link}"
-        f" AS {name}before FROM ({sql}))"
+        f"SELECT *, intDiv({of}_to - {of}, {GROUP}) AS {of}_group,"
+        f" {of} > 0 AND {of}_group < intDiv({of}_all, {GROUP}) AS {of}_full FROM (SELECT *,"
+        f" sum({of}) OVER (PARTITION BY {chain}) AS {of}_all,"
+        f" sum({of}) OVER (PARTITION BY {chain} ORDER BY {order}) AS {of}_to FROM ({sql}))"
     )
 
 
 def _month_end(day: date) -> date:
     return (day.replace(day=1) + timedelta(days=31)).replace(day=1) - timedelta(days=1)
-
-
-def _year_end(day: date) -> date:
-    return date(day.year, 12, 31)
 
 
 def slices(within: Filter, sliced: Sequence[str], more: str = "") -> Query:
