@@ -16,7 +16,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway.alerts import read_alerts
+from services.gateway.alerts import coarse, read_alerts
 from services.gateway.feeds import Health
 from services.gateway.figures import meta_of
 from services.gateway.login import districts_in_scope, platforms_in_scope, principal_of
@@ -132,6 +132,8 @@ class Overviews:
                 judged = {code: shown_row(row, shown) for code, row in judged.items()}
             troubled = affected(await self._health.lately())
             alerts = await read_alerts(self._store, year, districts)
+            if own:
+                alerts = [alert | coarse(alert) for alert in alerts]
         return {
             "meta": meta_of(freshness, now)
             | {

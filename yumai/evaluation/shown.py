@@ -1,7 +1,8 @@
 """Progress rows as their own district is shown them: no figure tells of fewer than three entries. Pure.
 
 `attained_fen` is what `yumai.store.disclosure` shows. What is judged follows from all entries and so is
-rounded: a step stands for LEAST average entries of the year at least, and for a thousandth.
+rounded: a step stands for LEAST average entries of the year at least, and for a thousandth. What an alert
+remembers of its day is rounded to a thousandth, of a sector to a hundredth: it does not say how many entries.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from yumai.store.disclosure import LEAST
 from yumai.targets import SECTORS
 
 MOST_DIGITS = 3
+SECTOR_DIGITS = 2
+SHARES = ("pace", "p_meet", "required_growth")
+AMOUNTS = tuple(name for name in FROM_ENTRIES if name.endswith("_fen"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ def shown_row(row: ProgressRow, sums: Mapping[str | None, Sums]) -> ShownRow:
         hidden = {"guards": [*row.guards, guards.SUPPRESSED], "suppressed": True}
         return ShownRow(**fields | nothing | hidden)
     if booked:
-        fields |= {"attained_fen": of.fen} | _rounded(row, digits_of(booked))
+        fields |= rounded(fields, digits_of(booked)) | {"attained_fen": of.fen}
     return ShownRow(**fields, suppressed=of.hidden > 0)
 
 
@@ -67,23 +71,20 @@ def digits_of(entries: int) -> int:
     return min(len(str(entries // LEAST)) - 1, MOST_DIGITS) if entries >= LEAST else 0
 
 
-def _rounded(row: ProgressRow, digits: int) -> dict[str, Any]:
-    if not digits:
-        judged = ("comparable_fen", "pace", "nowcast_fen", "nowcast_low_fen", "nowcast_high_fen")
-        return dict.fromkeys((*judged, "p_meet", "required_growth"))
-    pace = _round(row.pace, digits)
-    comparable = _significant(row.comparable_fen, digits)
-    if pace is not None and row.expected_fen:
-        comparable = round(pace * row.expected_fen)
-    return {
-        "comparable_fen": comparable,
-        "pace": pace,
-        "nowcast_fen": _significant(row.nowcast_fen, digits),
-        "nowcast_low_fen": _significant(row.nowcast_low_fen, digits),
-        "nowcast_high_fen": _significant(row.nowcast_high_fen, digits),
-        "p_meet": _round(row.p_meet, min(digits, 2)),
-        "required_growth": _round(row.required_growth, digits),
-    }
+def rounded(figures: Mapping[str, Any], digits: int) -> dict[str, Any]:
+    """Figures of a row with what follows from entries rounded; with no digit they are not told."""
+    found = dict(figures)
+    for name in set(figures) & {*AMOUNTS, *SHARES}:
+        if not digits:
+            found[name] = None
+        elif name in SHARES:
+            found[name] = _round(figures[name], digits)
+        else:
+            found[name] = _significant(figures[name], digits)
+    expected = figures.get("expected_fen")
+    if found.get("pace") is not None and expected and "comparable_fen" in found:
+        found["comparable_fen"] = round(found["pace"] * expected)
+    return found
 
 
 def _round(value: float | None, digits: int) -> float | None:

@@ -102,8 +102,10 @@ def _grouped(sql: str, of: str, chain: str, order: str) -> str:
     return (
         f"SELECT *, intDiv({of}_to - {of}, {GROUP}) AS {of}_group,"
         f" {of} > 0 AND {of}_group < intDiv({of}_all, {GROUP}) AS {of}_full FROM (SELECT *,"
-        f" sum({of}) OVER (PARTITION BY {chain}) AS {of}_all,"
-        f" sum({of}) OVER (PARTITION BY {chain} ORDER BY {order}) AS {of}_to FROM ({sql}))"
+        # One order for both windows: one sort.
+        f" sum({of}) OVER (of_{of} ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS {of}_all,"
+        f" sum({of}) OVER (of_{of} ROWS UNBOUNDED PRECEDING) AS {of}_to"
+        f" FROM ({sql}) WINDOW of_{of} AS (PARTITION BY {chain} ORDER BY {order}))"
     )
 
 
