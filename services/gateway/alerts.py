@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, get_args
 
 import msgspec
@@ -13,16 +13,18 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contracts.alerts.codec import State, Step
+from contracts.alerts.codec import ENDED, State, Step
 from services.gateway.errors import Refused, Unavailable
 from services.gateway.figures import meta_of
 from services.gateway.login import districts_in_scope, principal_of
 from services.gateway.parameters import Reader
+from services.gateway.progress import shown_sums
 from services.gateway.register import Register
 from services.gateway.standing import Standing
 from services.gateway.store import Store
 from yumai.access import Principal
 from yumai.answers import encoded
+from yumai.evaluation.shown import MOST_DIGITS, SECTOR_DIGITS, rounded
 from yumai.store.figures import Freshness, Query
 
 STATES = get_args(State)
@@ -51,9 +53,10 @@ async def one(request: Request) -> Response:
     Reader(request.query_params, ()).check()
     register = register_of(request)
     step = await mine(request, register)
-    data = await shown(request, step) | {
-        "history": [history_of(past) for past in register.history[step.id]]
-    }
+    history = [history_of(past) for past in register.history[step.id]]
+    if principal_of(request).role == "district":
+        history = [past | coarse(past) for past in history]
+    data = await shown(request, step) | {"history": history}
     return answer({"meta": await meta(request), "data": data})
 
 
@@ -91,7 +94,17 @@ async def shown(request: Request, step: Step) -> dict[str, Any]:
     """An alert as its last step left it; while it goes on, with the figures of now."""
     standing: Standing = request.app.state.standing
     alert = alert_of(register_of(request), step)
-    now = await standing.of(step)
+    sums = None
+    if principal_of(request).role == "district":
+        alert |= coarse(alert)
+        if step.state in ENDED:
+            return alert
+        try:
+            last = date(step.year, 12, 31)
+            sums = await shown_sums(request.app.state.store, step.district, step.year, last, None)
+        except Unavailable:
+            return alert
+    now = await standing.of(step, sums)
     if now is not None:
         sectors, row = now
         alert["sectors"], alert["figures"] = msgspec.to_builtins(sectors), asdict(row)
@@ -119,6 +132,17 @@ def alert_of(register: Register, step: Step) -> dict[str, Any]:
         "first_at": instant(first.at),
         "opened_at": instant(step.opened_at),
     }
+
+
+def coarse(alert: Mapping[str, Any]) -> dict[str, Any]:
+    """What an alert remembers in figures, as its district is told it: of all `figures` and `sectors` there are."""
+    found: dict[str, Any] = {}
+    if "figures" in alert:
+        digits = SECTOR_DIGITS if alert["figures"].get("sector") else MOST_DIGITS
+        found["figures"] = rounded(alert["figures"], digits)
+    if "sectors" in alert:
+        found["sectors"] = [rounded(sector, SECTOR_DIGITS) for sector in alert["sectors"]]
+    return found
 
 
 def history_of(step: Step) -> dict[str, Any]:

@@ -50,8 +50,11 @@ async def cells(request: Request) -> Response:
     )
     # Asked before the figures are read: they hold at least what it promises.
     freshness = await store.freshness()
-    of = disclosure.cells if principal.role == "district" else cells_query
-    query = of(within, asked.grain, asked.group_by)
+    if principal.role == "district":
+        closed = disclosure.Closed(freshness.as_of_closed)
+        query = disclosure.cells(within, asked.grain, asked.group_by, closed)
+    else:
+        query = cells_query(within, asked.grain, asked.group_by)
     if principal.code == canary.PLATFORM:
         query = replace(query, with_canary=True)
     if asked.format == "csv":

@@ -2,8 +2,9 @@
 
     commits.v1, alerts.v1 ─▶ Hub (one consumer, no group) ─▶ a queue a reader ─▶ SSE
 
-Bureau and districts are served from the commits themselves; to districts changes go once three entries
-stand behind them. A platform's own part is read from the
+Bureau and districts are served from the commits themselves; a district is told of changes once three entries
+stand behind them, and of no amount (`net_fen` null): the sum of all changes of a day, less what `/v1/cells`
+shows of it, would be what is hidden. A platform's own part is read from the
 ledger between two positions, so it sees nothing of others. What is told twice on `commits.v1` is told
 once here as far as the last offset shows it; figures to rely on are in `/v1/cells`.
 """
@@ -25,6 +26,7 @@ from starlette.types import Receive, Scope, Send
 
 from contracts.alerts import codec as alerts_codec
 from contracts.commits import codec as commits_codec
+from services.gateway.alerts import coarse
 from services.gateway.errors import Unavailable
 from services.gateway.login import principal_of
 from services.gateway.store import Store
@@ -91,7 +93,7 @@ def cells_events(
     parents: Sequence[str] = (),
     to: str = "",
 ) -> list[Event]:
-    """One event a district."""
+    """One event a district; to districts without amounts."""
     districts: dict[str, dict[str, Any]] = {}
     for district, sector, net_fen, entries in changes:
         of = districts.setdefault(district, {"net_fen": 0, "entries": 0, "sectors": {}})
@@ -100,6 +102,10 @@ def cells_events(
         known = of["sectors"].setdefault(sector, {"net_fen": 0, "entries": 0})
         known["net_fen"] += net_fen
         known["entries"] += entries
+    if to == "district":
+        for of in districts.values():
+            for sums in (of, *of["sectors"].values()):
+                sums["net_fen"] = None
     id_ = f"{commit.epoch}-{commit.partition}-{commit.last_offset}"
     about: dict[str, Any] = {
         "through": commit.through,
@@ -123,9 +129,13 @@ def traced(parents: Sequence[str]) -> dict[str, Any]:
     return {"traceparent": parents[0], **more}
 
 
-def alert_event(step: alerts_codec.Step, parents: Sequence[str] = ()) -> Event:
+def alert_events(step: alerts_codec.Step, parents: Sequence[str] = ()) -> list[Event]:
+    """The bureau's, and the district's with its figures rounded."""
     body = {"district": step.district, **msgspec.to_builtins(step), **traced(parents)}
-    return Event(step.district, "", frame("alert", f"{step.id}-{step.seq}", body))
+    return [
+        Event(step.district, "", frame("alert", f"{step.id}-{step.seq}", body | more), to)
+        for to, more in (("bureau", {}), ("district", coarse(body)))
+    ]
 
 
 class Held:
@@ -219,7 +229,7 @@ class Hub:
 
     def alert(self, step: alerts_codec.Step, parents: Sequence[str] = ()) -> None:
         with self._telling("alert", parents) as work:
-            self.publish([alert_event(step, work.parents or parents)])
+            self.publish(alert_events(step, work.parents or parents))
 
     def _telling(self, kind: str, parents: Sequence[str]) -> tracing.Work:
         attributes: dict[str, str | int] = {"yumai.streams": len(self._subscribers)}

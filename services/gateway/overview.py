@@ -7,19 +7,20 @@ own sums and no pace: a district's pace would tell what others sell there.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway.alerts import read_alerts
+from services.gateway.alerts import coarse, read_alerts
 from services.gateway.feeds import Health
 from services.gateway.figures import meta_of
 from services.gateway.login import districts_in_scope, platforms_in_scope, principal_of
 from services.gateway.parameters import Reader
-from services.gateway.progress import Evaluations, few_entries, shown_row
+from services.gateway.progress import Evaluations
 from services.gateway.store import Store
 from yumai.access import Principal
 from yumai.answers import encoded
@@ -27,6 +28,7 @@ from yumai.districts import UNKNOWN, districts_of
 from yumai.evaluation.feeds import Feed, affected
 from yumai.evaluation.judge import Moment
 from yumai.evaluation.rows import ProgressRow, progress_rows
+from yumai.evaluation.shown import by_sector, shown_row
 from yumai.methods.guards import is_warming_up
 from yumai.sharing.lately import Lately
 from yumai.store import disclosure
@@ -82,20 +84,19 @@ class Overviews:
         today = now.astimezone(SHANGHAI).date()
         year = at.year
         own = principal.role == "district"
+        closed = disclosure.Closed(freshness.as_of_closed)
+        this = Filter(date(year, 1, 1), date(year, 12, 31), districts, None, platforms)
+        last = Filter(date(year - 1, 1, 1), at.date(), districts, None, platforms)
         sums = await self._store.rows(
-            (_shown_sums if own else _sums)(
-                Filter(date(year, 1, 1), date(year, 12, 31), districts, None, platforms), today
-            )
+            _shown_sums(this, today, closed) if own else _sums(this, today)
         )
-        before = await self._before.of(
-            (principal.role, principal.code),
-            lambda: self._store.rows(
-                (_shown_until if own else _sums_until)(
-                    Filter(date(year - 1, 1, 1), at.date(), districts, None, platforms), at
-                )
-            ),
-        )
-        judged: dict[str, ProgressRow] = {}
+
+        async def read_before() -> list[Any]:
+            asked = _shown_until(last, at, closed) if own else [_sums_until(last, at)]
+            return [row for query in asked for row in await self._store.rows(query)]
+
+        before = await self._before.of((principal.role, principal.code), read_before)
+        judged: Mapping[str, ProgressRow] = {}
         alerts: list[dict[str, Any]] = []
         troubled: dict[str, list[Feed]] = {}
         if principal.role != "platform":
@@ -104,10 +105,12 @@ class Overviews:
                 row.district: row for row in rows if districts is None or row.district in districts
             }
             if own:
-                few = await few_entries(self._store, principal.code, year, date(year, 12, 31), None)
-                judged = {code: shown_row(row, few) for code, row in judged.items()}
+                shown = by_sector((row[1], row[2], row[3], row[6]) for row in sums)
+                judged = {code: shown_row(row, shown) for code, row in judged.items()}
             troubled = affected(await self._health.lately())
             alerts = await read_alerts(self._store, year, districts)
+            if own:
+                alerts = [alert | coarse(alert) for alert in alerts]
         return {
             "meta": meta_of(freshness, now)
             | {
@@ -170,32 +173,31 @@ def _sums_until(within: Filter, at: datetime) -> Query:
     )
 
 
-def _shown_sums(within: Filter, today: date) -> Query:
-    """As `_sums`, of what a district may be shown; then the entries that were left out."""
-    inner, parameters = disclosure.slices(within)
+def _shown_sums(within: Filter, today: date, closed: disclosure.Closed) -> Query:
+    """As `_sums`, of what a district may be shown; then the entries that were left out, and today's of them."""
+    inner = disclosure.atoms(within, closed, "year")
     return Query(
         "SELECT district, toString(sector) AS code, sumIf(net, fine), sumIf(number, fine),"
         " sumIf(net, fine AND day >= {today:Date}), sumIf(number, fine AND day >= {today:Date}),"
-        f" sumIf(number, NOT fine) FROM ({inner}) GROUP BY district, code",
-        parameters | {"today": today},
+        " sumIf(number, NOT fine), sumIf(number, NOT fine AND day >= {today:Date})"
+        f" FROM ({inner.sql}) GROUP BY district, code",
+        inner.parameters | {"today": today},
     )
 
 
-def _shown_until(within: Filter, at: datetime) -> Query:
-    """As `_sums_until`; of its last day what a district may be shown by the hour.
+def _shown_until(within: Filter, at: datetime, closed: disclosure.Closed) -> list[Query]:
+    """As `_sums_until`, in two parts: the days before the last one, and of that what may be shown by the hour.
 
     Then the entries that are shown, and those that were left out.
     """
     until = _a_year_before(at)
-    # The hour alone does not end it: of every day but the last it is 0.
-    within = replace(within, last=until.date())
-    hour = "if(day = {last:Date}, toUInt32(toStartOfHour(period)), 0) AS hour"
-    inner, parameters = disclosure.slices(within, [hour], "hour < {until:UInt32}")
-    return Query(
-        "SELECT toString(sector) AS code, sumIf(net, fine), sumIf(number, fine),"
-        f" sumIf(number, NOT fine) FROM ({inner}) GROUP BY code",
-        parameters | {"last": until.date(), "until": int(until.timestamp())},
+    last = until.date()
+    of_day = disclosure.slices(
+        replace(within, first=last, last=last), ["hour"], "toUnixTimestamp(hour) < {until:UInt32}"
     )
+    of_day = replace(of_day, parameters=of_day.parameters | {"until": int(until.timestamp())})
+    before = replace(within, last=last - timedelta(days=1))
+    return [disclosure.sums(part) for part in (disclosure.atoms(before, closed, "year"), of_day)]
 
 
 def _a_year_before(at: datetime) -> datetime:
@@ -216,14 +218,13 @@ def _by_district(sums: Any) -> dict[str, int]:
 
 
 def _totals(sums: Any) -> dict[str, Any]:
-    """Of all services; `entries` too."""
+    """Of all services; `entries` too. A district's with `suppressed`: something was left out."""
     services = [row for row in sums if _is_service(row)]
     goods = [row for row in sums if row[1] == "G00"]
     service_fen = sum(int(row[2]) for row in services)
-    hidden = {"suppressed": any(row[6] for row in sums)} if sums and len(sums[0]) > 6 else {}
     goods_fen = sum(int(row[2]) for row in goods)
     whole = service_fen + goods_fen
-    return {
+    found: dict[str, dict[str, Any]] = {
         "today": {
             "net_fen": sum(int(row[4]) for row in services),
             "entries": sum(int(row[5]) for row in services),
@@ -234,8 +235,13 @@ def _totals(sums: Any) -> dict[str, Any]:
             "goods_fen": goods_fen,
             "service_share": service_fen / whole if whole > 0 else None,
         },
-        **hidden,
     }
+    if not sums or len(sums[0]) <= 6:
+        return found
+    found["today"]["suppressed"] = any(row[7] for row in services)
+    found["year"]["suppressed"] = any(row[6] for row in services)
+    found["year"]["goods_suppressed"] = any(row[6] for row in goods)
+    return {**found, "suppressed": any(row[6] for row in sums)}
 
 
 JUDGED_FIELDS = (
@@ -253,7 +259,7 @@ JUDGED_FIELDS = (
 
 def _districts(
     sums: Any,
-    judged: dict[str, ProgressRow],
+    judged: Mapping[str, ProgressRow],
     troubled: dict[str, list[Feed]],
     year: int,
     principal: Principal,
@@ -301,9 +307,16 @@ def _sectors(sums: Any, before: Any) -> list[dict[str, Any]]:
         if len(row) > 6:
             shown[row[1]] = shown.get(row[1], 0) + int(row[3])
             hidden[row[1]] = hidden.get(row[1], 0) + int(row[6])
-    past = {row[0]: int(row[1]) for row in before}
+    past: dict[str, int] = {}
+    past_shown: dict[str, int] = {}
+    past_hidden: dict[str, int] = {}
+    for row in before:
+        past[row[0]] = past.get(row[0], 0) + int(row[1])
+        if len(row) > 2:
+            past_shown[row[0]] = past_shown.get(row[0], 0) + int(row[2])
+            past_hidden[row[0]] = past_hidden.get(row[0], 0) + int(row[3])
     patchy = {code for code, number in hidden.items() if not _tells(shown[code], number)}
-    patchy |= {row[0] for row in before if len(row) > 2 and not _tells(int(row[2]), int(row[3]))}
+    patchy |= {code for code, number in past_hidden.items() if not _tells(past_shown[code], number)}
     return [
         {
             "code": code,

@@ -32,7 +32,8 @@ from yumai.evaluation import cells, feeds, judge
 from yumai.evaluation.books import Books, table_of
 from yumai.evaluation.coverage import Doubts
 from yumai.evaluation.judge import Judged, Moment
-from yumai.evaluation.rows import ProgressRow, progress_rows, without_figures
+from yumai.evaluation.rows import ProgressRow, progress_rows
+from yumai.evaluation.shown import Sums, by_sector, shown_row
 from yumai.sharing.asking import ALL, asker, for_all
 from yumai.sharing.lately import Lately
 from yumai.sharing.workers import Workers
@@ -241,10 +242,10 @@ async def get_progress(request: Request) -> Response:
     else:
         course = await asked()
     freshness, moment, shown, judged, day = course
-    data = await evaluations.rows(judged, allowed, sectors, shown, day)
+    data: Sequence[ProgressRow] = await evaluations.rows(judged, allowed, sectors, shown, day)
     if principal.role == "district":
-        few = await few_entries(store, principal.code, year, moment.day, as_of)
-        data = [shown_row(row, few) for row in data]
+        sums = await shown_sums(store, principal.code, year, moment.day, as_of)
+        data = [shown_row(row, sums) for row in data]
     meta = meta_of(freshness, now) | {
         "year": year,
         "at": shown,
@@ -256,23 +257,14 @@ async def get_progress(request: Request) -> Response:
     return Response(encoded({"meta": meta, "data": data}), media_type="application/json")
 
 
-async def few_entries(
+async def shown_sums(
     store: Store, district: str, year: int, last: date, as_of: date | None
-) -> frozenset[str | None]:
-    """Sectors (None: all services) whose year until then has so few entries that its sum would tell them."""
+) -> dict[str | None, Sums]:
+    """What a district is shown of its year until then. Raises Unavailable."""
+    closed = disclosure.Closed((await store.freshness()).as_of_closed)
     within = Filter(date(year, 1, 1), last, [district], SECTORS, None, as_of)
-    found = {str(code): int(n) for code, n in await store.rows(disclosure.counted(within))}
-    few: set[str | None] = {code for code in SECTORS if found.get(code, 0) < disclosure.LEAST}
-    if sum(found.values()) < disclosure.LEAST:
-        few.add(None)
-    return frozenset(few)
-
-
-def shown_row(row: ProgressRow, few: frozenset[str | None]) -> ProgressRow:
-    """A progress row as its district is shown it: without what too few entries stand behind."""
-    if row.sector not in few or not row.attained_fen:
-        return row
-    return without_figures(row)
+    query = disclosure.sums(disclosure.atoms(within, closed, "year"))
+    return by_sector((str(code), *of) for code, *of in await store.rows(query))
 
 
 def _sectors(reader: Reader) -> Sequence[str | None] | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,6 +15,7 @@ from contracts.alerts.codec import ENDED, Sector, Step
 from services.gateway.errors import Unavailable
 from services.gateway.progress import Evaluations, moment_of
 from yumai.evaluation.rows import ProgressRow, progress_rows
+from yumai.evaluation.shown import Sums, shown_row
 from yumai.store.figures import SHANGHAI
 
 KEPT_SECONDS = 2.0
@@ -36,14 +38,21 @@ class Standing:
         self._kept: dict[int, _Kept] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
-    async def of(self, step: Step) -> tuple[list[Sector], ProgressRow] | None:
-        """An alert's sectors and figures of now; None: its last step says the last that is known."""
+    async def of(
+        self, step: Step, sums: Mapping[str | None, Sums] | None = None
+    ) -> tuple[list[Sector], ProgressRow] | None:
+        """An alert's sectors and figures of now; None: its last step says the last that is known.
+
+        `sums`: what its district is shown, where it is the district that asks.
+        """
         if step.state in ENDED:
             return None
         kept = await self._current(step.year)
         if kept is None or kept.taken_ms < step.at:
             return None
         rows = kept.rows.get(step.district, [])
+        if sums is not None:
+            rows = [shown_row(row, sums) for row in rows]
         of_what = step.figures.get("sector")
         main = next((row for row in rows if row.sector == of_what), None)
         if main is None or main.target_fen is None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from contracts.targets.codec import CITY
 from yumai.evaluation.judge import Judged
@@ -62,12 +61,6 @@ FROM_ENTRIES = (
     "level",
 )
 """What of a row follows from this year's entries."""
-
-
-def without_figures(row: ProgressRow) -> ProgressRow:
-    """The row without what too few entries stand behind, and a guard that says so."""
-    nothing: dict[str, Any] = dict.fromkeys(FROM_ENTRIES)
-    return replace(row, **nothing, guards=[*row.guards, guards.SUPPRESSED])
 
 
 def progress_rows(
