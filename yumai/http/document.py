@@ -114,7 +114,8 @@ def install(app: FastAPI, routers: Iterable[APIRouter]) -> None:
     """
     routes = [copy(route) for router in routers for route in router.routes]
     app.router.routes += routes
-    document = orjson.dumps(described(app))
+    app.state.document = described(app)
+    document = orjson.dumps(app.state.document)
     page = PAGE.format(title=app.title)
 
     async def openapi(_: Request) -> Response:
