@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired
 
+from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
 from contracts.alerts.codec import Kind, State
@@ -180,6 +181,10 @@ class Sectors(TypedDict):
     data: list[SectorNamed]
 
 
+OPEN = with_config(ConfigDict(extra="allow"))
+"""GeoJSON's foreign members: a map of one's own may have others."""
+
+
 class MapNote(TypedDict):
     en: str
     zh: str
@@ -190,12 +195,14 @@ class MapMeta(TypedDict):
     note: MapNote | None
 
 
+@OPEN
 class MapFeature(TypedDict):
     type: Literal["Feature"]
     properties: dict[str, Any]
     geometry: dict[str, Any]
 
 
+@OPEN
 class DistrictMap(TypedDict):
     """GeoJSON (RFC 7946); `adcode` of a feature's properties is the district's code."""
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from contracts.http.figures import DistrictMap, Districts, Sectors
 from services.gateway.parameters import YearParameters
@@ -29,7 +29,7 @@ MAP_NOTE = {
 }
 
 
-class GeoJson(Response):
+class GeoJson(JSONResponse):
     media_type = "application/geo+json"
 
 
@@ -80,7 +80,8 @@ async def district_map(request: Request, asked: Annotated[YearParameters, FROM_Q
     """GeoJSON of a year's division; YUMAI_MAP_FILE replaces it for every year."""
     year = _year(asked)
     body = _map(request.app.state.settings.map_file, year >= CHANGE_DATE.year)
-    return GeoJson(body, headers={"Cache-Control": "private, max-age=3600"})
+    headers = {"Cache-Control": "private, max-age=3600"}
+    return Response(body, media_type=GeoJson.media_type, headers=headers)
 
 
 @cache
