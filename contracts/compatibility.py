@@ -107,6 +107,9 @@ def _parts(before: Schema, after: Schema, direction: Direction, at: str) -> Iter
         yield from breaks(before["items"], after["items"], direction, f"{at}[]")
     elif "items" in before or "items" in after:
         yield f"{at}: items {'went' if 'items' in before else 'came'}"
+    was, now = before.get("additionalProperties"), after.get("additionalProperties")
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        yield from breaks(was, now, direction, f"{at}.*".lstrip("."))
     for word in ("prefixItems", "oneOf"):
         was, now = before.get(word, []), after.get(word, [])
         if len(was) != len(now):

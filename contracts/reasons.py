@@ -120,8 +120,8 @@ _ALL = [
     Reason(
         "unavailable",
         503,
-        "not durable yet; nothing was acknowledged, try again",
-        "尚未持久化;未确认任何内容,请重试",
+        "not possible now; nothing was acknowledged, try again",
+        "暂时无法处理;未确认任何内容,请重试",
     ),
 ]
 REASONS: dict[str, Reason] = {reason.code: reason for reason in _ALL}

@@ -17,7 +17,7 @@ from contracts.actions.codec import Action, Verdict
 from contracts.alerts.codec import Whole
 from contracts.alerts.outbox import Delivery, FeedStep, Subscriptions
 from contracts.commits.codec import Commit
-from contracts.compatibility import breaks
+from contracts.compatibility import Direction, breaks
 from contracts.dead_letters import codec as dead_letters
 from contracts.entries import codec as entries
 from contracts.entries.sent import SENT
@@ -91,18 +91,48 @@ def of_codec(kind: Any) -> Any:
     return resolved(schema, components)
 
 
-def routes() -> list[str]:
+def documents() -> dict[str, Any]:
+    """OpenAPI of both services, as `/openapi.json` tells it."""
     from services.gateway import app as gateway
     from services.ingest import app as ingest
     from yumai.process.settings import Settings
 
-    return sorted(
-        f"{service} {method} {route.path}"
-        for service, build in (("ingest", ingest.build), ("gateway", gateway.build))
-        for route in build(Settings()).routes
-        for method in getattr(route, "methods", None) or ()
-        if method != "HEAD" and route.path.startswith("/v1/")
-    )
+    built = {"ingest": ingest.build(Settings()), "gateway": gateway.build(Settings())}
+    return {service: app.state.document for service, app in built.items()}
+
+
+def routes() -> dict[str, Any]:
+    """What each route takes and answers: parameters, bodies and answers by media type, codes of refusals."""
+    return {
+        f"{service} {method.upper()} {path}": _route(said, document["components"]["schemas"])
+        for service, document in documents().items()
+        for path, methods in sorted(document["paths"].items())
+        for method, said in sorted(methods.items())
+    }
+
+
+def _route(said: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    def by_type(content: dict[str, Any]) -> dict[str, Any]:
+        return {name: resolved(of["schema"], schemas) for name, of in sorted(content.items())}
+
+    found: dict[str, Any] = {
+        "parameters": {
+            f"{p['in']} {p['name']}": {
+                "required": p.get("required", False),
+                "schema": resolved(p["schema"], schemas),
+            }
+            for p in said.get("parameters", ())
+        },
+        "body": by_type(said.get("requestBody", {}).get("content", {})),
+        "answers": {},
+        "codes": {},
+    }
+    for status, answer in said["responses"].items():
+        if codes := answer.get("x-codes"):
+            found["codes"] |= {code: int(status) for code in codes}
+        else:
+            found["answers"][status] = by_type(answer.get("content", {}))
+    return found
 
 
 def now() -> dict[str, Any]:
@@ -154,7 +184,46 @@ def broken(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
                 yield f"{part}: {name}: {said} became {after[part].get(name)}"
     for name, said in before["topics"].items():
         yield from _topic(name, said, after["topics"].get(name))
-    yield from (f"route removed: {r}" for r in before["routes"] if r not in after["routes"])
+    for name, said in before["routes"].items():
+        if name not in after["routes"]:
+            yield f"route removed: {name}"
+        else:
+            yield from (f"{name}: {b}" for b in _route_broken(said, after["routes"][name]))
+
+
+def _route_broken(was: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    for name, before in was["parameters"].items():
+        after = now["parameters"].get(name)
+        if after is None:
+            yield f"{name}: removed"
+            continue
+        yield from breaks(before["schema"], after["schema"], "request", name)
+    for name, after in now["parameters"].items():
+        before = was["parameters"].get(name, {"required": False})
+        if after["required"] and not before["required"]:
+            yield f"{name}: is required now"
+    if now["body"] and not was["body"]:
+        yield "a body is needed now"
+    yield from _contents_broken("body", was["body"], now["body"], "request")
+    for status, before in was["answers"].items():
+        if status not in now["answers"]:
+            yield f"{status}: removed"
+            continue
+        yield from _contents_broken(status, before, now["answers"][status], "answer")
+    for code, status in was["codes"].items():
+        # That something is refused no longer breaks nobody.
+        if now["codes"].get(code, status) != status:
+            yield f"{code}: {status} became {now['codes'][code]}"
+
+
+def _contents_broken(
+    at: str, was: dict[str, Any], now: dict[str, Any], direction: Direction
+) -> Iterator[str]:
+    for media_type, schema in was.items():
+        if media_type not in now:
+            yield f"{at}: {media_type}: removed"
+        else:
+            yield from (f"{at}: {b}" for b in breaks(schema, now[media_type], direction))
 
 
 def _topic(name: str, was: dict[str, Any], now: dict[str, Any] | None) -> Iterator[str]:

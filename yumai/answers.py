@@ -10,6 +10,6 @@ import orjson
 
 def encoded(body: Any) -> bytes:
     try:
-        return orjson.dumps(body)
+        return orjson.dumps(body, default=msgspec.to_builtins)
     except TypeError:  # orjson has no integers beyond 64 bits
         return msgspec.json.encode(body)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from yumai.http import health
+
 
 class Health(NamedTuple):
     healthy: bool
@@ -48,7 +50,7 @@ def broker(address: str, timeout: float = 1.5, tls: Path | None = None) -> Healt
 
 
 def get(url: str, timeout: float = 1.5) -> Health:
-    """GET; healthy is 2xx. Of a JSON answer with `reason` or `reasons` the reason is passed on."""
+    """GET; healthy is 2xx. What our processes say they wait for (yumai/http/health.py) is passed on."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
     try:
@@ -89,25 +91,11 @@ def _receive(connection: socket.socket, size: int, deadline: float) -> bytes:
 
 
 def _reason(body: bytes) -> str | None:
-    """What a service says about why it is not ready: its `reason`, its `problems`, else all of a short answer."""
     try:
-        answer = json.loads(body)
+        why = health.why_not(json.loads(body))
     except ValueError:
         return None
-    if not isinstance(answer, dict):
-        return None
-    for key in ("reason", "reasons", "waiting_for", "problems", "detail"):
-        if answer.get(key):
-            return _flat(answer[key])[:300]
-    return f"not ready: {_flat(answer)[:200]}" if answer else None
-
-
-def _flat(value: object) -> str:
-    if isinstance(value, dict):
-        return "; ".join(f"{key}: {_flat(inner)}" for key, inner in value.items())
-    if isinstance(value, list):
-        return "; ".join(_flat(inner) for inner in value)
-    return str(value)
+    return why[:300] if why else None
 
 
 def _words(error: Exception) -> str:

@@ -19,6 +19,7 @@ from services.alerts.by_evaluation import ByEvaluation
 from services.alerts.rounds import Rounds
 from yumai.broker.principals import ALERTS_GROUP
 from yumai.broker.stray import passed_over
+from yumai.http import health
 from yumai.observability import tracing
 from yumai.process.faust_app import faust_app, health_pages
 from yumai.process.settings import Settings
@@ -46,21 +47,25 @@ class Worker:
         consumer = self.app.consumer
         return consumer is not None and not self.app.rebalancing and OWNED in consumer.assignment()
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> health.Health:
         """What `/health/ready` says. A worker without the partition stands by, and is ready."""
         joined = self.app.consumer is not None and not self.app.rebalancing and self.app.in_worker
         owner = self.owns()
-        problem = self.rounds.problem or self.rounds.store_problem
-        ready = joined and not problem and (self.rounds.opened or not owner)
-        return {
-            "ready": bool(ready),
+        waiting_for = {}
+        if not joined:
+            waiting_for["group"] = "it has not joined yet"
+        if problem := self.rounds.problem or self.rounds.store_problem:
+            waiting_for["rounds"] = problem
+        elif owner and not self.rounds.opened:
+            waiting_for["rounds"] = "the first one has not begun"
+        about = {
             "worker": self.settings.worker,
             "judges": owner,
-            "problem": self.rounds.problem or self.rounds.store_problem,
             "guard": self.rounds.guard,
             "given_up": self.rounds.sending.given_up,
             "set_aside": self.rounds.set_aside,
         }
+        return health.ready("alerts", waiting_for, about)
 
     def _faust(self) -> faust.App:
         app = faust_app(
@@ -93,7 +98,7 @@ class Worker:
                 self._judging.cancel()
                 await asyncio.wait({self._judging}, timeout=STOP_SECONDS)
 
-        health_pages(app, self.state, self.settings.metrics_token)
+        health_pages(app, "alerts", self.state, self.settings.metrics_token)
         return app
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -21,6 +21,7 @@ from services.canary import round as rounds
 from yumai import canary
 from yumai.access import Identity
 from yumai.broker import provision
+from yumai.http import health
 from yumai.observability import exporting, scraping, telemetry
 from yumai.observability.instruments import exposition
 from yumai.process.settings import Settings, start
@@ -96,8 +97,12 @@ def _json(body: object) -> Response:
 
 
 async def alive(_: Request) -> Response:
-    """Alive and ready alike: a door that fails is an alarm, no reason to restart the canary."""
-    return _json({"live": True, "ready": True})
+    return _json(health.live("canary").body)
+
+
+async def ready(_: Request) -> Response:
+    """Always: a door that fails is an alarm, no reason to restart the canary."""
+    return _json(health.ready("canary", {}).body)
 
 
 async def metrics(request: Request) -> Response:
@@ -130,7 +135,7 @@ def main() -> int:
     mine = Canary(settings)
     routes = [
         Route("/health/live", alive),
-        Route("/health/ready", alive),
+        Route("/health/ready", ready),
         Route("/metrics", metrics),
         Route("/last", mine.last),
     ]

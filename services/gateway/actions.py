@@ -7,49 +7,93 @@ from __future__ import annotations
 
 import time
 import uuid
-from datetime import datetime
 from typing import Any
 
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.actions.codec import Action, Kind, Verdict, encode
 from contracts.alerts.codec import LIVE
-from services.gateway.alerts import answer, meta, mine, register_of, shown
-from services.gateway.bodies import Fields, parsed, taken
-from services.gateway.errors import Refused
+from contracts.http.alerts import ActedOn
+from services.gateway.alerts import AlertId, meta, mine, register_of, shown
+from services.gateway.bodies import parsed, read, taken
 from services.gateway.login import principal_of
 from services.gateway.register import Register
-from yumai.store.figures import SHANGHAI
+from services.gateway.requests import Acknowledge, Explain, Silence
+from yumai.http.answers import answer
+from yumai.http.document import Responses, errors, takes
+from yumai.http.refusals import Refused
 from yumai.topics import ACTIONS
 
 SOON_SECONDS = 2.0
 """By then alerts has answered, or is asked whether it is there."""
 LONGEST_SECONDS = 15.0
-FIELDS: dict[str, tuple[str, ...]] = {
-    "acknowledge": ("note",),
-    "explain": ("text", "measure", "due_date"),
-    "silence": ("until", "reason"),
+ERRORS = errors(
+    *("forbidden", "not_found", "body_undecodable", "too_large", "unsupported_media_type"),
+    *("invalid_field", "ended"),
+)
+LATER: Responses = {
+    202: {"model": ActedOn, "description": "It is kept, and done once as soon as alerts is back"}
 }
+router = APIRouter(tags=["alerts"])
 
 
-async def acknowledge(request: Request) -> Response:
-    return await _act(request, "acknowledge")
+@router.post(
+    "/v1/alerts/{id}/acknowledge",
+    response_model=ActedOn,
+    responses=LATER | ERRORS,
+    openapi_extra=takes(Acknowledge, needed=False),
+)
+async def acknowledge(request: Request, id_: AlertId) -> Response:
+    """Somebody has seen it."""
+    asked = read(Acknowledge, await _body(request, id_, {}))
+    return await _act(request, id_, "acknowledge", note=asked.note)
 
 
-async def explain(request: Request) -> Response:
-    return await _act(request, "explain")
+@router.post(
+    "/v1/alerts/{id}/explain",
+    response_model=ActedOn,
+    responses=LATER | ERRORS,
+    openapi_extra=takes(Explain),
+)
+async def explain(request: Request, id_: AlertId) -> Response:
+    """Why, and what is done about it until when: it becomes a work item."""
+    asked = read(Explain, await _body(request, id_))
+    return await _act(
+        request,
+        id_,
+        "explain",
+        text=asked.text,
+        measure=asked.measure,
+        due_date=asked.due_date.isoformat(),
+    )
 
 
-async def silence(request: Request) -> Response:
-    return await _act(request, "silence")
+@router.post(
+    "/v1/alerts/{id}/silence",
+    response_model=ActedOn,
+    responses=LATER | ERRORS,
+    openapi_extra=takes(Silence),
+)
+async def silence(request: Request, id_: AlertId) -> Response:
+    """Nothing is told of it for a while."""
+    asked = read(Silence, await _body(request, id_))
+    until_ms = int(asked.until.at.timestamp() * 1000)
+    return await _act(
+        request, id_, "silence", reason=asked.reason, until=asked.until.text, until_ms=until_ms
+    )
 
 
-async def _act(request: Request, kind: Kind) -> Response:
+async def _body(request: Request, id_: str, empty: Any = None) -> Any:
+    """Raises Refused; that another's alert is not there comes before what is wrong with the body."""
+    await mine(request, register_of(request), id_)
+    return parsed(await taken(request), empty)
+
+
+async def _act(request: Request, id_: str, kind: Kind, **asked: Any) -> Response:
     register = register_of(request)
-    step = await mine(request, register)
-    body = parsed(await taken(request), {} if kind == "acknowledge" else None)
-    asked = _asked(kind, body)
+    step = await mine(request, register, id_)
     if step.state not in LIVE:
         raise _ended(step.id, step.state)
     action = Action(
@@ -73,35 +117,6 @@ async def _act(request: Request, kind: Kind) -> Response:
     return answer({"meta": about, "data": await shown(request, after)})
 
 
-def _asked(kind: Kind, body: Any) -> dict[str, Any]:
-    """The fields of an action. Raises Refused."""
-    fields = Fields(body, FIELDS[kind])
-    found: dict[str, Any] = {}
-    now = time.time()
-    if kind == "acknowledge":
-        found = {"note": fields.text("note")}
-    elif kind == "explain":
-        due = fields.day("due_date", required=True)
-        if due is not None and due < datetime.now(SHANGHAI).date():
-            fields.wrong("due_date", f"{due} has passed")
-        found = {
-            "text": fields.text("text", required=True),
-            "measure": fields.text("measure", required=True),
-            "due_date": due and due.isoformat(),
-        }
-    else:
-        until = fields.until("until")
-        if until is not None and until[1].timestamp() <= now:
-            fields.wrong("until", f"{until[0]} has passed")
-        found = {
-            "reason": fields.text("reason", required=True),
-            "until": until and until[0],
-            "until_ms": until and int(until[1].timestamp() * 1000),
-        }
-    fields.check()
-    return found
-
-
 async def verdict_of(request: Request, register: Register, action: str) -> Verdict | None:
     """What came of an action; None while alerts is away."""
     deadline = time.monotonic() + LONGEST_SECONDS
@@ -114,7 +129,7 @@ async def verdict_of(request: Request, register: Register, action: str) -> Verdi
 async def _is_away(request: Request) -> bool:
     """Not there at all, or without its log; one whose store is away still does what people ask."""
     state = await request.app.state.readiness.state()
-    return any(name.startswith("alerts") for name in state["waiting_for"])
+    return any(name.startswith("alerts") for name in state.body["waiting_for"])
 
 
 def _is_shown(register: Register, alert: str, verdict: Verdict) -> bool:

@@ -6,37 +6,41 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime
-from typing import Any, get_args
+from typing import Annotated, Any
 
 import msgspec
 import orjson
+from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contracts.alerts.codec import ENDED, State, Step
-from services.gateway.errors import Refused, Unavailable
+from contracts.alerts.codec import ENDED, Step
+from contracts.http.alerts import Alerts, OneAlert
 from services.gateway.figures import meta_of
 from services.gateway.login import districts_in_scope, principal_of
-from services.gateway.parameters import Reader
+from services.gateway.parameters import AlertsParameters
 from services.gateway.progress import shown_sums
 from services.gateway.register import Register
 from services.gateway.standing import Standing
 from services.gateway.store import Store
 from yumai.access import Principal
-from yumai.answers import encoded
 from yumai.evaluation.shown import MOST_DIGITS, SECTOR_DIGITS, rounded
+from yumai.http.answers import answer
+from yumai.http.document import errors
+from yumai.http.parameters import FROM_QUERY, Asked
+from yumai.http.refusals import Refused, Unavailable
 from yumai.store.figures import Freshness, Query
 
-STATES = get_args(State)
+router = APIRouter(tags=["alerts"])
+AlertId = Annotated[str, Path(alias="id", description="An alert's id: year-district")]
 
 
-async def alerts(request: Request) -> Response:
+@router.get("/v1/alerts", response_model=Alerts, responses=errors("forbidden", "invalid_parameter"))
+async def alerts(request: Request, asked: Annotated[AlertsParameters, FROM_QUERY]) -> Response:
+    """Each alert as its last step left it, newest year first, the furthest behind first."""
     register = register_of(request)
-    reader = Reader(request.query_params, ("district", "state", "year"))
-    districts, year = reader.districts(), reader.year("year")
-    states = reader.codes("state", STATES, f"state ({', '.join(STATES)})")
-    reader.check()
-    scope = alerts_in_scope(principal_of(request), districts)
+    year, states = asked.year, asked.state
+    scope = alerts_in_scope(principal_of(request), asked.district)
     await register.ready()
     found = [
         await shown(request, step)
@@ -49,10 +53,15 @@ async def alerts(request: Request) -> Response:
     return answer({"meta": about, "data": in_order(found)})
 
 
-async def one(request: Request) -> Response:
-    Reader(request.query_params, ()).check()
+@router.get(
+    "/v1/alerts/{id}",
+    response_model=OneAlert,
+    responses=errors("forbidden", "not_found", "invalid_parameter"),
+)
+async def one(request: Request, id_: AlertId, _: Annotated[Asked, FROM_QUERY]) -> Response:
+    """One alert and its whole history."""
     register = register_of(request)
-    step = await mine(request, register)
+    step = await mine(request, register, id_)
     history = [history_of(past) for past in register.history[step.id]]
     if principal_of(request).role == "district":
         history = [past | coarse(past) for past in history]
@@ -62,10 +71,6 @@ async def one(request: Request) -> Response:
 
 def register_of(request: Request) -> Register:
     return request.app.state.register
-
-
-def answer(body: dict[str, Any], status: int = 200) -> Response:
-    return Response(encoded(body), status, media_type="application/json")
 
 
 async def meta(request: Request) -> dict[str, Any]:
@@ -78,12 +83,11 @@ async def meta(request: Request) -> dict[str, Any]:
     return meta_of(freshness, datetime.now(UTC))
 
 
-async def mine(request: Request, register: Register) -> Step:
-    """The alert of the path. Raises Refused: another's is not there."""
+async def mine(request: Request, register: Register, id_: str) -> Step:
+    """The alert of this id. Raises Refused: another's is not there."""
     principal = principal_of(request)
     alerts_in_scope(principal, None)
     await register.ready()
-    id_ = request.path_params["id"]
     step = register.alerts.get(id_)
     if step is None or not principal.may_see_district(step.district):
         raise Refused("not_found", "id", f"no alert {id_}")

@@ -9,9 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import orjson
 from fastapi import FastAPI
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -22,7 +20,6 @@ from services.gateway import (
     alerts,
     deliveries,
     dimensions,
-    errors,
     feeds,
     figures,
     health,
@@ -35,25 +32,28 @@ from services.gateway import (
     work_items,
 )
 from services.gateway.follow import Follower
-from services.gateway.login import STREAM_PATH, DefaultDeny
+from services.gateway.login import DefaultDeny
 from services.gateway.register import Register
 from services.gateway.store import Store
 from services.gateway.whole import Whole
 from yumai.access import Identity
+from yumai.http import document, refusals
 from yumai.observability import telemetry
 from yumai.observability.http_requests import Observed
 from yumai.process.serving import Draining
 from yumai.process.settings import Settings
 from yumai.sealing import Sealer
 from yumai.sharing.aside import Asides
-from yumai.sharing.asking import Awaited, asker
-from yumai.sharing.bodies import Bodies, Brake, TooMuch
+from yumai.sharing.asking import Awaited
+from yumai.sharing.bodies import Bodies, Brake
 from yumai.sharing.turns import Budget
 from yumai.sharing.workers import Workers
 from yumai.store.asked import Queries
 
 THREADS, THREADS_EACH = 3, 2
 REQUESTS_MOST = 1_024
+DESCRIPTION = """Figures, alerts and targets of a city's service consumption. Money is integer fen; every figure is
+an estimate from transactions. What you see is what your token may see."""
 PAGES = Path(__file__).parent / "pages"
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
@@ -63,34 +63,24 @@ PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-PATHS: dict[str, health.Handler] = {
-    "/v1/cells": figures.cells,
-    "/v1/alerts": alerts.alerts,
-    "/v1/alerts/{id}": alerts.one,
-    "/v1/work-items": work_items.list_items,
-    "/v1/work-items/{id}": work_items.one,
-    "/v1/subscriptions": subscriptions.list_subscriptions,
-    "/v1/deliveries": deliveries.deliveries,
-    "/v1/overview": overview.overview,
-    "/v1/districts": dimensions.list_districts,
-    "/v1/sectors": dimensions.list_sectors,
-    "/v1/map": dimensions.district_map,
-    "/v1/targets": targets.get_targets,
-    "/v1/progress": progress.get_progress,
-    "/v1/feeds": feeds.get_feeds,
-    STREAM_PATH: live.stream,
-}
-WRITES: tuple[tuple[str, str, health.Handler], ...] = (
-    ("PUT", "/v1/targets", targets.put_targets),
-    ("POST", "/v1/alerts/{id}/acknowledge", actions.acknowledge),
-    ("POST", "/v1/alerts/{id}/explain", actions.explain),
-    ("POST", "/v1/alerts/{id}/silence", actions.silence),
-    ("POST", "/v1/work-items", work_items.make),
-    ("PATCH", "/v1/work-items/{id}", work_items.change),
-    ("PUT", "/v1/subscriptions", subscriptions.put),
-    ("POST", "/v1/subscriptions/{id}/test", subscriptions.test),
+ROUTERS = tuple(
+    module.router
+    for module in (
+        figures,
+        overview,
+        feeds,
+        targets,
+        progress,
+        alerts,
+        actions,
+        work_items,
+        subscriptions,
+        deliveries,
+        dimensions,
+        live,
+        health,
+    )
 )
-"""Method, path, handler; reads of the same path stay in PATHS."""
 
 
 def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
@@ -139,7 +129,7 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
         asides.close()
 
     app = FastAPI(
-        title="Yumai",
+        title="Yumai gateway",
         lifespan=lifespan,
         middleware=[
             Middleware(
@@ -153,6 +143,7 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        description=DESCRIPTION,
     )
     app.state.settings = settings
     app.state.identity = identity
@@ -174,20 +165,10 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     )
     app.state.standing = standing.Standing(app.state.evaluations)
     app.state.overviews = overview.Overviews(store, app.state.evaluations, app.state.feeds)
-    for path, handler in PATHS.items():
-        app.add_route(path, handler)
-    for method, path, handler in WRITES:
-        app.add_route(path, handler, methods=[method])
-    app.add_route("/health/live", health.live)
-    app.add_route("/health/ready", health.ready)
-    app.add_route("/metrics", health.metrics)
-    app.add_route("/", _page)
+    app.add_route("/", _page, include_in_schema=False)
     app.mount("/pages", _Pages(directory=PAGES))
-    app.add_exception_handler(HTTPException, _no_such)
-    app.add_exception_handler(errors.Refused, _refused)
-    app.add_exception_handler(errors.Unavailable, _unavailable)
-    app.add_exception_handler(TooMuch, _too_much)
-    app.add_exception_handler(Exception, _failed)
+    refusals.install(app, brake)
+    document.install(app, ROUTERS)
     return app
 
 
@@ -200,40 +181,6 @@ class _Pages(StaticFiles):
 
 async def _page(_: Request) -> Response:
     return FileResponse(PAGES / "index.html", headers=PAGE_HEADERS)
-
-
-async def _no_such(_: Request, error: Exception) -> Response:
-    """No such path, or a method that it does not take."""
-    assert isinstance(error, HTTPException)
-    body = {"index": None, "field": None, "code": "not_found", "message": str(error.detail)}
-    return Response(
-        orjson.dumps({"errors": [body]}),
-        error.status_code,
-        error.headers,
-        media_type="application/json",
-    )
-
-
-async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, errors.Refused)
-    return errors.response(error)
-
-
-async def _too_much(request: Request, spent: Exception) -> Response:
-    assert isinstance(spent, TooMuch)
-    if spent.own:
-        await request.app.state.brake.hold(asker())
-    return errors.response(errors.spent(spent))
-
-
-async def _unavailable(_: Request, error: Exception) -> Response:
-    assert isinstance(error, errors.Unavailable)
-    return errors.unavailable(error)
-
-
-async def _failed(_: Request, error: Exception) -> Response:
-    """A bug: its stack goes to the log, never to who asked."""
-    return errors.response(errors.Refused("internal"))
 
 
 def _ended(task: asyncio.Task[None]) -> None:

@@ -1,17 +1,25 @@
-"""Bodies of requests: read up to a limit, and as typed values, with every problem named."""
+"""Bodies of requests: read up to a limit, and as the models that the document shows, with every problem named."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import orjson
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
 from starlette.requests import Request
 
 from contracts.days import FIRST_DAY, LAST_DAY, book_day, looks_like_day
-from services.gateway.errors import Refused
-from yumai.sharing.bodies import Bodies, NeverCame, TooLarge
+from yumai.http.refusals import Refused
+from yumai.sharing.bodies import Bodies
 from yumai.store.figures import SHANGHAI
 
 TEXT_MOST = 2_000
@@ -19,19 +27,21 @@ BODY_MOST = 1 << 20
 MISSING = object()
 
 
+class Body(BaseModel):
+    """A JSON object; nothing is made of another type, and a field that nobody knows is an error."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+Model = TypeVar("Model", bound=Body)
+
+
 async def taken(request: Request, most: int = BODY_MOST) -> bytes:
-    """The body, never more of it than `most`. Raises Refused, TooMuch."""
+    """The body, never more of it than `most`. Raises Refused, TooMuch, TooLarge, NeverCame."""
     if request.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
         raise Refused("unsupported_media_type", "content-encoding", "want the body unpacked")
     bodies: Bodies = request.app.state.bodies
-    try:
-        return await bodies.read(request, request.state.in_work, most)
-    except TooLarge as error:
-        raise Refused("too_large", None, f"more than {most >> 20} MiB") from error
-    except NeverCame as error:
-        raise Refused(
-            "invalid_field", None, f"the body did not come to its end: {error}"
-        ) from error
+    return await bodies.read(request, request.state.in_work, most)
 
 
 def parsed(raw: bytes, empty: Any = MISSING) -> Any:
@@ -41,86 +51,85 @@ def parsed(raw: bytes, empty: Any = MISSING) -> Any:
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise Refused("invalid_field", None, f"the body is not JSON: {error}") from error
+        raise Refused("body_undecodable", None, f"not JSON: {error}") from error
 
 
-class Fields:
-    """Reads one JSON object field by field and remembers what is wrong with it."""
+def read(model: type[Model], body: Any, index: int | None = None, **context: Any) -> Model:
+    """Raises Refused with all problems; `index`: of the row that the body is."""
+    try:
+        return model.model_validate(body, context=context)
+    except ValidationError as error:
+        raise Refused.all(_wrong(problem, model, index) for problem in error.errors()) from None
 
-    def __init__(self, body: Any, known: Collection[str], index: int | None = None) -> None:
-        self.problems: list[Refused] = []
-        self._index = index
-        self._body: dict[str, Any] = body if isinstance(body, dict) else {}
-        if not isinstance(body, dict):
-            self.wrong(None, "want a JSON object")
-        for name in self._body:
-            if name not in known:
-                self.wrong(name, f"unknown field; known are {', '.join(known)}")
 
-    def wrong(self, field: str | None, message: str) -> None:
-        refused = Refused("invalid_field", field, message)
-        refused.errors = [error | {"index": self._index} for error in refused.errors]  # type: ignore[dict-item]
-        self.problems.append(refused)
+def _wrong(problem: Any, model: type[Body], index: int | None) -> Refused:
+    field, where = "", list(problem["loc"])
+    if where and isinstance(where[-1], int):
+        where.pop()  # of a list's item the field is the list
+    for part in where:
+        field += f"[{part}]" if isinstance(part, int) else f".{part}" if field else part
+    detail = problem["msg"]
+    if problem["type"] == "value_error":
+        detail = str(problem["ctx"]["error"])
+    elif problem["type"] == "model_type":
+        detail = "want a JSON object"
+    elif problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
+        known = (f.alias or name for name, f in model.model_fields.items())
+        detail = f"unknown field; known are {', '.join(known)}"
+    return Refused("invalid_field", field or None, detail, index)
 
-    def check(self) -> None:
-        """Raises Refused with all problems."""
-        if self.problems:
-            raise Refused.all(self.problems)
 
-    def has(self, name: str) -> bool:
-        return name in self._body
+def _day(text: Any) -> date:
+    try:
+        return book_day(text.strip())
+    except (ValueError, AttributeError):
+        raise ValueError(
+            f"{text!r} is not a day from {FIRST_DAY} to {LAST_DAY}; want YYYY-MM-DD"
+        ) from None
 
-    def get(self, name: str) -> Any:
-        return self._body.get(name)
 
-    def text(self, name: str, required: bool = False, most: int = TEXT_MOST) -> str | None:
-        value = self._body.get(name)
-        if value is None:
-            if required:
-                self.wrong(name, "a text is needed")
-            return None
-        if not isinstance(value, str):
-            self.wrong(name, "want a text")
-            return None
-        value = value.strip()
-        if not value and required:
-            self.wrong(name, "a text is needed")
-        if len(value) > most:
-            self.wrong(name, f"more than {most} characters")
-        return value or None
+class Until:
+    """An instant with its offset, or a day that counts to its end."""
 
-    def day(self, name: str, required: bool = False) -> date | None:
-        text = self.text(name, required, 40)
-        return None if text is None else self._day(name, text)
-
-    def _day(self, name: str, text: str) -> date | None:
-        try:
-            return book_day(text)
-        except ValueError:
-            self.wrong(
-                name, f"{text!r} is not a day from {FIRST_DAY} to {LAST_DAY}; want YYYY-MM-DD"
-            )
-            return None
-
-    def until(self, name: str) -> tuple[str, datetime] | None:
-        """An instant with its offset, or a day that counts to its end; both as text and instant."""
-        text = self.text(name, True, 40)
-        if text is None:
-            return None
-        if looks_like_day(text):
-            day = self._day(name, text)
-            if day is None:
-                return None
+    def __init__(self, text: Any) -> None:
+        """Raises ValueError."""
+        self.text = text.strip() if isinstance(text, str) else ""
+        if looks_like_day(self.text):
+            day = _day(self.text)
             try:
-                return text, datetime(day.year, day.month, day.day, tzinfo=SHANGHAI) + timedelta(1)
+                self.at = datetime(day.year, day.month, day.day, tzinfo=SHANGHAI) + timedelta(1)
             except OverflowError:
-                self.wrong(name, "too far away")
-                return None
+                raise ValueError("too far away") from None
+            return
         try:
-            instant = datetime.fromisoformat(text) if looks_like_day(text[:10]) else None
+            at = datetime.fromisoformat(self.text) if looks_like_day(self.text[:10]) else None
         except ValueError:
-            instant = None
-        if instant is None or instant.tzinfo is None:
-            self.wrong(name, f"{text!r} is neither a day nor an RFC 3339 instant with an offset")
-            return None
-        return text, instant
+            at = None
+        if at is None or at.tzinfo is None:
+            raise ValueError(f"{text!r} is neither a day nor an RFC 3339 instant with an offset")
+        self.at = at
+
+
+def _nothing_is_none(text: str | None) -> str | None:
+    return text or None
+
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=TEXT_MOST)]
+"""A text that is needed, without space around it."""
+NONE_IF_EMPTY = AfterValidator(_nothing_is_none)
+Stripped = Annotated[str, StringConstraints(strip_whitespace=True, max_length=TEXT_MOST)]
+MaybeText = Annotated[Stripped | None, NONE_IF_EMPTY]
+_DAY = {"type": "string", "format": "date"}
+Day = Annotated[date, BeforeValidator(_day), WithJsonSchema(_DAY)]
+MaybeDay = Annotated[
+    date | None,
+    BeforeValidator(lambda given: None if given in (None, "") else _day(given)),
+    WithJsonSchema({"anyOf": [_DAY, {"type": "null"}]}),
+]
+UntilGiven = Annotated[
+    Any,
+    BeforeValidator(Until),
+    WithJsonSchema(
+        {"type": "string", "description": "An RFC 3339 instant, or a day that counts to its end"}
+    ),
+]

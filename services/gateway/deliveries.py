@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Annotated, Any
 
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contracts.alerts.outbox import BUREAU, Delivery, DeliveryState, office_of
-from services.gateway.alerts import alerts_in_scope, answer, instant, meta, register_of
+from contracts.alerts.outbox import BUREAU, Delivery, office_of
+from contracts.http.alerts import Deliveries
+from services.gateway.alerts import alerts_in_scope, instant, meta, register_of
 from services.gateway.login import principal_of
-from services.gateway.parameters import Reader
+from services.gateway.parameters import DeliveriesParameters
+from yumai.http.answers import answer
+from yumai.http.document import errors
+from yumai.http.parameters import FROM_QUERY
 
-STATES = get_args(DeliveryState)
+router = APIRouter(tags=["subscriptions"])
 
 
-async def deliveries(request: Request) -> Response:
-    reader = Reader(request.query_params, ("alert", "subscription", "state"))
-    alert, subscription = reader.text("alert"), reader.text("subscription")
-    states = reader.codes("state", STATES, f"state ({', '.join(STATES)})")
-    reader.check()
+@router.get(
+    "/v1/deliveries", response_model=Deliveries, responses=errors("forbidden", "invalid_parameter")
+)
+async def deliveries(
+    request: Request, asked: Annotated[DeliveriesParameters, FROM_QUERY]
+) -> Response:
+    """How each message went, oldest first."""
+    alert, subscription, states = asked.alert, asked.subscription, asked.state
     principal = principal_of(request)
     alerts_in_scope(principal, None)
     office = office_of(principal.role, principal.code)

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
-from services.gateway.parameters import Reader
+from contracts.http.figures import DistrictMap, Districts, Sectors
+from services.gateway.parameters import YearParameters
 from yumai.districts import CHANGE_DATE, ENDED, districts, districts_of
+from yumai.http.answers import answer
+from yumai.http.document import errors
+from yumai.http.parameters import FROM_QUERY
 from yumai.sectors import sectors
 from yumai.store.figures import SERVICE_SECTORS, SHANGHAI
 
+router = APIRouter(tags=["dimensions"])
 MAP_NOTE = {
     "en": "Approximate boundaries of undocumented origin. A public map in China needs an approved one.",
     "zh": "界线为近似示意,来源未经核定;公开展示须使用经审核的地图(审图号)。",
 }
 
 
-async def list_districts(request: Request) -> Response:
-    year = _year(request)
+class GeoJson(JSONResponse):
+    media_type = "application/geo+json"
+
+
+@router.get("/v1/districts", response_model=Districts, responses=errors("invalid_parameter"))
+async def list_districts(asked: Annotated[YearParameters, FROM_QUERY]) -> Response:
+    """The districts of a year's division."""
+    year = _year(asked)
     data = [
         {
             "code": code,
@@ -39,11 +51,12 @@ async def list_districts(request: Request) -> Response:
         for code in districts_of(year)
         if (d := districts()[code])
     ]
-    return _json({"meta": {"year": year}, "data": data})
+    return answer({"meta": {"year": year}, "data": data})
 
 
-async def list_sectors(request: Request) -> Response:
-    _year(request)
+@router.get("/v1/sectors", response_model=Sectors, responses=errors("invalid_parameter"))
+async def list_sectors(_: Annotated[YearParameters, FROM_QUERY]) -> Response:
+    """What sectors there are."""
     data = [
         {
             "code": s["code"],
@@ -54,16 +67,21 @@ async def list_sectors(request: Request) -> Response:
         }
         for s in sectors()
     ]
-    return _json({"meta": {}, "data": data})
+    return answer({"meta": {}, "data": data})
 
 
-async def district_map(request: Request) -> Response:
+@router.get(
+    "/v1/map",
+    response_class=GeoJson,
+    response_model=DistrictMap,
+    responses=errors("invalid_parameter"),
+)
+async def district_map(request: Request, asked: Annotated[YearParameters, FROM_QUERY]) -> Response:
     """GeoJSON of a year's division; YUMAI_MAP_FILE replaces it for every year."""
-    year = _year(request)
+    year = _year(asked)
     body = _map(request.app.state.settings.map_file, year >= CHANGE_DATE.year)
-    return Response(
-        body, media_type="application/geo+json", headers={"Cache-Control": "private, max-age=3600"}
-    )
+    headers = {"Cache-Control": "private, max-age=3600"}
+    return Response(body, media_type=GeoJson.media_type, headers=headers)
 
 
 @cache
@@ -78,13 +96,5 @@ def _map(file: Path | None, after_change: bool) -> bytes:
     return orjson.dumps(shapes)
 
 
-def _year(request: Request) -> int:
-    reader = Reader(request.query_params, ("year",))
-    year = reader.year("year")
-    reader.check()
-    today: date = datetime.now(UTC).astimezone(SHANGHAI).date()
-    return year or today.year
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(body), media_type="application/json")
+def _year(asked: YearParameters) -> int:
+    return asked.year or datetime.now(SHANGHAI).year

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Annotated
 
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contracts.http.figures import Feeds
 from services.gateway.figures import meta_of
 from services.gateway.login import platforms_in_scope, principal_of
-from services.gateway.parameters import Reader
+from services.gateway.parameters import FeedsParameters
 from services.gateway.store import Store
-from yumai.answers import encoded
 from yumai.evaluation import feeds
+from yumai.http.answers import answer
+from yumai.http.document import errors
+from yumai.http.parameters import FROM_QUERY
 from yumai.sharing.lately import Lately
 
+router = APIRouter(tags=["figures"])
 KEPT_SECONDS = 5.0
 SHARE_OF_TIME = 20
 MOST_SECONDS = 120.0
@@ -47,15 +53,14 @@ class Health:
         return await asyncio.to_thread(feeds.health, feeds.Seen(*answers), now)
 
 
-async def get_feeds(request: Request) -> Response:
+@router.get("/v1/feeds", response_model=Feeds, responses=errors("forbidden", "invalid_parameter"))
+async def get_feeds(request: Request, asked: Annotated[FeedsParameters, FROM_QUERY]) -> Response:
+    """How each platform's feed is, and in which districts it is in trouble."""
     store: Store = request.app.state.store
     principal = principal_of(request)
     now = datetime.now(UTC)
-    reader = Reader(request.query_params, ("platform", "state"))
-    wanted = reader.platforms()
-    states = reader.codes("state", feeds.STATES, f"state ({', '.join(feeds.STATES)})")
-    reader.check()
-    allowed = platforms_in_scope(principal, wanted)
+    states = asked.state
+    allowed = platforms_in_scope(principal, asked.platform)
     freshness = await store.freshness()
     health: Health = request.app.state.feeds
     found = await health.now()
@@ -67,4 +72,4 @@ async def get_feeds(request: Request) -> Response:
         if states is None or row["state"] in states:
             data.append(row)
     meta = meta_of(freshness, now) | {"count": len(data)}
-    return Response(encoded({"meta": meta, "data": data}), media_type="application/json")
+    return answer({"meta": meta, "data": data})

@@ -10,12 +10,14 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from contracts.http.figures import Cells
 from services.gateway import parameters
 from services.gateway.login import (
     check_still_known,
@@ -23,8 +25,11 @@ from services.gateway.login import (
     platforms_in_scope,
     principal_of,
 )
+from services.gateway.parameters import CellsParameters
 from services.gateway.store import Store
 from yumai import canary
+from yumai.http.document import errors, or_csv
+from yumai.http.parameters import FROM_QUERY
 from yumai.store import disclosure
 from yumai.store.figures import SHANGHAI, Filter, Freshness
 from yumai.store.figures import cells as cells_query
@@ -35,10 +40,19 @@ WHOLE_BYTES = 4 << 20
 """Up to here an answer is collected, so that a store that fails becomes a 503."""
 
 
-async def cells(request: Request) -> Response:
+router = APIRouter(tags=["figures"])
+
+
+@router.get(
+    "/v1/cells",
+    response_model=Cells,
+    responses=or_csv() | errors("forbidden", "invalid_parameter"),
+)
+async def cells(request: Request, given: Annotated[CellsParameters, FROM_QUERY]) -> Response:
+    """Figures by period, district, sector and platform."""
     store: Store = request.app.state.store
     now = datetime.now(UTC)
-    asked = parameters.cells(request.query_params, now.astimezone(SHANGHAI).date())
+    asked = parameters.cells(given, now.astimezone(SHANGHAI).date())
     principal = principal_of(request)
     within = Filter(
         asked.first,

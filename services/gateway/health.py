@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import httpx
-import orjson
+from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
-from services.gateway.errors import Unavailable
+from contracts.http.words import Health as HealthBody
 from services.gateway.store import Store
+from yumai.http import health
+from yumai.http.answers import answer
+from yumai.http.document import health_errors
+from yumai.http.health import Health
+from yumai.http.refusals import Unavailable
 from yumai.observability import scraping, telemetry
 from yumai.observability.instruments import exposition
 
+SERVICE = "gateway"
 SERVICES = ("ingest", "metrics", "alerts")
 ASK_SECONDS = 2.0
 KEEP_SECONDS = 0.5
@@ -49,9 +54,9 @@ class Readiness:
         self._broker = broker
         self._client: httpx.AsyncClient | None = None
         self._lock = asyncio.Lock()
-        self._kept: tuple[float, dict[str, Any]] | None = None
+        self._kept: tuple[float, Health] | None = None
 
-    async def state(self) -> dict[str, Any]:
+    async def state(self) -> Health:
         async with self._lock:
             if self._kept is None or time.monotonic() - self._kept[0] > KEEP_SECONDS:
                 self._kept = (time.monotonic(), await self._ask())
@@ -61,7 +66,7 @@ class Readiness:
         if self._client is not None:
             await self._client.aclose()
 
-    async def _ask(self) -> dict[str, Any]:
+    async def _ask(self) -> Health:
         if self._client is None:
             # trust_env off: a proxy set for the outside must not see calls on loopback.
             self._client = httpx.AsyncClient(timeout=ASK_SECONDS, trust_env=False)
@@ -83,11 +88,9 @@ class Readiness:
             elif all(problems[name] for name in processes):
                 waiting |= {name: problems[name] for name in processes}
         self._was_ready = self._was_ready or not waiting
-        return {
-            "ready": not waiting or (self._was_ready and not self._services),
-            "waiting_for": waiting,
-            "processes": {name: problems[name] or "ready" for name in urls},
-        }
+        processes = {name: problems[name] or "ready" for name in urls}
+        in_spite = self._was_ready and not self._services
+        return health.ready(SERVICE, waiting, {"processes": processes}, in_spite)
 
     async def _store_problem(self) -> str:
         try:
@@ -104,20 +107,31 @@ class Readiness:
             return f"{type(error).__name__}: {error}"[:200]
         if answer.status_code == 200:
             return ""
-        return f"not ready ({answer.status_code}): {answer.text[:200]}"
+        try:
+            why = health.why_not(answer.json())
+        except ValueError:
+            why = None
+        return f"not ready ({answer.status_code}): {why or answer.text}"[:300]
 
 
-async def live(_: Request) -> Response:
-    return _json({"live": True}, 200)
+router = APIRouter(tags=["health"])
 
 
+@router.get("/health/live", response_model=HealthBody)
+async def live() -> Response:
+    """Whether the process works at all."""
+    return _told(health.live(SERVICE))
+
+
+@router.get("/health/ready", response_model=HealthBody, responses=health_errors())
 async def ready(request: Request) -> Response:
+    """Whether it serves; where it knows the other services, whether they all do."""
     if request.app.state.draining.begun:
-        return _json({"ready": False, "waiting_for": {"gateway": "told to stop"}}, 503)
-    state = await request.app.state.readiness.state()
-    return _json(state, 200 if state["ready"] else 503)
+        return _told(health.ready(SERVICE, health.STOPPING))
+    return _told(await request.app.state.readiness.state())
 
 
+@router.get("/metrics", response_class=PlainTextResponse, include_in_schema=False)
 async def metrics(request: Request) -> Response:
     token = request.app.state.settings.metrics_token
     if not scraping.may_read(request.headers.get("authorization"), token):
@@ -129,8 +143,5 @@ async def metrics(request: Request) -> Response:
     return Response(body, media_type=media_type)
 
 
-def _json(body: dict[str, Any], status: int) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")
-
-
-Handler = Callable[[Request], Awaitable[Response]]
+def _told(found: Health) -> Response:
+    return answer(found.body, found.status)

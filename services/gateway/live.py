@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -27,11 +28,12 @@ from starlette.types import Receive, Scope, Send
 from contracts.alerts import codec as alerts_codec
 from contracts.commits import codec as commits_codec
 from services.gateway.alerts import coarse
-from services.gateway.errors import Unavailable
-from services.gateway.login import principal_of
+from services.gateway.login import STREAM_PATH, principal_of
 from services.gateway.store import Store
 from yumai.access import Identity, Principal
 from yumai.answers import encoded
+from yumai.http.document import Responses, errors
+from yumai.http.refusals import Unavailable
 from yumai.observability import telemetry, tracing
 from yumai.sharing.asking import name_of
 from yumai.sharing.bodies import TooMuch
@@ -285,7 +287,35 @@ class Hub:
                 self.publish(cells_events(commit, changes, platform, parents))
 
 
+class EventStream(Response):
+    media_type = "text/event-stream"
+
+
+router = APIRouter(tags=["stream"])
+TOKEN = {
+    "parameters": [
+        {
+            "name": "token",
+            "in": "query",
+            "description": "In place of the header, which a browser's EventSource can't set",
+            "schema": {"type": "string"},
+        }
+    ]
+}
+DOCUMENTED: Responses = {
+    200: {
+        "description": "Events `cells` (sums that changed, one a district) and `alert` (a step of"
+        " `alerts.v1`), each with JSON in `data`; comments keep the connection alive",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+
+
+@router.get(
+    STREAM_PATH, response_class=EventStream, responses=DOCUMENTED | errors(), openapi_extra=TOKEN
+)
 async def stream(request: Request) -> Response:
+    """What changes, as server-sent events."""
     if request.method == "HEAD":
         return Response(media_type="text/event-stream", headers=HEADERS)
     hub: Hub = request.app.state.hub

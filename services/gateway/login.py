@@ -11,8 +11,8 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.gateway import errors
 from yumai.access import Identity, Principal
+from yumai.http.refusals import Refused, response, spent
 from yumai.sharing.asking import asks, name_of
 from yumai.sharing.bodies import Bodies, Brake, TooMuch
 
@@ -35,7 +35,7 @@ class DefaultDeny:
         credential = authorization(scope)
         principal = self._identity.authenticate(credential)
         if principal is None:
-            refusal = errors.response(errors.Refused("unauthorized", "authorization"))
+            refusal = response(Refused("unauthorized", "authorization"))
             return await refusal(scope, receive, send)
         asks(principal)
         scope.setdefault("state", {})["principal"] = principal
@@ -46,10 +46,10 @@ class DefaultDeny:
             with self._bodies.work(name_of(principal)) as work:
                 scope["state"]["in_work"] = work
                 return await self._app(scope, receive, send)
-        except TooMuch as spent:
-            if spent.own:
+        except TooMuch as error:
+            if error.own:
                 await self._brake.hold(name_of(principal))
-            return await errors.response(errors.spent(spent))(scope, receive, send)
+            return await response(spent(error))(scope, receive, send)
 
 
 def authorization(scope: Scope) -> str | None:
@@ -72,7 +72,7 @@ def check_still_known(request: Request) -> None:
     """Raises Refused where the key or token was taken back, or has run out, since the request began."""
     identity: Identity = request.app.state.identity
     if identity.authenticate(request.state.credential) != principal_of(request):
-        raise errors.Refused("unauthorized", "authorization")
+        raise Refused("unauthorized", "authorization")
 
 
 def districts_in_scope(
@@ -97,4 +97,4 @@ def platforms_in_scope(
 
 def _own_only(asked: Sequence[str] | None, own: str, field: str) -> None:
     if asked is not None and any(code != own for code in asked):
-        raise errors.Refused("forbidden", field, f"{field} {', '.join(asked)}: not yours")
+        raise Refused("forbidden", field, f"{field} {', '.join(asked)}: not yours")

@@ -10,25 +10,28 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contracts.http.figures import Overview
 from services.gateway.alerts import coarse, read_alerts
 from services.gateway.feeds import Health
 from services.gateway.figures import meta_of
 from services.gateway.login import districts_in_scope, platforms_in_scope, principal_of
-from services.gateway.parameters import Reader
 from services.gateway.progress import Evaluations
 from services.gateway.store import Store
 from yumai.access import Principal
-from yumai.answers import encoded
 from yumai.districts import UNKNOWN, districts_of
 from yumai.evaluation.feeds import Feed, affected
 from yumai.evaluation.judge import Moment
 from yumai.evaluation.rows import ProgressRow, progress_rows
 from yumai.evaluation.shown import by_sector, shown_row
+from yumai.http.answers import answer
+from yumai.http.document import errors
+from yumai.http.parameters import FROM_QUERY, Asked
 from yumai.methods.guards import is_warming_up
 from yumai.sharing.lately import Lately
 from yumai.store import disclosure
@@ -143,11 +146,14 @@ class Overviews:
         return await self._standing.of(await self._evaluations.targets_stand(), read)
 
 
-async def overview(request: Request) -> Response:
-    Reader(request.query_params, ()).check()
+router = APIRouter(tags=["figures"])
+
+
+@router.get("/v1/overview", response_model=Overview, responses=errors("invalid_parameter"))
+async def overview(request: Request, _: Annotated[Asked, FROM_QUERY]) -> Response:
+    """What the page shows at a glance: this year's sums, sectors, districts and alerts."""
     overviews: Overviews = request.app.state.overviews
-    answer = await overviews.of(principal_of(request))
-    return Response(encoded(answer), media_type="application/json")
+    return answer(await overviews.of(principal_of(request)))
 
 
 def _sums(within: Filter, today: date) -> Query:

@@ -1,22 +1,84 @@
-"""Query parameters as typed values, with every problem named. Pure: the day is an argument."""
+"""Query parameters of the gateway's routes as typed values."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Annotated, Any, Literal
 
-from starlette.datastructures import QueryParams
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from contracts.days import FIRST_DAY, LAST_DAY, calendar_day
-from services.gateway.errors import Refused
+from contracts.alerts.codec import State
+from contracts.alerts.outbox import DeliveryState, FeedState
+from contracts.days import FIRST_DAY, LAST_DAY
+from contracts.targets.codec import CITY
+from contracts.work_items.codec import Status
 from yumai.districts import UNKNOWN, districts
-from yumai.platforms import is_platform_id
+from yumai.http.parameters import Asked, Day, Listed, OneOf, Platform
+from yumai.http.refusals import Refused
 from yumai.sectors import SECTOR_NUMBERS
-from yumai.store.figures import DIMENSIONS, GRAINS
+from yumai.store.figures import DIMENSIONS
+from yumai.targets import SECTORS
 
-"""Of ClickHouse's Date."""
+TASKS = 20
+
+
+def _year(given: Any) -> int:
+    if not re.fullmatch(r"[12]\d{3}", str(given), re.ASCII):
+        raise ValueError(f"{given!r} is not a year")
+    return int(given)
+
+
+Year = Annotated[
+    int,
+    BeforeValidator(_year),
+    WithJsonSchema({"type": "integer", "minimum": 1000, "maximum": 2999}),
+]
+District = Annotated[str, OneOf({*districts(), UNKNOWN}, "district code", shown=False)]
+TargetDistrict = Annotated[
+    str, OneOf({*districts(), CITY, "*"}, "district code, nor city", shown=False)
+]
+Districts = Annotated[
+    list[District] | None, Listed, Field(description="GB/T 2260 codes; 000000: not known")
+]
+TargetDistricts = Annotated[
+    list[TargetDistrict] | None,
+    Listed,
+    Field(description="GB/T 2260 codes, `city`, or `*` for all that you may see"),
+]
+TargetSectors = Annotated[
+    list[Annotated[str, OneOf({*SECTORS, "*"}, "sector of services")]] | None,
+    Listed,
+    Field(description="Sectors of services, or `*` for all"),
+]
+Platforms = Annotated[list[Platform] | None, Listed, Field(description="Platform ids")]
+AsOf = Annotated[Day | None, Field(description="As it was known at the end of that day (Shanghai)")]
+
+
+def as_of_of(day: date | None) -> date | None:
+    """Within the days that the books can hold: before and after nothing is known otherwise."""
+    return None if day is None else min(max(day, FIRST_DAY), LAST_DAY)
+
+
+class CellsParameters(Asked):
+    """Of `/v1/cells`; by default this year, by day, not grouped by any dimension."""
+
+    from_: Annotated[Day | None, Field(alias="from", description="First day, inclusive")] = None
+    to: Annotated[Day | None, Field(description="Last day, inclusive")] = None
+    grain: Literal["hour", "day", "month", "year"] = "day"
+    group_by: Annotated[
+        list[Annotated[str, OneOf(DIMENSIONS, "dimension (district, sector, platform)")]] | None,
+        Listed,
+        Field(description="Left out: one sum a period"),
+    ] = None
+    district: Districts = None
+    sector: Annotated[list[Annotated[str, OneOf(SECTOR_NUMBERS, "sector code")]] | None, Listed] = (
+        None
+    )
+    platform: Platforms = None
+    as_of: AsOf = None
+    format: Literal["json", "csv"] = "json"
 
 
 @dataclass(frozen=True)
@@ -27,123 +89,78 @@ class CellsAsked:
     last: date
     grain: str
     group_by: tuple[str, ...]
-    districts: tuple[str, ...] | None
-    sectors: tuple[str, ...] | None
-    platforms: tuple[str, ...] | None
+    districts: list[str] | None
+    sectors: list[str] | None
+    platforms: list[str] | None
     as_of: date | None
     format: str
 
 
-class Reader:
-    """Reads parameters one by one and remembers what is wrong with them."""
-
-    def __init__(self, query: QueryParams, known: Collection[str]) -> None:
-        self._query = query
-        self.problems: list[Refused] = []
-        for name in dict.fromkeys(query.keys()):
-            if name not in known:
-                self.wrong(name, f"unknown parameter; known are {', '.join(known)}")
-
-    def wrong(self, field: str, message: str) -> None:
-        self.problems.append(Refused("invalid_parameter", field, message))
-
-    def check(self) -> None:
-        """Raises Refused with all problems."""
-        if self.problems:
-            raise Refused.all(self.problems)
-
-    def text(self, name: str) -> str | None:
-        """None when absent or empty."""
-        return self._query.get(name) or None
-
-    def day(self, name: str) -> date | None:
-        text = self.text(name)
-        if text is None:
-            return None
-        try:
-            return calendar_day(text)
-        except ValueError:
-            self.wrong(name, f"{text!r} is not a day; want YYYY-MM-DD")
-            return None
-
-    def as_of(self) -> date | None:
-        """A day of recording, within those that the books can hold: before and after nothing is known otherwise."""
-        day = self.day("as_of")
-        return None if day is None else min(max(day, FIRST_DAY), LAST_DAY)
-
-    def year(self, name: str) -> int | None:
-        text = self.text(name)
-        if text is None:
-            return None
-        if not re.fullmatch(r"[12]\d{3}", text, re.ASCII):
-            self.wrong(name, f"{text!r} is not a year")
-            return None
-        return int(text)
-
-    def choice(self, name: str, allowed: Sequence[str], default: str) -> str:
-        text = self.text(name) or default
-        if text not in allowed:
-            self.wrong(name, f"{text!r} is none of {', '.join(allowed)}")
-        return text
-
-    def listed(self, name: str) -> tuple[str, ...] | None:
-        """Comma-separated, also repeated; None when absent or empty."""
-        parts = [part.strip() for text in self._query.getlist(name) for part in text.split(",")]
-        return tuple(dict.fromkeys(part for part in parts if part)) or None
-
-    def codes(self, name: str, known: Collection[str], what: str) -> tuple[str, ...] | None:
-        codes = self.listed(name)
-        for code in codes or ():
-            if code not in known:
-                self.wrong(name, f"{code!r} is no {what}")
-        return codes
-
-    def districts(self) -> tuple[str, ...] | None:
-        return self.codes("district", {*districts(), UNKNOWN}, "district code")
-
-    def platforms(self) -> tuple[str, ...] | None:
-        platforms = self.listed("platform")
-        for platform in platforms or ():
-            if not is_platform_id(platform):
-                self.wrong("platform", f"{platform!r} is no platform id")
-        return platforms
-
-
-CELLS = (
-    "from",
-    "to",
-    "grain",
-    "group_by",
-    "district",
-    "sector",
-    "platform",
-    "as_of",
-    "format",
-)
-
-
-def cells(query: QueryParams, today: date) -> CellsAsked:
-    """The parameters of `/v1/cells`; default is this year, by day, not grouped by any dimension."""
-    reader = Reader(query, CELLS)
-    first, last = reader.day("from"), reader.day("to")
+def cells(given: CellsParameters, today: date) -> CellsAsked:
+    """Raises Refused where the days are the wrong way round."""
+    first, last = given.from_, given.to
     if first is None:
         first = date((last or today).year, 1, 1)
     if last is None:
         last = date(max(today.year, first.year), 12, 31)
-    if first > last and not reader.problems:
-        reader.wrong("from", f"from {first} is after to {last}")
-    grain = reader.choice("grain", GRAINS, "day")
-    group_by = reader.codes("group_by", DIMENSIONS, "dimension (district, sector, platform)")
-    asked = CellsAsked(
+    if first > last:
+        raise Refused("invalid_parameter", "from", f"from {first} is after to {last}")
+    return CellsAsked(
         first,
         last,
-        grain,
-        tuple(d for d in DIMENSIONS if d in (group_by or ())),
-        reader.districts(),
-        reader.codes("sector", SECTOR_NUMBERS, "sector code"),
-        reader.platforms(),
-        reader.day("as_of"),
-        reader.choice("format", ("json", "csv"), "json"),
+        given.grain,
+        tuple(d for d in DIMENSIONS if d in (given.group_by or ())),
+        given.district,
+        given.sector,
+        given.platform,
+        given.as_of,
+        given.format,
     )
-    reader.check()
-    return asked
+
+
+class YearParameters(Asked):
+    year: Annotated[Year | None, Field(description="The division of this year; default now")] = None
+
+
+class AlertsParameters(Asked):
+    district: Districts = None
+    state: Annotated[list[State] | None, Listed] = None
+    year: Year | None = None
+
+
+class WorkItemsParameters(Asked):
+    task: Annotated[
+        list[Annotated[str, OneOf([str(n) for n in range(1, TASKS + 1)], "task (1 to 20)")]] | None,
+        Listed,
+        Field(description="Tasks of the plan"),
+    ] = None
+    district: Districts = None
+    alert: Annotated[str | None, Field(description="Id of an alert")] = None
+    overdue: Literal["true", "false", "1", "0"] | None = None
+    status: Annotated[list[Status] | None, Listed] = None
+
+
+class DeliveriesParameters(Asked):
+    alert: Annotated[str | None, Field(description="Id of an alert")] = None
+    subscription: Annotated[str | None, Field(description="Id of a subscription")] = None
+    state: Annotated[list[DeliveryState] | None, Listed] = None
+
+
+class FeedsParameters(Asked):
+    platform: Platforms = None
+    state: Annotated[list[FeedState] | None, Listed] = None
+
+
+class TargetsParameters(Asked):
+    year: Year | None = None
+    district: TargetDistricts = None
+    sector: TargetSectors = None
+    as_of: AsOf = None
+
+
+class ProgressParameters(Asked):
+    year: Year | None = None
+    district: TargetDistricts = None
+    sector: Annotated[TargetSectors, Field(description="Left out: all services together")] = None
+    at: Annotated[Day | None, Field(description="The end of that day; default now")] = None
+    as_of: AsOf = None

@@ -12,21 +12,21 @@ import functools
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.days import FIRST_DAY
+from contracts.http.targets import ProgressRows
 from contracts.targets.codec import CITY
-from services.gateway.errors import Unavailable
 from services.gateway.feeds import Health
 from services.gateway.figures import meta_of
 from services.gateway.login import principal_of
-from services.gateway.parameters import Reader
+from services.gateway.parameters import ProgressParameters, as_of_of
 from services.gateway.store import Store
 from services.gateway.targets import TargetLog, in_scope
-from yumai.answers import encoded
 from yumai.districts import districts, districts_of
 from yumai.evaluation import cells, feeds, judge
 from yumai.evaluation.books import Books, table_of
@@ -34,6 +34,10 @@ from yumai.evaluation.coverage import Doubts
 from yumai.evaluation.judge import Judged, Moment
 from yumai.evaluation.rows import ProgressRow, progress_rows
 from yumai.evaluation.shown import Sums, by_sector, shown_row
+from yumai.http.answers import answer
+from yumai.http.document import errors
+from yumai.http.parameters import FROM_QUERY
+from yumai.http.refusals import Refused, Unavailable
 from yumai.sharing.asking import ALL, asker, for_all
 from yumai.sharing.lately import Lately
 from yumai.sharing.workers import Workers
@@ -41,6 +45,7 @@ from yumai.store import disclosure
 from yumai.store.figures import SHANGHAI, Filter, Freshness
 from yumai.targets import SECTORS, Held
 
+router = APIRouter(tags=["targets"])
 KEPT = 6
 """Courses."""
 STEP_SECONDS = 2
@@ -202,47 +207,42 @@ class Course(NamedTuple):
     day: int
 
 
-async def get_progress(request: Request) -> Response:
+@router.get(
+    "/v1/progress",
+    response_model=ProgressRows,
+    responses=errors("forbidden", "invalid_parameter"),
+)
+async def get_progress(
+    request: Request, asked: Annotated[ProgressParameters, FROM_QUERY]
+) -> Response:
+    """How far districts and sectors are on the way to their targets, on any day."""
     evaluations: Evaluations = request.app.state.evaluations
     store: Store = request.app.state.store
     principal = principal_of(request)
     now = datetime.now(UTC)
     here = now.astimezone(SHANGHAI)
-    reader = Reader(request.query_params, ("year", "district", "sector", "at", "as_of"))
-    at, as_of = reader.day("at"), reader.as_of()
-    year = reader.year("year") or (at or here.date()).year
-    if year < FIRST_DAY.year:
-        reader.wrong("at" if at is not None else "year", f"{year} is before {FIRST_DAY.year}")
-    if year > here.year:
-        reader.wrong("year", f"{year} has not begun")
-    if at is not None and at > here.date():
-        reader.wrong("at", f"{at} is in the future")
-    elif at is not None and at < date(year, 1, 1):
-        reader.wrong("at", f"{at} is before {year}")
-    wanted = reader.codes("district", {*districts(), CITY, "*"}, "district code, nor city")
-    for code in wanted or ():
-        if code in districts() and code not in districts_of(year):
-            reader.wrong("district", f"{code} is no district of {year}")
-    sectors = _sectors(reader)
-    reader.check()
-    allowed = in_scope(principal, wanted)
-    if allowed is not None and wanted is None:
+    as_of = as_of_of(asked.as_of)
+    year = _year(asked, here.date())
+    allowed = in_scope(principal, asked.district)
+    if allowed is not None and asked.district is None:
         allowed = [code for code in allowed if code in (*districts_of(year), CITY)]
 
-    async def asked() -> Course:
+    async def course_of() -> Course:
         freshness = await store.freshness()
-        moment, shown = moment_of(year, at, here, await evaluations.booked())
+        moment, shown = moment_of(year, asked.at, here, await evaluations.booked())
         judged, day = await evaluations.of(year, moment, here.date(), as_of)
         return Course(freshness, moment, shown, judged, day)
 
-    if as_of is None and at in (None, here.date()):
+    if as_of is None and asked.at in (None, here.date()):
         # As it is now: the same for all who ask, until a target or the day is another.
-        key = (year, at, here.date(), await evaluations.targets_stand())
-        course = await evaluations.lately.of(key, asked)
+        key = (year, asked.at, here.date(), await evaluations.targets_stand())
+        course = await evaluations.lately.of(key, course_of)
     else:
-        course = await asked()
+        course = await course_of()
     freshness, moment, shown, judged, day = course
-    data: Sequence[ProgressRow] = await evaluations.rows(judged, allowed, sectors, shown, day)
+    data: Sequence[ProgressRow] = await evaluations.rows(
+        judged, allowed, _sectors(asked.sector), shown, day
+    )
     if principal.role == "district":
         sums = await shown_sums(store, principal.code, year, moment.day, as_of)
         data = [shown_row(row, sums) for row in data]
@@ -254,7 +254,27 @@ async def get_progress(request: Request) -> Response:
         "method": METHOD,
         "approximate": sorted(judged.approximate),
     }
-    return Response(encoded({"meta": meta, "data": data}), media_type="application/json")
+    return answer({"meta": meta, "data": data})
+
+
+def _year(asked: ProgressParameters, today: date) -> int:
+    """The year that is asked for. Raises Refused with all that contradicts it."""
+    at, year = asked.at, asked.year or (asked.at or today).year
+    wrong = []
+    if year < FIRST_DAY.year:
+        wrong.append(("at" if at is not None else "year", f"{year} is before {FIRST_DAY.year}"))
+    if year > today.year:
+        wrong.append(("year", f"{year} has not begun"))
+    if at is not None and at > today:
+        wrong.append(("at", f"{at} is in the future"))
+    elif at is not None and at < date(year, 1, 1):
+        wrong.append(("at", f"{at} is before {year}"))
+    for code in asked.district or ():
+        if code in districts() and code not in districts_of(year):
+            wrong.append(("district", f"{code} is no district of {year}"))
+    if wrong:
+        raise Refused.all(Refused("invalid_parameter", *one) for one in wrong)
+    return year
 
 
 async def shown_sums(
@@ -267,9 +287,8 @@ async def shown_sums(
     return by_sector((str(code), *of) for code, *of in await store.rows(query))
 
 
-def _sectors(reader: Reader) -> Sequence[str | None] | None:
+def _sectors(asked: Sequence[str] | None) -> Sequence[str | None] | None:
     """None: all of them. Without the parameter: all services together."""
-    asked = reader.codes("sector", {*SECTORS, "*"}, "sector of services")
     if asked is None:
         return [None]
     return None if "*" in asked else list(asked)

@@ -21,11 +21,11 @@ from contracts.actions import codec as actions_codec
 from contracts.alerts import codec as alerts_codec
 from contracts.alerts import outbox as records
 from contracts.work_items import codec as items_codec
-from services.gateway.errors import Unavailable
 from yumai import topics
 from yumai.broker.consumers import let_go
 from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.stray import passed_over
+from yumai.http.refusals import Unavailable
 from yumai.sealing import Sealer
 
 log = logging.getLogger("yumai.gateway")

@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
-from services.gateway.errors import Unavailable
 from yumai import canary
+from yumai.http.refusals import Unavailable
 from yumai.sharing.asking import for_all
 from yumai.store.asked import ANY_SIZE, Queries, limits
 from yumai.store.client import STORE_ERRORS, connect_async

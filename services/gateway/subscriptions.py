@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import math
-import re
 import secrets
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Annotated, Any
 
 import msgspec
+from fastapi import APIRouter, Path
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,62 +23,64 @@ from contracts.actions.codec import encode as encode_action
 from contracts.alerts.outbox import (
     LEVELS,
     SECRET_PREFIX,
-    Channel,
     Delivery,
-    QuietHours,
     Subscription,
     Subscriptions,
     delivery_id,
     encode,
     office_of,
 )
-from services.gateway.alerts import alerts_in_scope, answer, meta, register_of
-from services.gateway.bodies import Fields, parsed, taken
-from services.gateway.errors import Refused, spent
+from contracts.http import alerts as contract
+from services.gateway.alerts import alerts_in_scope, meta, register_of
+from services.gateway.bodies import parsed, read, taken
 from services.gateway.login import principal_of
-from services.gateway.parameters import Reader
+from services.gateway.requests import SubscriptionAsked, is_secret
 from yumai import apprise_addresses, webhooks
 from yumai.access import Principal
+from yumai.http.answers import answer
+from yumai.http.document import errors, takes
+from yumai.http.parameters import FROM_QUERY, Asked
+from yumai.http.refusals import Refused, spent
 from yumai.process.settings import networks
 from yumai.sealing import Sealer, is_sealed, shown
 from yumai.sharing.aside import Asides
 from yumai.sharing.bodies import TooMuch
 from yumai.sharing.turns import Rate
-from yumai.store.figures import SERVICE_SECTORS
 from yumai.topics import ACTIONS, SUBSCRIPTIONS
 
-CHANNELS = get_args(Channel)
-FIELDS = (
-    "id",
-    "channel",
-    "address",
-    "levels",
-    "sectors",
-    "language",
-    "quiet_hours",
-    "secret",
-)
-LANGUAGES = ("zh", "en")
+router = APIRouter(tags=["subscriptions"])
 MOST = 100
 JUDGE_SECONDS = 30.0
 TESTS_A_MINUTE = 10
 TESTS_WAITING = 20
-ADDRESS_MOST = 2_000
 SECRET_BYTES = 32
 NOTHING: Mapping[str, str | None] = MappingProxyType({})
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_CLOCK = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d|24:00")
 
 
-async def list_subscriptions(request: Request) -> Response:
-    Reader(request.query_params, ()).check()
+@router.get(
+    "/v1/subscriptions",
+    response_model=contract.Subscriptions,
+    responses=errors("forbidden", "invalid_parameter"),
+)
+async def list_subscriptions(request: Request, _: Annotated[Asked, FROM_QUERY]) -> Response:
+    """Whom your office has told."""
     office = _office(principal_of(request))
     register = register_of(request)
     await register.ready()
     return answer(await _shown(request, register.offices.get(office, [])))
 
 
+@router.put(
+    "/v1/subscriptions",
+    response_model=contract.Subscriptions,
+    responses=errors(
+        *("forbidden", "body_undecodable", "too_large", "unsupported_media_type"),
+        "invalid_field",
+    ),
+    openapi_extra=takes(Annotated[list[SubscriptionAsked], Field(max_length=MOST)]),
+)
 async def put(request: Request) -> Response:
+    """All of your office's, in place of those before."""
     principal = principal_of(request)
     office = _office(principal)
     register = register_of(request)
@@ -91,25 +93,24 @@ async def put(request: Request) -> Response:
     known = {s.id: s for s in register.offices.get(office, ())}
     allowed = networks(request.app.state.settings.webhook_allow_networks)
     found: list[Subscription] = []
-    judged: list[tuple[Fields, Subscription]] = []
-    rows: list[Fields] = []
+    problems: list[Refused] = []
+    judged = []
     for index, row in enumerate(body):
-        fields = Fields(row, FIELDS, index)
-        subscription = _read(fields, known)
-        if subscription is not None and any(s.id == subscription.id for s in found):
-            fields.wrong("id", f"{subscription.id!r} is there twice")
-        if subscription is not None and not fields.problems:
-            judged.append((fields, subscription))
-            found.append(subscription)
-        rows.append(fields)
+        try:
+            one = _kept(read(SubscriptionAsked, row, index), known)
+        except Refused as refused:
+            problems.append(refused)
+            continue
+        if any(s.id == one.id for s in found):
+            problems.append(_wrong("id", f"{one.id!r} is there twice", index))
+        judged.append(_judge(one, index, allowed))
+        found.append(one)
     # Names are looked up in a thread of the office's own: one that hangs hangs nobody else's.
     asides: Asides = request.app.state.asides
-    await asides.of(office).run(
-        lambda: asyncio.gather(*(_judge(*one, allowed) for one in judged)), JUDGE_SECONDS
-    )
-    problems = [problem for fields in rows for problem in fields.problems]
+    told = await asides.of(office).run(lambda: asyncio.gather(*judged), JUDGE_SECONDS)
+    problems += [problem for problem in told if problem is not None]
     if problems:
-        raise Refused.all(problems)
+        raise Refused.all(sorted(problems, key=lambda problem: problem.errors[0].index or 0))
     sealer: Sealer = request.app.state.sealer
     kept = [sealer.sealed(s) for s in found]
     record = Subscriptions(office, kept, principal.name, int(time.time() * 1000))
@@ -119,12 +120,20 @@ async def put(request: Request) -> Response:
     return answer(await _shown(request, found, {s.id: s.secret for s in found}))
 
 
-async def test(request: Request) -> Response:
+@router.post(
+    "/v1/subscriptions/{id}/test",
+    status_code=202,
+    response_model=contract.TestSent,
+    responses=errors("forbidden", "not_found"),
+)
+async def test(
+    request: Request, id_: Annotated[str, Path(alias="id", description="A subscription's id")]
+) -> Response:
+    """A message that says that it is a test."""
     principal = principal_of(request)
     office = _office(principal)
     register = register_of(request)
     await register.ready()
-    id_ = request.path_params["id"]
     if not any(s.id == id_ for s in register.offices.get(office, ())):
         raise Refused("not_found", "id", f"no subscription {id_}")
     tests: Tests = request.app.state.tests
@@ -175,41 +184,28 @@ async def _shown(
     return {"meta": about, "data": data}
 
 
-def _read(fields: Fields, known: dict[str, Subscription]) -> Subscription | None:
-    """One subscription; what is wrong is remembered in `fields`."""
-    id_ = fields.text("id", required=True, most=64)
-    if id_ is not None and not _ID.fullmatch(id_):
-        fields.wrong("id", f"want {_ID.pattern}")
-    channel = fields.get("channel")
-    if channel not in CHANNELS:
-        fields.wrong("channel", f"want one of {', '.join(CHANNELS)}")
-    address = fields.text("address", required=channel != "inbox", most=ADDRESS_MOST)
-    before = known.get(id_ or "")
-    if before is not None and before.channel == channel and address == shown(before).address:
-        address = before.address  # as GET gives it: nothing new
-    levels = _list(fields, "levels", LEVELS)
-    sectors = _list(fields, "sectors", SERVICE_SECTORS)
-    language: Any = fields.get("language") or "zh"
-    if language not in LANGUAGES:
-        fields.wrong("language", f"want one of {', '.join(LANGUAGES)}")
-    quiet = _quiet_hours(fields)
-    secret = fields.text("secret", most=200)
-    if channel == "webhook":
-        secret = secret or (before.secret if before is not None else None) or new_secret()
-        if not is_secret(secret):
-            fields.wrong("secret", f"want {SECRET_PREFIX} and the base64 of 24 to 64 bytes")
-    elif secret is not None:
-        fields.wrong("secret", "only a webhook has one")
-    if fields.problems:
-        return None
+def _wrong(field: str, detail: str, index: int) -> Refused:
+    return Refused("invalid_field", field, detail, index)
+
+
+def _kept(asked: SubscriptionAsked, known: dict[str, Subscription]) -> Subscription:
+    """As it is kept: what GET shows of an address or tells not of a secret is what it was."""
+    before = known.get(asked.id)
+    address, secret = asked.address, asked.secret
+    if before is not None and before.channel == asked.channel and address == shown(before).address:
+        address = before.address
+    if asked.channel == "webhook" and secret is None:
+        kept = before.secret if before is not None else None
+        secret = kept if kept is not None and is_secret(kept) else new_secret()
+    levels = LEVELS if asked.levels is None else dict.fromkeys(asked.levels)
     return Subscription(
-        id_ or "",
-        channel,
-        address or "",
-        list(LEVELS) if levels is None else levels,
-        sectors or None,
-        language,
-        quiet,
+        asked.id,
+        asked.channel,
+        address,
+        list(levels),
+        list(dict.fromkeys(asked.sectors or ())) or None,
+        asked.language,
+        asked.quiet_hours.kept() if asked.quiet_hours is not None else None,
         secret,
     )
 
@@ -218,59 +214,17 @@ def new_secret() -> str:
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
-def is_secret(text: str) -> bool:
-    if not text.startswith(SECRET_PREFIX):
-        return False
-    try:
-        raw = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return 24 <= len(raw) <= 64
-
-
-def _list(fields: Fields, name: str, known: Sequence[str]) -> list[str] | None:
-    value = fields.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, list):
-        fields.wrong(name, "want a list")
-        return None
-    for code in value:
-        if code not in known:
-            fields.wrong(name, f"{code!r} is none of {', '.join(known)}")
-    return list(dict.fromkeys(map(str, value)))
-
-
-def _quiet_hours(fields: Fields) -> QuietHours | None:
-    value = fields.get("quiet_hours")
-    if value is None:
-        return None
-    inner = Fields(value, ("from", "to"))
-    first, last = inner.text("from", True, 5), inner.text("to", True, 5)
-    for name, text in (("from", first), ("to", last)):
-        if text is not None and not _CLOCK.fullmatch(text):
-            inner.wrong(name, f"{text!r} is no time of day; want HH:MM")
-    if first == "24:00" or (first is not None and first == last):
-        inner.wrong("from", "quiet hours end after they begin")
-    for problem in inner.problems:
-        said = problem.errors[0]
-        fields.wrong(
-            f"quiet_hours.{said['field']}" if said["field"] else "quiet_hours", str(said["message"])
-        )
-    return None if inner.problems else QuietHours(first or "", last or "")
-
-
 async def _judge(
-    fields: Fields, subscription: Subscription, allowed: Sequence[webhooks.Network]
-) -> None:
+    subscription: Subscription, index: int, allowed: Sequence[webhooks.Network]
+) -> Refused | None:
     """Where it points. A name that has no address now is judged when something is sent."""
     if is_sealed(subscription.address):
-        fields.wrong("address", "it can't be read any more: set it anew")
-    elif subscription.channel == "webhook":
+        return _wrong("address", "it can't be read any more: set it anew", index)
+    if subscription.channel == "webhook":
         try:
             await webhooks.checked(subscription.address, allowed)
         except webhooks.Unsafe as error:
-            fields.wrong("address", str(error))
+            return _wrong("address", str(error), index)
         except webhooks.Unresolved:
             pass
     elif subscription.channel != "inbox":
@@ -278,4 +232,5 @@ async def _judge(
             apprise_addresses.problem, subscription.channel, subscription.address
         )
         if why is not None:
-            fields.wrong("address", why)
+            return _wrong("address", why, index)
+    return None

@@ -14,33 +14,39 @@ import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contracts.targets.codec import CITY, decode, encode, key_of, of_versions
+from contracts.http.targets import Targets, TargetsSet
+from contracts.targets.codec import decode, encode, key_of, of_versions
 from services.gateway.bodies import taken
-from services.gateway.errors import Refused, Unavailable
 from services.gateway.login import principal_of
-from services.gateway.parameters import Reader
+from services.gateway.parameters import TargetsParameters, as_of_of
+from services.gateway.requests import TargetAsked
 from services.gateway.store import Store
 from yumai import targets
 from yumai.access import Principal
-from yumai.answers import encoded
 from yumai.broker.consumers import let_go
 from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.stray import passed_over
-from yumai.districts import districts
 from yumai.evaluation.reads import booked_of_year
+from yumai.http import refusals
+from yumai.http.answers import answer
+from yumai.http.document import errors, takes
+from yumai.http.parameters import FROM_QUERY, Asked
+from yumai.http.refusals import Refused, Unavailable
 from yumai.sharing.asking import asker
 from yumai.sharing.workers import Workers
-from yumai.targets import Asked, Held, Wrong
+from yumai.targets import Held, Wrong
 from yumai.topics import MESSAGE_MAX_BYTES, TARGETS
 
+router = APIRouter(tags=["targets"])
 PARTITION = TopicPartition(TARGETS.name, 0)
 BODY_MOST = 16 << 20
 BATCH_MOST = 12 << 20
@@ -163,14 +169,16 @@ class TargetLog:
             await let_go(consumer, 1.0)
 
 
-async def get_targets(request: Request) -> Response:
+@router.get(
+    "/v1/targets", response_model=Targets, responses=errors("forbidden", "invalid_parameter")
+)
+async def get_targets(
+    request: Request, asked: Annotated[TargetsParameters, FROM_QUERY]
+) -> Response:
+    """Each target as it holds, and its history."""
     log: TargetLog = request.app.state.targets
-    reader = Reader(request.query_params, ("year", "district", "sector", "as_of"))
-    year, as_of = reader.year("year"), reader.as_of()
-    wanted = reader.codes("district", {*districts(), CITY, "*"}, "district code, nor city")
-    sectors = reader.codes("sector", {*targets.SECTORS, "*"}, "sector of services")
-    reader.check()
-    allowed = in_scope(principal_of(request), wanted)
+    year, as_of, sectors = asked.year, as_of_of(asked.as_of), asked.sector
+    allowed = in_scope(principal_of(request), asked.district)
     held = await log.current()
     data = [
         targets.as_row(key, versions)
@@ -187,19 +195,34 @@ async def get_targets(request: Request) -> Response:
         "unit": "fen",
         "generated_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
-    return _json({"meta": meta, "data": data})
+    return answer({"meta": meta, "data": data})
 
 
-async def put_targets(request: Request) -> Response:
+ROW_CODES = (
+    *("duplicate", "invalid_value", "missing_field", "not_object", "out_of_range"),
+    *("too_long", "unknown_district", "unknown_field", "wrong_type"),
+)
+
+
+@router.put(
+    "/v1/targets",
+    response_model=TargetsSet,
+    responses=errors(
+        *("forbidden", "body_undecodable", "too_large", "unsupported_media_type"),
+        *("invalid_field", "invalid_parameter", *ROW_CODES),
+    ),
+    openapi_extra=takes(list[TargetAsked]),
+)
+async def put_targets(request: Request, _: Annotated[Asked, FROM_QUERY]) -> Response:
+    """Sets targets, all or none; what holds already makes no version."""
     log: TargetLog = request.app.state.targets
     store: Store = request.app.state.store
     principal = principal_of(request)
     if not principal.is_bureau:
         raise Refused("forbidden", None, "targets are set by the bureau")
-    Reader(request.query_params, ()).check()
-    body = await taken(request, BODY_MOST)
+    came = await taken(request, BODY_MOST)
     workers: Workers = request.app.state.workers
-    asked, wrong = await workers.run(asker(), lambda: targets.read(_rows(body)))
+    asked, wrong = await workers.run(asker(), lambda: targets.read(_rows(came)))
     if wrong:
         raise refused(wrong)
     async with log.writing:
@@ -241,7 +264,7 @@ async def put_targets(request: Request) -> Response:
         assert version is not None
         data.append(targets.as_row(row.key, [version], history=False))
     meta = {"count": len(data), "set": len(fresh), "currency": "CNY", "unit": "fen"}
-    return _json({"meta": meta, "data": data})
+    return answer({"meta": meta, "data": data})
 
 
 def _records(held: Iterable[tuple[targets.Key, Any]]) -> list[tuple[str, bytes]]:
@@ -268,9 +291,9 @@ def _rows(body: bytes) -> list[Any]:
         orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))
         rows = json.loads(body, parse_float=Decimal, parse_constant=_no_number)
     except (ValueError, RecursionError, ArithmeticError) as error:
-        raise Refused("invalid_parameter", None, f"the body is not JSON: {error}") from error
+        raise Refused("body_undecodable", None, f"not JSON: {error}") from error
     if not isinstance(rows, list):
-        raise Refused("invalid_parameter", None, "want an array of targets")
+        raise Refused("invalid_field", None, "want an array of targets")
     return rows
 
 
@@ -280,15 +303,12 @@ def _no_number(text: str) -> None:
 
 def refused(wrong: Sequence[Wrong]) -> Refused:
     """All that is wrong, row by row; nothing was changed."""
-    refusal = Refused("invalid_parameter")
-    errors: list[Any] = [
-        {"index": w.index, "field": w.field, "code": w.code, "message": w.message} for w in wrong
-    ]
-    refusal.errors = errors
-    return refusal
+    return Refused.rows(refusals.error(w.code, w.field, w.message, w.index) for w in wrong)
 
 
-async def _bases(store: Store, asked: Sequence[Asked]) -> dict[targets.Key, tuple[int, bool]]:
+async def _bases(
+    store: Store, asked: Sequence[targets.Asked]
+) -> dict[targets.Key, tuple[int, bool]]:
     """What was booked last year, for each growth that brings no base of its own. Raises Unavailable."""
     found: dict[targets.Key, tuple[int, bool]] = {}
     for year in sorted({row.year for row in asked if row.needs_base}):
@@ -306,7 +326,3 @@ async def _bases(store: Store, asked: Sequence[Asked]) -> dict[targets.Key, tupl
             if sum_fen > 0:
                 found[row.key] = (sum_fen, approximate)
     return found
-
-
-def _json(body: dict[str, Any]) -> Response:
-    return Response(encoded(body), media_type="application/json")

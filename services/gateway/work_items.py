@@ -2,45 +2,49 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, get_args
+from typing import Annotated, Any
 
+from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.alerts.codec import Step, district_of
-from contracts.work_items.codec import EMPTY, FIELDS, Event, Kind, Status, encode, is_overdue
-from services.gateway.alerts import alerts_in_scope, answer, instant, meta, register_of
-from services.gateway.bodies import Fields, parsed, taken
-from services.gateway.errors import Refused
+from contracts.http.alerts import OneWorkItem, WorkItems
+from contracts.work_items.codec import EMPTY, Event, Kind, encode, is_overdue
+from services.gateway.alerts import alerts_in_scope, instant, meta, register_of
+from services.gateway.bodies import parsed, read, taken
 from services.gateway.login import principal_of
-from services.gateway.parameters import Reader
+from services.gateway.parameters import WorkItemsParameters
 from services.gateway.register import Register, plan_items
+from services.gateway.requests import WorkItemChange, WorkItemNew
 from yumai.access import Principal
 from yumai.districts import districts
+from yumai.http.answers import answer
+from yumai.http.document import errors, takes
+from yumai.http.parameters import FROM_QUERY, Asked
+from yumai.http.refusals import Refused
 from yumai.store.figures import SHANGHAI
 from yumai.topics import WORK_ITEMS
 
-TASKS = 20
-STATUSES = get_args(Status)
-MILESTONES_MOST = 100
-MILESTONE = ("title", "date", "done")
-_LINK = re.compile(r"https?://[^\s]+")
+router = APIRouter(tags=["work items"])
+ItemId = Annotated[
+    str, Path(alias="id", description="A work item's id; plan-N: task N of the plan")
+]
+BODY_ERRORS = ("body_undecodable", "too_large", "unsupported_media_type", "invalid_field")
 
 
-async def list_items(request: Request) -> Response:
-    reader = Reader(request.query_params, ("task", "district", "alert", "overdue", "status"))
-    tasks = reader.codes("task", [str(n) for n in range(1, TASKS + 1)], "task (1 to 20)")
-    asked, alert = reader.districts(), reader.text("alert")
-    statuses = reader.codes("status", STATUSES, f"status ({', '.join(STATUSES)})")
-    overdue = reader.text("overdue")
-    if overdue not in (None, "true", "false", "1", "0"):
-        reader.wrong("overdue", f"{overdue!r} is neither true nor false")
-    reader.check()
-    scope = alerts_in_scope(principal_of(request), asked)
+@router.get(
+    "/v1/work-items", response_model=WorkItems, responses=errors("forbidden", "invalid_parameter")
+)
+async def list_items(
+    request: Request, asked: Annotated[WorkItemsParameters, FROM_QUERY]
+) -> Response:
+    """The work list: the plan's tasks, and what districts said they would do."""
+    tasks, alert, statuses, overdue = asked.task, asked.alert, asked.status, asked.overdue
+    scope = alerts_in_scope(principal_of(request), asked.district)
     register = register_of(request)
     await register.ready()
     principal = principal_of(request)
@@ -59,20 +63,36 @@ async def list_items(request: Request) -> Response:
     return answer({"meta": await meta(request) | {"count": len(found)}, "data": found})
 
 
-async def one(request: Request) -> Response:
-    Reader(request.query_params, ()).check()
+@router.get(
+    "/v1/work-items/{id}",
+    response_model=OneWorkItem,
+    responses=errors("forbidden", "not_found", "invalid_parameter"),
+)
+async def one(request: Request, id_: ItemId, _: Annotated[Asked, FROM_QUERY]) -> Response:
+    """One item and what happened to it."""
     register = register_of(request)
-    id_ = await _mine(request, register)
+    await _check_mine(request, register, id_)
     data = item_of(register, id_, principal_of(request))
     return answer({"meta": await meta(request), "data": data})
 
 
+@router.post(
+    "/v1/work-items",
+    status_code=201,
+    response_model=OneWorkItem,
+    responses=errors("forbidden", *BODY_ERRORS),
+    openapi_extra=takes(WorkItemNew),
+)
 async def make(request: Request) -> Response:
+    """A new item; a district's is its own."""
     principal = principal_of(request)
     alerts_in_scope(principal, None)
     register = register_of(request)
     await register.ready()
-    changes = _read(parsed(await taken(request)), principal, register, new=True)
+    asked = read(WorkItemNew, parsed(await taken(request)))
+    changes = {"title": asked.title} | _changes(asked, principal, register)
+    if principal.role == "district":
+        changes["district"] = principal.code
     if changes.get("departments") is None and changes.get("task"):
         changes["departments"] = plan_items()[f"plan-{changes['task']}"]["departments"]
     fields = EMPTY | {name: value for name, value in changes.items() if value is not None}
@@ -83,11 +103,19 @@ async def make(request: Request) -> Response:
     return answer({"meta": await meta(request), "data": data}, 201)
 
 
-async def change(request: Request) -> Response:
+@router.patch(
+    "/v1/work-items/{id}",
+    response_model=OneWorkItem,
+    responses=errors("forbidden", "not_found", *BODY_ERRORS),
+    openapi_extra=takes(WorkItemChange),
+)
+async def change(request: Request, id_: ItemId) -> Response:
+    """Changes the fields that are named."""
     principal = principal_of(request)
     register = register_of(request)
-    id_ = await _mine(request, register)
-    changes = _read(parsed(await taken(request)), principal, register, new=False)
+    await _check_mine(request, register, id_)
+    asked = read(WorkItemChange, parsed(await taken(request)))
+    changes = _changes(asked, principal, register)
     known = register.items.items[id_]
     # What holds already makes no event: changing twice is harmless.
     changes = {name: value for name, value in changes.items() if known[name] != value}
@@ -108,16 +136,14 @@ async def _write(
     await register.seen(WORK_ITEMS, offset)
 
 
-async def _mine(request: Request, register: Register) -> str:
-    """The item of the path. Raises Refused: another's is not there."""
+async def _check_mine(request: Request, register: Register, id_: str) -> None:
+    """Raises Refused: another's is not there."""
     principal = principal_of(request)
     alerts_in_scope(principal, None)
     await register.ready()
-    id_ = request.path_params["id"]
     item = register.items.items.get(id_)
     if item is None or not principal.may_see_district(item["district"] or ""):
         raise Refused("not_found", "id", f"no work item {id_}")
-    return str(id_)
 
 
 def item_of(register: Register, id_: str, principal: Principal) -> dict[str, Any]:
@@ -173,102 +199,24 @@ def _escalated_at(events: Sequence[Event]) -> str | None:
     return next((instant(e.at) for e in reversed(events) if e.kind == "escalated"), None)
 
 
-def _read(body: Any, principal: Principal, register: Register, new: bool) -> dict[str, Any]:
-    """The fields that a body sets, checked. Raises Refused."""
-    fields = Fields(body, FIELDS)
-    found: dict[str, Any] = {}
-    task = fields.get("task")
-    if fields.has("task"):
-        if task is not None and (
-            not isinstance(task, int) or isinstance(task, bool) or not 1 <= task <= TASKS
-        ):
-            fields.wrong("task", "want a task of the plan, 1 to 20")
-        found["task"] = task
-    if fields.has("departments"):
-        found["departments"] = _departments(fields)
-    if fields.has("district") or (new and principal.role == "district"):
-        found["district"] = _district(fields, principal)
-    if fields.has("title") or new:
-        found["title"] = fields.text("title", required=True, most=200)
-    if fields.has("milestones"):
-        found["milestones"] = _milestones(fields)
-    if fields.has("due_date"):
-        due = fields.day("due_date")
-        found["due_date"] = due and due.isoformat()
-    if fields.has("status"):
-        if fields.get("status") not in STATUSES:
-            fields.wrong("status", f"want one of {', '.join(STATUSES)}")
-        found["status"] = fields.get("status")
-    if fields.has("evidence_url"):
-        link = fields.text("evidence_url")
-        if link is not None and not _LINK.fullmatch(link):
-            fields.wrong("evidence_url", "want an address that begins with https:// or http://")
-        found["evidence_url"] = link
-    if fields.has("alert_id"):
-        found["alert_id"] = _alert(fields, principal, register)
-    fields.check()
+def _changes(asked: WorkItemChange, principal: Principal, register: Register) -> dict[str, Any]:
+    """What a body sets. Raises Refused for another's district or alert."""
+    found = asked.model_dump(mode="json", include=asked.model_fields_set)
+    if "district" in found:
+        _check_district(found["district"], principal)
+    alert = found.get("alert_id")
+    if alert is not None and _seen_alert(principal, register, alert) is None:
+        raise Refused("invalid_field", "alert_id", f"no alert {alert!r}")
+    if "milestones" in found:
+        found["milestones"] = [m | {"done": bool(m["done"])} for m in found["milestones"] or ()]
     return found
 
 
-def _departments(fields: Fields) -> list[str]:
-    known = {code for item in plan_items().values() for code in item["departments"]}
-    value = fields.get("departments")
-    if value is None:
-        return []
-    if not isinstance(value, list) or any(not isinstance(code, str) for code in value):
-        fields.wrong("departments", "want a list of codes")
-        return []
-    for code in value:
-        if code not in known:
-            fields.wrong("departments", f"{code!r} is no department's code")
-    return list(dict.fromkeys(value))
-
-
-def _district(fields: Fields, principal: Principal) -> str | None:
-    code = fields.text("district", most=10)
-    if principal.role == "district":
-        if fields.has("district") and code != principal.code:
-            raise Refused("forbidden", "district", f"district {code}: not yours")
-        return principal.code
+def _check_district(code: str | None, principal: Principal) -> None:
+    if principal.role == "district" and code != principal.code:
+        raise Refused("forbidden", "district", f"district {code}: not yours")
     if code is not None and code not in districts():
-        fields.wrong("district", f"{code!r} is no district code")
-    return code
-
-
-def _milestones(fields: Fields) -> list[dict[str, Any]]:
-    value = fields.get("milestones")
-    if value is None:
-        return []
-    if not isinstance(value, list) or len(value) > MILESTONES_MOST:
-        fields.wrong("milestones", f"want a list of at most {MILESTONES_MOST}")
-        return []
-    found = []
-    for index, body in enumerate(value):
-        milestone = Fields(body, MILESTONE)
-        day = milestone.day("date")
-        done = milestone.get("done")
-        if done not in (None, True, False):
-            milestone.wrong("done", "want true or false")
-        found.append(
-            {
-                "title": milestone.text("title", required=True, most=200),
-                "date": day and day.isoformat(),
-                "done": bool(done),
-            }
-        )
-        for problem in milestone.problems:
-            said = problem.errors[0]
-            fields.wrong(f"milestones[{index}].{said['field']}", str(said["message"]))
-    return found
-
-
-def _alert(fields: Fields, principal: Principal, register: Register) -> str | None:
-    id_ = fields.text("alert_id", most=40)
-    if id_ is None:
-        return None
-    if _seen_alert(principal, register, id_) is None:
-        fields.wrong("alert_id", f"no alert {id_!r}")
-    return id_
+        raise Refused("invalid_field", "district", f"{code!r} is no district code")
 
 
 def _seen_alert(principal: Principal, register: Register, id_: str) -> Step | None:

@@ -7,20 +7,18 @@ import contextlib
 import logging
 import time
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from kafka.errors import KafkaError
-from starlette.exceptions import HTTPException
-from starlette.responses import Response
 
 from contracts.receipts import codec as receipt_codec
 from services.ingest import formats, memory
 from services.ingest.bookings import Bookings
 from services.ingest.classify import MerchantIndex
 from services.ingest.decoder.pool import Decoders
-from services.ingest.doors.answers import Refusal, answer
 from services.ingest.doors.figures import MerchantsDoor, ReceiptFigures
 from services.ingest.doors.over_http import EntriesDoor
 from services.ingest.doors.over_kafka import KafkaDoor
+from services.ingest.doors.routes import router
 from services.ingest.following import Follower, read_tail
 from services.ingest.judging import Request as JudgeRequest
 from services.ingest.judging import judge
@@ -28,15 +26,16 @@ from services.ingest.merchants import Registry
 from services.ingest.publish import Publisher
 from services.ingest.receipts import KEPT, KEPT_MS, Known
 from services.ingest.rounds import Rounds
-from yumai.access import Identity, Principal
+from yumai.access import Identity
 from yumai.broker.stray import passed_over
-from yumai.observability import scraping, telemetry
+from yumai.http import document, refusals
+from yumai.http.refusals import Refused
+from yumai.observability import telemetry
 from yumai.observability.http_requests import Observed
-from yumai.observability.instruments import exposition
 from yumai.process.serving import Draining
 from yumai.process.settings import Settings
-from yumai.sharing.asking import Awaited, asker, asks
-from yumai.sharing.bodies import Bodies, Brake, NeverCame, TooLarge, TooMuch
+from yumai.sharing.asking import Awaited
+from yumai.sharing.bodies import Bodies, Brake
 from yumai.sharing.turns import Budget
 from yumai.sharing.workers import Workers
 from yumai.store.asked import Queries
@@ -48,7 +47,7 @@ _PRELOAD_SECONDS = 3.0
 THREADS, THREADS_EACH = 3, 2
 """One sender keeps as many threads at work as there are cores at least; one is left for another."""
 REQUESTS_MOST = 1_024
-READ = ["GET", "HEAD"]
+DESCRIPTION = """Takes entries, and answers with receipts: a 200 means that Kafka has all of it. Money is integer fen."""
 
 
 class Ingest:
@@ -142,13 +141,10 @@ class Ingest:
         """Whether a row would be classified as it should, and a repeated request be known."""
         return self._preloaded and self.follower.caught_up.is_set()
 
-    def principal(self, request: Request) -> Principal:
-        """Raises Refusal (401)."""
-        principal = self.identity.authenticate(request.headers.get("authorization"))
-        if principal is None:
-            raise Refusal("unauthorized")
-        asks(principal)
-        return principal
+    def check_able(self) -> None:
+        """Raises Refused (503)."""
+        if not self.is_able():
+            raise Refused("unavailable", None, "; ".join(self.problems().values()))
 
 
 def warm_up() -> None:
@@ -173,102 +169,23 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
         async with ingest.running():
             yield
 
-    app = FastAPI(title="Yumai ingest", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Yumai ingest",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
     app.add_middleware(Awaited)
     app.add_middleware(
         Observed,
         requests=telemetry.INGEST_REQUESTS,
         seconds=telemetry.INGEST_REQUEST_SECONDS,
     )
-
-    @app.exception_handler(Refusal)
-    async def refused(_: Request, refusal: Refusal) -> Response:
-        return refusal.response()
-
-    @app.exception_handler(TooMuch)
-    async def too_much(_: Request, spent: TooMuch) -> Response:
-        telemetry.HTTP_OVER_BUDGET.inc(budget=spent.budget, whose="own" if spent.own else "all")
-        code = "too_many" if spent.own else "unavailable"
-        if spent.own:
-            await brake.hold(asker())
-        return Refusal(code, f"{spent.budget} in work").response()
-
-    @app.exception_handler(TooLarge)
-    async def too_large(_: Request, __: TooLarge) -> Response:
-        return Refusal("too_large").response()
-
-    @app.exception_handler(NeverCame)
-    async def never_came(_: Request, error: NeverCame) -> Response:
-        return Refusal("body_undecodable", f"the body did not come to its end: {error}").response()
-
-    @app.exception_handler(Exception)
-    async def failed(_: Request, error: Exception) -> Response:
-        return Refusal("unavailable", f"not processed: {type(error).__name__}").response()
-
-    @app.exception_handler(HTTPException)
-    async def nowhere(_: Request, error: HTTPException) -> Response:
-        """No such path, or a method that it does not take."""
-        detail = "" if error.status_code == 404 else str(error.detail)
-        said = Refusal("not_found", detail, status=error.status_code).response()
-        said.headers.update(error.headers or {})
-        return said
-
-    @app.post("/v1/entries")
-    async def entries(request: Request) -> Response:
-        principal = ingest.principal(request)
-        if not ingest.is_able():
-            raise Refusal("unavailable", "; ".join(ingest.problems().values()))
-        return await ingest.entries.post(request, principal)
-
-    @app.api_route("/v1/receipts", methods=READ)
-    async def receipts(request: Request) -> Response:
-        return await ingest.receipts.newest(request, ingest.principal(request))
-
-    @app.api_route("/v1/receipts/{receipt_id}", methods=READ)
-    async def receipt(receipt_id: str, request: Request) -> Response:
-        return await ingest.receipts.show(receipt_id, ingest.principal(request))
-
-    @app.api_route("/v1/receipts/{receipt_id}/rows", methods=READ)
-    async def rows(receipt_id: str, request: Request) -> Response:
-        return await ingest.receipts.rows(receipt_id, request, ingest.principal(request))
-
-    @app.api_route("/v1/control-totals", methods=READ)
-    async def control_totals(request: Request) -> Response:
-        return await ingest.receipts.control_totals(request, ingest.principal(request))
-
-    @app.put("/v1/merchants")
-    async def put_merchants(request: Request) -> Response:
-        principal = ingest.principal(request)
-        if not ingest.is_able():
-            raise Refusal("unavailable", "; ".join(ingest.problems().values()))
-        return await ingest.merchants.put(request, principal)
-
-    @app.api_route("/v1/merchants", methods=READ)
-    async def merchants(request: Request) -> Response:
-        principal = ingest.principal(request)
-        if not ingest.follower.caught_up.is_set():
-            raise Refusal("unavailable", "the registry is still being read")
-        return ingest.merchants.show(request, principal)
-
-    @app.api_route("/health/live", methods=READ)
-    async def live() -> Response:
-        return answer({"status": "live"})
-
-    @app.api_route("/health/ready", methods=READ)
-    async def ready() -> Response:
-        problems = ingest.problems()
-        if draining is not None and draining.begun:
-            problems["stopping"] = "told to stop: no more requests, please"
-        if problems:
-            return answer({"status": "not ready", "problems": problems}, 503)
-        return answer({"status": "ready"})
-
-    @app.api_route("/metrics", methods=READ)
-    async def metrics(request: Request) -> Response:
-        authorization = request.headers.get("authorization")
-        if not scraping.may_read(authorization, settings.metrics_token):
-            return Response(status_code=401, headers=scraping.REFUSED)
-        body, media_type = exposition(request.headers.get("accept", ""))
-        return Response(body, media_type=media_type)
-
+    app.state.ingest = ingest
+    app.state.draining = draining or Draining()
+    app.state.metrics_token = settings.metrics_token
+    refusals.install(app, brake)
+    document.install(app, [router])
     return app

@@ -12,11 +12,13 @@ from msgspec.structs import replace
 
 from contracts.merchants import codec
 from contracts.merchants.codec import Merchant, Span
+from contracts.receipts.codec import RowError
 from services.ingest.classify import MerchantIndex
 from services.ingest.formats import json_body
 from services.ingest.refused import BodyRefused
 from yumai.districts import districts
 from yumai.entry import TEXT_MAX
+from yumai.http import refusals
 from yumai.observability import telemetry
 from yumai.platforms import is_platform_id
 from yumai.registry import replace_overlap
@@ -36,13 +38,6 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
     mcc: str | None = None
     industry: str | None = None
     group_id: str | None = None
-
-
-class RowProblem(msgspec.Struct):
-    index: int
-    field: str | None
-    code: str
-    message: str
 
 
 _row = msgspec.json.Decoder(Row)
@@ -66,14 +61,14 @@ class TooManySpans(Exception):
         self.index = index
 
 
-def read_rows(body: bytes) -> tuple[list[Row], list[RowProblem]]:
+def read_rows(body: bytes) -> tuple[list[Row], list[RowError]]:
     """The rows, and what is wrong with the first of those that are; one wrong row refuses all.
 
     Raises BodyRefused for what is no JSON array, and for too many rows: before any becomes an object.
     """
     data, starts, ends = json_body.elements(body, _check_number)
     rows: list[Row] = []
-    problems: list[RowProblem] = []
+    problems: list[RowError] = []
     for index, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
         field, said = None, ""
         try:
@@ -87,7 +82,7 @@ def read_rows(body: bytes) -> tuple[list[Row], list[RowProblem]]:
             named = _NAMED.search(said) or _WHERE.search(said)
             field = (named.group(1)[:_NAME_SHOWN] or None) if named else None
         if said:
-            problems.append(RowProblem(index, field, "invalid_merchant", said[:200]))
+            problems.append(refusals.error("invalid_merchant", field, said[:200], index))
             if len(problems) == PROBLEMS_SHOWN:
                 break
     return rows, problems

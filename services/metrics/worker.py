@@ -29,6 +29,7 @@ from services.metrics.seen import Filter
 from yumai.broker import epochs
 from yumai.broker.principals import METRICS_GROUP
 from yumai.broker.security import client_options
+from yumai.http import health
 from yumai.observability import telemetry
 from yumai.process.faust_app import faust_app, health_pages
 from yumai.process.settings import Settings
@@ -124,7 +125,7 @@ class Worker:
                 self.flush.stop.set()
             self.stopping = True
 
-        health_pages(app, self.state, self.settings.metrics_token)
+        health_pages(app, "metrics", self.state, self.settings.metrics_token)
         return app
 
     def _pump(self) -> Pump:
@@ -141,22 +142,25 @@ class Worker:
             if not self.stopping:
                 die("the worker's loop failed")
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> health.Health:
         """What `/health/ready` says."""
         states = dict(self.processor.states)
         stopped = {part: s.stopped for part, s in states.items() if s.stopped}
         placing = self._unplaced()
         assigned = self.app.consumer is not None and not self.app.rebalancing
-        ready = assigned and not placing and not stopped and not self.waiting
-        return {
-            "ready": bool(ready),
+        waiting_for = {f"partition {part}": str(why) for part, why in stopped.items()}
+        if not assigned:
+            waiting_for["group"] = "partitions are not assigned yet"
+        if placing:
+            waiting_for["placing"] = f"partitions {placing} are being placed"
+        if self.waiting:
+            waiting_for["start"] = str(self.waiting)
+        about = {
             "worker": self.settings.worker,
             "partitions": sorted(states),
-            "placing": placing,
-            "stopped": stopped,
-            "waiting": self.waiting,
             "projections": self.projections.problem,
         }
+        return health.ready("metrics", waiting_for, about)
 
     def _tell_states(self) -> None:
         states = list(self.processor.states.values())

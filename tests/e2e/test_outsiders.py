@@ -32,7 +32,7 @@ from yumai.store.client import connect
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 PLATFORM = "seen-by-nobody"
-OPEN = {"/", "/ping", "/replicas_status", "/health/live", "/health/ready", "/openapi.json"}
+OPEN = {"/", "/ping", "/replicas_status", "/health/live", "/health/ready", "/docs", "/openapi.json"}
 """What answers without a name: the page and the doors' contract (which hold nothing), and whether a process works."""
 PATHS = (
     *("/", "/metrics", "/health/live", "/health/ready", "/last", "/ping", "/query"),

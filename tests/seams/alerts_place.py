@@ -22,6 +22,7 @@ from kafka.admin import KafkaAdminClient
 from contracts.alerts import codec as alerts
 from contracts.commits import codec as commits
 from contracts.targets import codec as targets
+from tests import documented
 from tests.conftest import free_port, running
 from yumai import topics
 from yumai.access import Identity
@@ -115,9 +116,11 @@ class Place:
         **query: str,
     ) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.identity.issue_token(role, name)}"}
-        return httpx.request(
+        answer = httpx.request(
             method, f"{self.url}{path}", json=body, params=query, headers=headers, timeout=60
         )
+        documented.check("gateway", answer)
+        return answer
 
     def get(self, path: str, role: str = "bureau", **query: str) -> Any:
         answer = self.call("GET", path, role=role, **query)

@@ -19,6 +19,7 @@ from kafka import KafkaConsumer, TopicPartition
 from console.running import leash, probes
 from contracts.dead_letters import codec as dead_codec
 from contracts.entries import codec
+from tests import documented
 from tests.conftest import ROOT, free_port
 from yumai import topics
 from yumai.access import Identity
@@ -42,6 +43,11 @@ def entry(entry_id: str, **said: Any) -> dict[str, Any]:
 def ndjson(*rows: dict[str, Any] | bytes) -> bytes:
     lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
     return b"\n".join(lines)
+
+
+def _is_documented(answer: httpx.Response) -> None:
+    answer.read()
+    documented.check("ingest", answer)
 
 
 @dataclass
@@ -77,7 +83,12 @@ class Place:
         self.key = self.identity.issue_key("p1")
         self.other_key = self.identity.issue_key("p2")
         self.bureau = self.identity.issue_token("bureau")
-        self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self.http = httpx.Client(
+            base_url=self.url,
+            timeout=30,
+            trust_env=False,
+            event_hooks={"response": [_is_documented]},
+        )
 
     def _start(self, name: str, arguments: list[str], environment: dict[str, str]) -> None:
         command = [sys.executable, "-I", "-S", leash.__file__, "run", str(os.getpid())]

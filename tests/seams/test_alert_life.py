@@ -275,16 +275,12 @@ def test_unanswered_alerts_escalate_are_told_again_and_items_get_overdue(
         other = "district:500102"
         for id_ in (item["id"], "wi-none"):
             answer = at.call("PATCH", f"/v1/work-items/{id_}", {}, other)
-            assert (answer.status_code, answer.json()["errors"][0]["message"]) == (
-                404,
-                f"no work item {id_}",
-            )
+            assert answer.status_code == 404
+            assert answer.json()["errors"][0]["message"].endswith(f"(no work item {id_})")
         for named in (ID, f"{TODAY.year}-500199"):
             answer = at.call("POST", "/v1/work-items", {"title": "t", "alert_id": named}, other)
-            assert (answer.status_code, answer.json()["errors"][0]["message"]) == (
-                422,
-                f"no alert {named!r}",
-            )
+            assert answer.status_code == 422
+            assert answer.json()["errors"][0]["message"].endswith(f"(no alert {named!r})")
             assert at.get("/v1/work-items", role=other, alert=named) == []
         path = f"/v1/work-items/{item['id']}"
         both = at.call("PATCH", path, {"district": "500102", "alert_id": ID})

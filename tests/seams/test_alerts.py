@@ -22,7 +22,9 @@ def judges(at: Place, names: list[str]) -> str:
 
     def one() -> str | None:
         nonlocal before
-        found = [n for n in names if httpx.get(f"{at.ports[n]}/health/ready").json()["judges"]]
+        found = [
+            n for n in names if httpx.get(f"{at.ports[n]}/health/ready").json()["about"]["judges"]
+        ]
         same, before = found == before, found
         return found[0] if same and len(found) == 1 else None
 

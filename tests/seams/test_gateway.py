@@ -25,6 +25,7 @@ from kafka import KafkaConsumer, KafkaProducer
 from contracts.alerts import codec as alerts
 from contracts.alerts.outbox import decode_subscriptions
 from contracts.commits import codec as commits
+from tests import documented
 from tests.conftest import free_port, running
 from yumai import topics
 from yumai.access import Identity
@@ -72,7 +73,9 @@ class World:
         headers = {}
         if role is not None:
             headers["Authorization"] = f"Bearer {self.identity.issue_token(role)}"
-        return httpx.get(f"{self.url}{path}", params=parameters, headers=headers, timeout=60)
+        answer = httpx.get(f"{self.url}{path}", params=parameters, headers=headers, timeout=60)
+        documented.check("gateway", answer)
+        return answer
 
     def commit(
         self, last_offset: int, changes: list[tuple[str, str, int, int]], part: int = 0
@@ -515,6 +518,7 @@ def _until(made: World, status: int) -> dict:
     deadline = time.monotonic() + 15
     while True:
         answer = httpx.get(f"{made.url}/health/ready", timeout=10)
+        documented.check("gateway", answer)
         if answer.status_code == status or time.monotonic() > deadline:
             assert answer.status_code == status, answer.text
             return answer.json()["waiting_for"]

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from contracts.work_items import codec
-from services.gateway.errors import Unavailable
 from services.gateway.register import Register
 from tests.seams.ingest_place import Place
 from yumai import topics
 from yumai.broker import provision
 from yumai.broker.security import Bootstrap
+from yumai.http.refusals import Unavailable
 from yumai.sealing import Sealer
 
 BACK_SECONDS = 40.0

@@ -38,6 +38,7 @@ STATUSES = (
 OUTSIDE = "none"
 """The path of a request that reached no route: turned away at the door, or no such path."""
 PROBES = ("/health/live", "/health/ready", "/metrics")
+DOCUMENT = ("/openapi.json", "/docs", "/docs/start.js", "/docs/assets")
 INGEST_PATHS = (
     "/v1/entries",
     "/v1/receipts",
@@ -46,6 +47,7 @@ INGEST_PATHS = (
     "/v1/control-totals",
     "/v1/merchants",
     *PROBES,
+    *DOCUMENT,
     OUTSIDE,
     OTHER,
 )
@@ -72,6 +74,7 @@ GATEWAY_PATHS = (
     "/",
     "/pages",
     *PROBES,
+    *DOCUMENT,
     OUTSIDE,
     OTHER,
 )

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from yumai.broker import undecodable
 from yumai.broker.security import Cluster, tls
+from yumai.http import health
 from yumai.observability import exporting, scraping
 from yumai.observability.instruments import exposition
 from yumai.process.settings import Settings
@@ -112,18 +113,19 @@ def _exit_code(worker: Worker) -> int:
 
 
 def health_pages(
-    app: faust.App, state: Callable[[], dict[str, object]], metrics_token: str
+    app: faust.App, service: str, state: Callable[[], health.Health], metrics_token: str
 ) -> None:
-    """`/health/live`, `/health/ready` (200 or 503 by `state()["ready"]`) and `/metrics`."""
+    """`/health/live`, `/health/ready` and `/metrics`."""
 
     @app.page("/health/live")
     async def live(view, request):  # type: ignore[no-untyped-def]
-        return view.json({"live": True})
+        told = health.live(service)
+        return view.json(told.body, status=told.status)
 
     @app.page("/health/ready")
     async def ready(view, request):  # type: ignore[no-untyped-def]
-        found = state()
-        return view.json(found, status=200 if found["ready"] else 503)
+        told = state()
+        return view.json(told.body, status=told.status)
 
     @app.page("/metrics")
     async def metrics(view, request):  # type: ignore[no-untyped-def]

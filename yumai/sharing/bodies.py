@@ -48,7 +48,7 @@ class Brake:
 
 
 class TooLarge(Exception):
-    """The body has more bytes than it may have."""
+    """The body has more bytes than it may have; the text says how many it may."""
 
 
 class NeverCame(Exception):
@@ -127,7 +127,7 @@ class Bodies:
         stream = request.stream().__aiter__()
         if declared(request) > most:
             await _drain(stream, 0)
-            raise TooLarge
+            raise TooLarge(f"more than {most >> 20} MiB")
         begun = time.monotonic()
         chunks: list[bytes] = []
         try:
@@ -143,7 +143,7 @@ class Bodies:
                     chunks.clear()
                     work.hold(0)
                     await _drain(stream, size)
-                    raise TooLarge
+                    raise TooLarge(f"more than {most >> 20} MiB")
                 work.hold(work.held + len(chunk))
                 chunks.append(chunk)
         except TimeoutError as error:

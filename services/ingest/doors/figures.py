@@ -12,27 +12,30 @@ import msgspec
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from contracts.days import book_day
 from contracts.receipts.codec import Receipt
 from services.ingest.bookings import Bookings, Counts, StoreAway
 from services.ingest.dead_letters import message
-from services.ingest.doors.answers import Refusal, answer
 from services.ingest.doors.over_http import EntriesDoor, receipt_answer
+from services.ingest.doors.parameters import (
+    ControlTotalsParameters,
+    MerchantParameters,
+    RowsParameters,
+)
 from services.ingest.formats import compression
-from services.ingest.merchants import Registry, RowProblem, TooManySpans, read_rows
+from services.ingest.merchants import Registry, TooManySpans, read_rows
 from services.ingest.publish import Publisher, Unavailable
 from services.ingest.receipts import Known
 from services.ingest.refused import BodyRefused
 from yumai import printable
 from yumai.access import Principal
-from yumai.platforms import is_platform_id
+from yumai.http.answers import answer
+from yumai.http.refusals import Refused
 from yumai.sharing.asking import name_of
 from yumai.sharing.bodies import Bodies, Work
 from yumai.sharing.workers import Workers
 from yumai.topics import MERCHANTS
 
 _RECEIPT_ID = re.compile(r"[0-9a-f]{32}")
-_VERDICTS = ("", "rejected", "duplicate", "conflict")
 _MERCHANTS_SECONDS = 60.0
 
 
@@ -45,7 +48,7 @@ class ReceiptFigures:
     async def show(self, receipt_id: str, principal: Principal) -> Response:
         receipt_id = receipt_id.lower()
         if not _RECEIPT_ID.fullmatch(receipt_id):
-            raise Refusal("not_found")
+            raise Refused("not_found")
         known = self._known_to(principal, receipt_id)
         if known is not None:
             return await self._known_receipt(known)
@@ -55,7 +58,7 @@ class ReceiptFigures:
             sender = self._door.unacknowledged.get(receipt_id)
             if sender is not None and _is_own(principal, sender):
                 return answer(_incomplete(receipt_id, Counts(0, 0, 0)))
-            raise Refusal("unavailable", f"the store is away: {error}") from error
+            raise Refused("unavailable", None, f"the store is away: {error}") from error
 
     def _known_to(self, principal: Principal, receipt_id: str) -> Receipt | None:
         """Another's is looked for like one that never was: neither answer nor time tells them apart."""
@@ -86,7 +89,7 @@ class ReceiptFigures:
             return answer(shown | _state(stored["accepted"], counts))
         platforms = await self._bookings.platforms_of(receipt_id)
         if stored is not None:
-            raise Refusal("not_found")
+            raise Refused("not_found")
         sender = self._door.unacknowledged.get(receipt_id)
         if sender is not None:
             platforms.add(sender)
@@ -94,9 +97,9 @@ class ReceiptFigures:
         if feed is not None:
             platforms.add(feed)
         if not platforms:
-            raise Refusal("not_found")
+            raise Refused("not_found")
         if not principal.is_bureau and platforms != {principal.code}:
-            raise Refusal("not_found")
+            raise Refused("not_found")
         counts = await self._bookings.counts(receipt_id)
         if feed is not None:
             # The Kafka door acknowledges by its offsets: a row that is here was accepted.
@@ -104,22 +107,17 @@ class ReceiptFigures:
             return answer(shown | {"accepted": counts.decided, "platform_id": feed})
         return answer(_incomplete(receipt_id, counts))
 
-    async def rows(self, receipt_id: str, request: HttpRequest, principal: Principal) -> Response:
+    async def rows(self, receipt_id: str, asked: RowsParameters, principal: Principal) -> Response:
         receipt_id = receipt_id.lower()
-        verdict = request.query_params.get("verdict", "")
-        form = request.query_params.get("format", "json")
-        if verdict not in _VERDICTS:
-            raise Refusal("invalid_parameter", "rejected, duplicate or conflict", "verdict")
-        if form not in ("json", "csv"):
-            raise Refusal("invalid_parameter", "json or csv", "format")
+        verdict, form = asked.verdict or "", asked.format
         if not _RECEIPT_ID.fullmatch(receipt_id):
-            raise Refusal("not_found")
+            raise Refused("not_found")
         known = self._known_to(principal, receipt_id)
         try:
             await self._allow_rows(receipt_id, known, principal)
             found = await self._bookings.rows(receipt_id, verdict)
         except StoreAway as error:
-            raise Refusal("unavailable", f"the store is away: {error}") from error
+            raise Refused("unavailable", None, f"the store is away: {error}") from error
         data = [_row(*row) for row in found]
         if (
             known is not None
@@ -149,15 +147,14 @@ class ReceiptFigures:
             return
         platforms = await self._bookings.platforms_of(receipt_id)
         if stored is not None or not platforms:
-            raise Refusal("not_found")
+            raise Refused("not_found")
         if not principal.is_bureau and platforms != {principal.code}:
-            raise Refusal("not_found")
+            raise Refused("not_found")
 
-    async def newest(self, request: HttpRequest, principal: Principal) -> Response:
+    async def newest(self, limit: int, principal: Principal) -> Response:
         if principal.role == "district":
-            raise Refusal("forbidden")
+            raise Refused("forbidden")
         sender = None if principal.is_bureau else principal.code
-        limit = _limit(request.query_params.get("limit", "20"))
         shown = {r.receipt_id: _summary(r) for r in self._known.newest(sender, limit)}
         meta: dict[str, object] = {"limit": limit}
         try:
@@ -168,23 +165,21 @@ class ReceiptFigures:
         newest = sorted(shown.values(), key=lambda r: -r["at"])[:limit]
         return answer({"meta": meta, "data": newest})
 
-    async def control_totals(self, request: HttpRequest, principal: Principal) -> Response:
-        try:
-            day = book_day(request.query_params.get("date", ""))
-        except ValueError:
-            raise Refusal("invalid_parameter", "date=YYYY-MM-DD", "date") from None
-        platform = request.query_params.get("platform")
+    async def control_totals(
+        self, asked: ControlTotalsParameters, principal: Principal
+    ) -> Response:
+        day, platform = asked.date, asked.platform
         if principal.is_bureau:
             if not platform:
-                raise Refusal("invalid_parameter", "the bureau says which platform", "platform")
+                raise Refused("invalid_parameter", "platform", "the bureau says which platform")
         elif principal.role != "platform" or platform not in (None, principal.code):
-            raise Refusal("forbidden")
+            raise Refused("forbidden")
         else:
             platform = principal.code
         try:
             totals = await self._bookings.control_totals(platform, day)
         except StoreAway as error:
-            raise Refusal("unavailable", f"the store is away: {error}") from error
+            raise Refused("unavailable", None, f"the store is away: {error}") from error
         return answer({"date": day.isoformat(), "platform_id": platform, **totals})
 
 
@@ -218,12 +213,6 @@ def _summary(receipt: Receipt) -> dict[str, Any]:
     return {name: getattr(receipt, name) for name in names}
 
 
-def _limit(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 10_000:
-        raise Refusal("invalid_parameter", "1 to 10000", "limit")
-    return int(text)
-
-
 class MerchantsDoor:
     def __init__(
         self, registry: Registry, publisher: Publisher, bodies: Bodies, workers: Workers
@@ -242,11 +231,11 @@ class MerchantsDoor:
 
     async def put(self, request: HttpRequest, principal: Principal) -> Response:
         if not principal.is_bureau:
-            raise Refusal("forbidden")
+            raise Refused("forbidden")
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         encoding = request.headers.get("content-encoding", "").strip().lower()
         if media_type != "application/json" or encoding not in compression.ENCODINGS:
-            raise Refusal("unsupported_media_type", media_type[:100])
+            raise Refused("unsupported_media_type", None, media_type[:100])
         with self._bodies.work(name_of(principal)) as work:
             return await self._put(request, encoding, work)
 
@@ -257,16 +246,15 @@ class MerchantsDoor:
                 work.sender, lambda: read_rows(compression.decompress(encoding, body))
             )
         except BodyRefused as refused:
-            raise Refusal(refused.code, refused.detail) from refused
+            raise Refused(refused.code, refused.field, refused.detail) from refused
         if problems:
-            return answer({"errors": problems}, 422)
+            raise Refused.rows(problems)
         # One at a time: each builds on the histories that the one before has left.
         async with self._one:
             try:
                 change = await self._workers.run(work.sender, self._registry.change, rows)
-            except TooManySpans as error:
-                many = RowProblem(error.index, "valid_from", "invalid_merchant", str(error))
-                return answer({"errors": [many]}, 422)
+            except TooManySpans as many:
+                raise Refused("invalid_merchant", "valid_from", str(many), many.index) from many
             if change.records:
                 try:
                     end = await self._publisher.send_many(
@@ -275,7 +263,7 @@ class MerchantsDoor:
                     async with asyncio.timeout(_MERCHANTS_SECONDS):
                         await self._applied(end)
                 except (Unavailable, TimeoutError) as error:
-                    raise Refusal("unavailable", str(error)) from error
+                    raise Refused("unavailable", None, str(error)) from error
         return answer(
             {
                 "merchants": change.merchants,
@@ -288,17 +276,14 @@ class MerchantsDoor:
         async with self._moved:
             await self._moved.wait_for(lambda: self._position >= end)
 
-    def show(self, request: HttpRequest, principal: Principal) -> Response:
-        platform_id = request.query_params.get("platform_id", "")
-        merchant_id = request.query_params.get("merchant_id", "")
-        if not platform_id and principal.role == "platform":
+    def show(self, asked: MerchantParameters, principal: Principal) -> Response:
+        platform_id, merchant_id = asked.platform_id, asked.merchant_id
+        if platform_id is None and principal.role == "platform":
             platform_id = principal.code
-        if not is_platform_id(platform_id):
-            raise Refusal("invalid_parameter", "platform_id", "platform_id")
-        if not merchant_id:
-            raise Refusal("invalid_parameter", "merchant_id", "merchant_id")
+        if platform_id is None:
+            raise Refused("invalid_parameter", "platform_id", "whose merchant")
         if not principal.may_see_platform(platform_id):
-            raise Refusal("forbidden")
+            raise Refused("forbidden")
         who = {"platform_id": platform_id, "merchant_id": merchant_id}
         empty = {"mcc": None, "industry": None, "group_id": None, "valid_to": None}
         spans = self._registry.history(platform_id, merchant_id)

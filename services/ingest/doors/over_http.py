@@ -21,7 +21,6 @@ from contracts.receipts.codec import Receipt
 from services.ingest.columns import Columns
 from services.ingest.dead_letters import Allowance
 from services.ingest.decoder.pool import Decoders
-from services.ingest.doors.answers import Refusal, answer
 from services.ingest.formats import DECODED, MEDIA_TYPES, Read, arrow_table, compression, read
 from services.ingest.judging import BUREAU, ERRORS_SHOWN, Outcome, Request
 from services.ingest.publish import Unavailable
@@ -30,6 +29,8 @@ from services.ingest.refused import BodyRefused
 from services.ingest.rounds import Rounds, count_entries
 from yumai.access import Principal
 from yumai.entry import SHANGHAI
+from yumai.http.answers import answer
+from yumai.http.refusals import Refused
 from yumai.observability import tracing
 from yumai.sharing.asking import name_of
 from yumai.sharing.bodies import Bodies, Work
@@ -58,32 +59,32 @@ class Envelope:
 
 
 def envelope(request: HttpRequest, principal: Principal, today: date) -> Envelope:
-    """Raises Refusal."""
+    """Raises Refused."""
     headers = request.headers
     if principal.role not in ("bureau", "platform"):
-        raise Refusal("forbidden", "a platform's key or the bureau's token sends entries")
+        raise Refused("forbidden", None, "a platform's key or the bureau's token sends entries")
     recorded_on = headers.get("recorded-on")
     if recorded_on is not None and not principal.is_bureau:
-        raise Refusal("forbidden", "Recorded-On is the bureau's")
+        raise Refused("forbidden", None, "Recorded-On is the bureau's")
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in MEDIA_TYPES:
-        raise Refusal("unsupported_media_type", media_type[:100])
+        raise Refused("unsupported_media_type", None, media_type[:100])
     encoding = headers.get("content-encoding", "").strip().lower()
     if encoding not in compression.ENCODINGS:
-        raise Refusal("unsupported_media_type", f"Content-Encoding {encoding[:100]}")
+        raise Refused("unsupported_media_type", None, f"Content-Encoding {encoding[:100]}")
     if recorded_on is not None:
         try:
             if recorded_date(recorded_on) >= today:
                 raise ValueError
         except ValueError:
-            raise Refusal(
+            raise Refused(
                 "invalid_parameter",
-                f"Recorded-On: a date before today, from {RECORDED_FIRST} on, YYYY-MM-DD",
                 "recorded-on",
+                f"Recorded-On: a date before today, from {RECORDED_FIRST} on, YYYY-MM-DD",
             ) from None
     key = headers.get("idempotency-key")
     if key is not None and not 0 < len(key) <= _KEY_MAX:
-        raise Refusal("invalid_parameter", f"1 to {_KEY_MAX} characters", "idempotency-key")
+        raise Refused("invalid_parameter", "idempotency-key", f"1 to {_KEY_MAX} characters")
     return Envelope(
         principal,
         MEDIA_TYPES[media_type],
@@ -152,10 +153,10 @@ class EntriesDoor:
 
             return await self._process(said, who, work, reading, Allowance(packed))
         except BodyRefused as refused:
-            raise Refusal(refused.code, refused.detail, refused.field) from refused
+            raise Refused(refused.code, refused.field, refused.detail) from refused
 
     async def _earlier(self, who: Identity) -> Receipt | None:
-        """The receipt of the same request, known or in work. Raises Refusal for a used key."""
+        """The receipt of the same request, known or in work. Raises Refused for a used key."""
         if not who.key_hash:
             return None
         receipt_id = who.receipt.hex()
@@ -167,9 +168,9 @@ class EntriesDoor:
             try:
                 return await asyncio.shield(running)
             except Unavailable as error:
-                raise Refusal("unavailable", str(error)) from error
+                raise Refused("unavailable", None, str(error)) from error
         if self._known.of_key(who.key_hash) or who.key_hash in self._keys_in_work:
-            raise Refusal("key_reused", field="idempotency-key")
+            raise Refused("key_reused", "idempotency-key")
         return None
 
     async def _process(
@@ -191,7 +192,7 @@ class EntriesDoor:
                 future.set_exception(waiting)
                 future.exception()
             if isinstance(error, Unavailable):
-                raise Refusal("unavailable", str(error)[:300]) from error
+                raise Refused("unavailable", None, str(error)[:300]) from error
             raise
         finally:
             del self._in_work[who.receipt]

@@ -15,6 +15,7 @@ from contracts.compatibility import Direction, breaks
 from tests.contracts_now import RELEASED, broken, now
 
 Description = dict[str, Any]
+CELLS = "gateway GET /v1/cells"
 ALERT, COMMIT, TARGET = "alerts.v1 Whole", "commits.v1 Commit", "targets.v1 Target"
 
 
@@ -41,11 +42,29 @@ def test_everything_there_is_stands_in_the_release(
         assert released[part].keys() == current[part].keys(), part
     hint = "something was added: `python -m tests.contracts_now` writes contracts/released.json"
     assert set(released["routes"]) == set(current["routes"]), hint
+    for name, route in current["routes"].items():
+        for part in ("parameters", "body", "answers", "codes"):
+            assert released["routes"][name][part].keys() == route[part].keys(), f"{name}: {hint}"
+        said = zip(_answers(released["routes"][name]), _answers(route), strict=True)
+        assert all(set(_names(was)) == set(_names(now)) for was, now in said), f"{name}: {hint}"
     assert released["entry"]["properties"].keys() == current["entry"]["properties"].keys(), hint
     for name, schema in current["records"].items():
         fields = schema.get("properties", {})
         known = released["records"][name].get("properties", {})
         assert known.keys() == fields.keys(), f"{name}: {hint}"
+
+
+def _answers(route: dict[str, Any]) -> list[dict[str, Any]]:
+    return [schema for of in route["answers"].values() for schema in of.values()]
+
+
+def _cells(d: Description) -> dict[str, Any]:
+    return d["routes"]["gateway GET /v1/cells"]
+
+
+def _cell(d: Description) -> dict[str, Any]:
+    answer = _cells(d)["answers"]["200"]["application/json"]
+    return answer["properties"]["data"]["items"]
 
 
 def _entry(d: Description) -> dict[str, Any]:
@@ -119,9 +138,35 @@ PLANTED: dict[str, Callable[[Description], Any]] = {
         "message.timestamp.type"
     ),
     "topic alerts.v1: key": lambda d: d["topics"]["alerts.v1"].update(key="district"),
-    "route removed: ingest POST /v1/entries": lambda d: d["routes"].remove(
-        "ingest POST /v1/entries"
+    "route removed: ingest POST /v1/entries": lambda d: d["routes"].pop("ingest POST /v1/entries"),
+    f"{CELLS}: query grain: enum lost hour": lambda d: _cells(d)["parameters"]["query grain"][
+        "schema"
+    ]["enum"].remove("hour"),
+    f"{CELLS}: query as_of: removed": lambda d: _cells(d)["parameters"].pop("query as_of"),
+    f"{CELLS}: query from: is required now": lambda d: _cells(d)["parameters"]["query from"].update(
+        required=True
     ),
+    f"{CELLS}: query year: is required now": lambda d: _cells(d)["parameters"].update(
+        {"query year": {"required": True, "schema": {"type": "integer"}}}
+    ),
+    f"{CELLS}: 200: data[].net_fen: removed": lambda d: _cell(d)["properties"].pop("net_fen"),
+    f"{CELLS}: 200: data[].net_fen: type": lambda d: _cell(d)["properties"]["net_fen"].update(
+        type="string"
+    ),
+    f"{CELLS}: 200: data[].entries: may be missing now": lambda d: _cell(d)["required"].remove(
+        "entries"
+    ),
+    f"{CELLS}: 200: text/csv: removed": lambda d: _cells(d)["answers"]["200"].pop("text/csv"),
+    f"{CELLS}: 200: removed": lambda d: _cells(d)["answers"].pop("200"),
+    f"{CELLS}: invalid_parameter: 422 became 400": lambda d: _cells(d)["codes"].update(
+        invalid_parameter=400
+    ),
+    "gateway POST /v1/alerts/{id}/explain: body: measure: type": lambda d: d["routes"][
+        "gateway POST /v1/alerts/{id}/explain"
+    ]["body"]["application/json"]["properties"]["measure"].update(type="integer"),
+    "ingest POST /v1/entries: body: text/csv: removed": lambda d: d["routes"][
+        "ingest POST /v1/entries"
+    ]["body"].pop("text/csv"),
 }
 
 
@@ -145,7 +190,16 @@ ALLOWED: dict[str, Callable[[Description], Any]] = {
     "a new topic": lambda d: d["topics"].update({"new.v1": d["topics"]["feeds.v1"]}),
     "more partitions": lambda d: d["topics"]["entries.v1"].update(partitions=8),
     "kept for longer": lambda d: d["topics"]["commits.v1"].update({"retention.ms": "-1"}),
-    "a new route": lambda d: d["routes"].append("gateway GET /v1/new"),
+    "a new route": lambda d: d["routes"].update({"gateway GET /v1/new": _cells(d)}),
+    "one more parameter": lambda d: _cells(d)["parameters"].update(
+        {"query note": {"required": False, "schema": {"type": "string"}}}
+    ),
+    "one more field of an answer": lambda d: _cell(d)["properties"].update(
+        {"share": {"type": "number"}}
+    ),
+    "an answer's field that is never null any more": lambda d: _cell(d)["properties"][
+        "net_fen"
+    ].update(type="integer"),
 }
 
 

@@ -6,35 +6,40 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from services.gateway import subscriptions
-from services.gateway.bodies import Fields, parsed
-from services.gateway.errors import Refused
+from services.gateway.bodies import Until, parsed
+from services.gateway.bodies import read as read_body
+from services.gateway.requests import SubscriptionAsked, TargetAsked, is_secret
+from yumai import targets
+from yumai.http.refusals import Refused
 
 
 def read(body: object) -> tuple[object, set[str | None]]:
-    fields = Fields(body, subscriptions.FIELDS, 3)
-    found = subscriptions._read(fields, {})
-    assert all(p.errors[0]["index"] == 3 for p in fields.problems)
-    return found, {p.errors[0]["field"] for p in fields.problems}
+    try:
+        return subscriptions._kept(read_body(SubscriptionAsked, body, 3), {}), set()
+    except Refused as refused:
+        found = refused.errors
+    assert {(e.index, e.code) for e in found} == {(3, "invalid_field")}
+    return None, {error.field for error in found}
 
 
 def test_a_body_that_is_no_json_is_refused_and_an_empty_one_may_be():
     with pytest.raises(Refused) as refused:
         parsed(b"{")
-    assert refused.value.status == 422
+    assert (refused.value.status, refused.value.errors[0].code) == (400, "body_undecodable")
     assert parsed(b" ", {}) == {}
 
 
 def test_an_end_is_a_day_to_its_end_or_an_instant_with_its_offset():
-    def until(text: object) -> tuple[object, int]:
-        fields = Fields({"until": text}, ("until",))
-        return fields.until("until"), len(fields.problems)
+    def until(text: object) -> tuple[str, datetime]:
+        found = Until(text)
+        return found.text, found.at
 
-    day, _ = until("2026-07-01")
-    assert day == ("2026-07-01", datetime(2026, 7, 1, 16, tzinfo=UTC))
-    instant, _ = until("2026-07-01T12:00:00Z")
+    assert until("2026-07-01") == ("2026-07-01", datetime(2026, 7, 1, 16, tzinfo=UTC))
+    instant = until("2026-07-01T12:00:00Z")
     assert instant == ("2026-07-01T12:00:00Z", datetime(2026, 7, 1, 12, tzinfo=UTC))
     for wrong in ("2026-07-01T12:00:00", "2026-02-30", "soon", 5, None, "9999-12-31"):
-        assert until(wrong)[1] == 1, wrong
+        with pytest.raises(ValueError, match=r"day|instant|away"):
+            until(wrong)
 
 
 def test_a_webhook_gets_a_secret_that_the_public_library_takes():
@@ -42,8 +47,8 @@ def test_a_webhook_gets_a_secret_that_the_public_library_takes():
     assert not wrong
     Webhook(found.secret)
     assert found.levels == ["blue", "yellow", "red"]
-    assert subscriptions.is_secret(found.secret)
-    assert not subscriptions.is_secret("whsec_short")
+    assert is_secret(found.secret)
+    assert not is_secret("whsec_short")
 
 
 def test_every_wrong_field_of_a_subscription_is_named():
@@ -81,3 +86,7 @@ def test_an_inbox_needs_no_address():
     )
     assert not wrong
     assert found.secret is None
+
+
+def test_the_document_names_the_fields_of_a_target():
+    assert tuple(TargetAsked.model_fields) == targets.FIELDS

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.gateway.errors import Unavailable
 from services.gateway.store import Store
+from yumai.http.refusals import Unavailable
 from yumai.store.asked import Queries
 from yumai.store.figures import Query
 

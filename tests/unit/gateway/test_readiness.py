@@ -29,7 +29,7 @@ def states(service_urls: str, broker: list[str]) -> list[dict]:
     )
 
     async def ask() -> list[dict]:
-        found = [await made.state() for _ in broker]
+        found = [(await made.state()).body for _ in broker]
         await made.close()
         return found
 
@@ -38,12 +38,12 @@ def states(service_urls: str, broker: list[str]) -> list[dict]:
 
 def test_alone_it_waits_for_the_broker_and_then_stays_ready():
     found = states("", ["away", "", "away"])
-    assert [state["ready"] for state in found] == [False, True, True]
+    assert [state["status"] for state in found] == ["not_ready", "ready", "ready"]
     assert [state["waiting_for"] for state in found] == [{"broker": "away"}, {}, {"broker": "away"}]
 
 
 def test_with_addresses_it_is_ready_only_while_all_are():
     urls = "ingest=http://127.0.0.1:1,metrics=http://127.0.0.1:1,alerts=http://127.0.0.1:1"
     (state,) = states(urls, [""])
-    assert not state["ready"]
+    assert state["status"] == "not_ready"
     assert set(state["waiting_for"]) == {"ingest", "metrics", "alerts"}

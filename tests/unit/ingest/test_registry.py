@@ -131,7 +131,7 @@ def test_what_is_said_of_refused_rows_is_bounded():
     wrong = ",".join([ROW % f',"{name}":1'] * merchants.PROBLEMS_SHOWN * 3)
     _, problems = read_rows(f"[{wrong}]".encode())
     assert len(problems) == merchants.PROBLEMS_SHOWN
-    assert max(len(p.message) + len(p.field or "") for p in problems) < 300
+    assert max(len(p.message) + len(p.field or "") for p in problems) < 400
 
 
 def test_a_row_of_more_bytes_than_any_true_one_is_not_decoded():
@@ -139,7 +139,7 @@ def test_a_row_of_more_bytes_than_any_true_one_is_not_decoded():
     huge = ROW.replace('"m"', f'"{"m" * merchants.ROW_MAX_BYTES}"') % ""
     rows, problems = read_rows(f"[{longest},{huge}]".encode())
     assert len(rows) == 1
-    assert [(p.index, p.message) for p in problems] == [(1, "more than 16,384 bytes")]
+    assert [(p.index, "more than 16,384 bytes" in p.message) for p in problems] == [(1, True)]
 
 
 def test_a_lone_surrogate_is_its_own_rows_fault():
