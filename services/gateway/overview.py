@@ -182,10 +182,12 @@ def _sums_until(within: Filter, at: datetime) -> Query:
 def _shown_sums(within: Filter, today: date, closed: disclosure.Closed) -> Query:
     """As `_sums`, of what a district may be shown; then the entries that were left out, and today's of them."""
     inner = disclosure.atoms(within, closed, "year")
+    # Of an atom of several days, no part: today's are the base cells that stand for themselves.
+    own = f"number >= {disclosure.LEAST}"
     return Query(
         "SELECT district, toString(sector) AS code, sumIf(net, fine), sumIf(number, fine),"
-        " sumIf(net, fine AND day >= {today:Date}), sumIf(number, fine AND day >= {today:Date}),"
-        " sumIf(number, NOT fine), sumIf(number, NOT fine AND day >= {today:Date})"
+        f" sumIf(net, {own} AND day >= {{today:Date}}), sumIf(number, {own} AND day >= {{today:Date}}),"
+        f" sumIf(number, NOT fine), sumIf(number, NOT ({own}) AND day >= {{today:Date}})"
         f" FROM ({inner.sql}) GROUP BY district, code",
         inner.parameters | {"today": today},
     )

@@ -110,3 +110,11 @@ def test_a_year_that_is_over_is_shown_but_for_three_entries_a_sector(kept):
     for row in asked(client, query):
         whole = sum(n for c, n in books.items() if c[0].year == 2023 and c[1] == row["sector"])
         assert 0 <= whole - (row["entries"] or 0) <= 3
+
+
+@pytest.mark.parametrize("grain", ["hour", "day", "month", "year"])
+def test_days_beyond_what_the_store_knows_are_no_error(kept, grain):
+    client, books = kept
+    within = Filter(date.min, date.max, [DISTRICT], None, None, date.max)
+    found = asked(client, disclosure.cells(within, grain, (), Closed(date(9999, 1, 1))))
+    assert {row["period"][:4] for row in found} == {str(cell[0].year) for cell in books}

@@ -295,6 +295,31 @@ def test_a_platform_sees_no_pace_and_a_district_no_other(browser, gateway):
     assert "万州" not in browser.text("#lagging")
 
 
+def test_a_districts_totals_that_leave_something_out_say_so(browser, gateway):
+    shown = """[...document.querySelectorAll('#fact-year, #fact-share, #counter')].map(
+        (e) => e.innerText.trim().endsWith('*')).concat(
+        !document.querySelector('#totals-suppressed').hidden)"""
+    enter(browser, gateway, "district:500102")
+    assert browser.ask(shown) == [False] * 4
+    today = datetime.now(SHANGHAI).replace(hour=0, minute=0, second=0, microsecond=0)
+    client = connect(gateway.dsn)
+    cell = [today, today.date(), 500110, "S04", "p1", 1, 0, 0, 1, 5, 77_00, 0, 0, 0]
+    few = [today, today.date(), 500110, "S01", "p1", 1, 0, 0, 1, 2, 333_00, 0, 0, 0]
+    client.insert("cells", [cell, few], CELLS)
+    client.close()
+    enter(browser, gateway, "district:500110")
+    assert browser.ask(shown) == [True] * 4
+    assert "三笔" in browser.text("#totals-suppressed")
+    assert browser.text("#fact-year").startswith("77.00 元")
+    browser.ask(
+        "document.querySelector('.district[data-code=\"500110\"]').dispatchEvent(new Event('click', {bubbles: true}))"
+    )
+    assert "77.00 元 *" in browser.text("#district-facts")
+    enter(browser, gateway)
+    assert browser.ask(shown) == [False] * 4
+    assert browser.errors == []
+
+
 @pytest.mark.parametrize("width", [360, 768, 1920])
 def test_nothing_is_wider_than_the_screen(browser, gateway, width):
     enter(browser, gateway)

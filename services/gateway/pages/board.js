@@ -17,6 +17,9 @@ const make = (name, className, text) => {
 // Missing is not lagging: what a district's figures say is not to be relied on now.
 const inDoubt = (district) => district.guards.includes("stale");
 
+// What is left out of a figure is said beside it; without the mark it is whole.
+const marked = (text, suppressed) => (suppressed ? `${text} *` : text);
+
 export class Board {
   constructor() {
     this.districts = new Map();
@@ -92,7 +95,7 @@ export class Board {
       if (figures.target_fen !== null) rows.push([t("level_label"), this.#level(figures), inDoubt(figures)]);
       if (inDoubt(figures)) rows.push([t("why"), this.#why(figures), true]);
     }
-    rows.push([t("attained"), amount(figures.attained_fen)]);
+    rows.push([t("attained"), marked(amount(figures.attained_fen), this.overview.data.year.suppressed)]);
     if (figures.pace !== null) {
       // Like for like: a platform that joined or left is no growth and no decline.
       const gap = figures.comparable_fen - figures.expected_fen;
@@ -101,7 +104,7 @@ export class Board {
       rows.push([t("gap"), (gap > 0 ? "+" : gap < 0 ? "−" : "") + amount(Math.abs(gap))]);
       rows.push([t("target"), amount(figures.target_fen)]);
     }
-    rows.push([t("today"), amount(figures.today_fen)]);
+    rows.push([t("today"), marked(amount(figures.today_fen), this.overview.data.today.suppressed)]);
     return rows;
   }
 
@@ -189,9 +192,12 @@ export class Board {
     $("counter-about").textContent = data.today.entries
       ? t("today_about", { entries: count(data.today.entries) })
       : t("no_today");
-    $("fact-year").textContent = amount(data.year.net_fen);
+    $("fact-year").textContent = marked(amount(data.year.net_fen), data.year.suppressed);
     const share = data.year.service_share;
-    $("fact-share").textContent = share === null ? "–" : percent(share);
+    const partial = data.year.suppressed || data.year.goods_suppressed;
+    $("fact-share").textContent = share === null ? "–" : marked(percent(share), partial);
+    $("counter-mark").hidden = !data.today.suppressed;
+    $("totals-suppressed").hidden = !(partial || data.today.suppressed);
     this.#moveTo(data.today.net_fen);
   }
 
@@ -287,7 +293,7 @@ export class Board {
       track.firstChild.style.width = `${Math.max(0, (sector.net_fen / most) * 100)}%`;
       const amount = amountParts(sector.net_fen).join(" ");
       // What stands on fewer than three entries is left out: said, never shown as a small number alone.
-      value.textContent = !sector.suppressed ? amount : sector.net_fen === 0 ? t("guard_suppressed") : `${amount} *`;
+      value.textContent = !sector.suppressed ? amount : sector.net_fen === 0 ? t("guard_suppressed") : marked(amount, true);
       value.title = sector.suppressed ? t("suppressed_note") : "";
       const before = sector.last_year_fen;
       const change = before > 0 ? sector.net_fen / before - 1 : null;

@@ -105,6 +105,7 @@ def told(vectors: list[set[Cell]], book: Books) -> list[tuple[Cell, ...]]:
 @settings(max_examples=25)
 @given(books())
 @example({(START + timedelta(days=n), "S01", START + timedelta(days=n)): 1 for n in range(20)})
+@example({(START + timedelta(days=n), "S01", START + timedelta(days=n)): 2 for n in range(6)})
 def test_no_sum_of_fewer_than_three_entries_follows_from_all_answers(book):
     vectors = [set(v) for v in {frozenset(v) for v in answers(book)}]
     assert all(sum(book[cell] for cell in vector) >= LEAST for vector in vectors)
@@ -119,6 +120,38 @@ def test_the_attacker_finds_what_exact_totals_would_tell():
     three = {(day + timedelta(days=n), "S01", day): 1 for n in range(3)}
     first, *rest = sorted(three)
     assert told([set(three), {first}], three) == [(first,), tuple(rest)]
+
+
+Micro = tuple[int, str]
+"""An hour and a platform of one base cell."""
+
+
+def told_slices(cell: dict[Micro, int]) -> list[set[Micro]]:
+    """Each sum over hours, platforms, both or neither that is shown of one base cell."""
+    by = {
+        of: {key: {m for m in cell if m[slice_] == key} for key in {m[slice_] for m in cell}}
+        for of, slice_ in (("hour", slice(0, 1)), ("platform", slice(1, 2)), ("both", slice(0, 2)))
+    }
+    least = {of: min(sum(cell[m] for m in part) for part in by[of].values()) for of in by}
+    found = [set(cell)] if sum(cell.values()) >= LEAST else []
+    if least["both"] >= LEAST:
+        return found + [part for of in by for part in by[of].values()]
+    if least["platform"] >= LEAST:
+        return found + list(by["platform"].values())
+    return found + (list(by["hour"].values()) if least["hour"] >= LEAST else [])
+
+
+@settings(max_examples=200)
+@given(
+    st.dictionaries(
+        st.tuples(st.integers(0, 2), st.sampled_from("pqr")), st.integers(1, 6), min_size=1
+    )
+)
+@example({(0, "p"): 3, (0, "q"): 1, (1, "q"): 3})
+def test_hours_and_platforms_of_a_cell_do_not_tell_each_others_rest(cell):
+    book = {(START, f"{hour}{platform}", START): n for (hour, platform), n in cell.items()}
+    vectors = [{(START, f"{h}{p}", START) for h, p in part} for part in told_slices(cell)]
+    assert told(vectors, book) == []
 
 
 @given(st.lists(st.sampled_from([1, 2]), max_size=40), st.integers(0, 40))
