@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import get_args
 
+from aiokafka.errors import MessageSizeTooLargeError
+
 from services.alerts.away import AWAY
 from services.alerts.lifecycle import Ended
 from yumai.observability import telemetry
@@ -59,6 +61,8 @@ class SetAside:
         """
         try:
             yield
+        except MessageSizeTooLargeError as error:  # of the broker's errors the one that is ours
+            self.failed(kind, id_, of, error)
         except _GOES_THROUGH:
             raise
         except Exception as error:

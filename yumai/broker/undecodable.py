@@ -1,4 +1,4 @@
-"""Batches of our own topics that the client libraries can't unpack: read past, where a library would fail for ever.
+"""Batches that the client libraries can't unpack: read past, where a library would fail for ever.
 
 kafka-python 3.0 and aiokafka 0.14 raise inside their fetchers, at a header key that is not UTF-8 or a body that does
 not decompress, and fetch the same batch again. Both ask a batch for its records in one place: there it is wrapped.
@@ -6,7 +6,8 @@ not decompress, and fetch the same batch again. Both ask a batch for its records
 small topics    what can't be read of a batch is passed over, by offset (`stray`); what came before it is read
 `entries.v1`    one record in its place, without a value and with the header UNREADABLE: metrics stops that partition
 
-The platforms' feeds are read without these libraries (`services/ingest/doors/feed_batches.py`).
+a feed          the same: who looks how old it is goes on. What is taken over is read without these libraries
+                (`services/ingest/doors/feed_batches.py`)
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Batch:
                 yield record
                 at = record.offset + 1
         except Exception as error:
-            if self._topic == ENTRIES.name:
+            if self._topic == ENTRIES.name or feed_platform(self._topic) is not None:
                 why = f"the batch can't be unpacked: {error!r}"[:300]
                 timestamp = getattr(self._batch, "max_timestamp", None) or 0
                 yield Unreadable(at, timestamp, [(UNREADABLE, why.encode())])
@@ -100,17 +101,14 @@ def _wrap(partition_records: Any, wrapped: Any) -> None:
 
 def _kafka_python(unpack: Any) -> Any:
     def unpack_records(self: Any, partition: Any, records: Any, *deserializers: Any) -> Any:
-        if feed_platform(partition.topic) is None:
-            records = Batches(records, partition.topic)
-        return unpack(self, partition, records, *deserializers)
+        return unpack(self, partition, Batches(records, partition.topic), *deserializers)
 
     return unpack_records
 
 
 def _aiokafka(unpack: Any) -> Any:
     def unpack_records(self: Any) -> Any:
-        if feed_platform(self._tp.topic) is None:
-            self._records = Batches(self._records, self._tp.topic)
+        self._records = Batches(self._records, self._tp.topic)
         return unpack(self)
 
     return unpack_records

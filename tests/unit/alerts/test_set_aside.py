@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from aiokafka.errors import MessageSizeTooLargeError
 
 from contracts.alerts import codec as alerts
 from contracts.alerts import outbox as records
@@ -137,6 +138,14 @@ def test_a_store_that_is_away_counts_for_nobody() -> None:
         with pytest.raises(Ended), aside.guard("alert", "a"):
             raise Ended("a", "resolved")
     assert not aside.has("alert", "a")
+
+
+def test_a_record_that_is_too_large_for_ever_is_no_broker_that_is_away() -> None:
+    aside = SetAside()
+    for _ in range(2):
+        with aside.guard("action", "a"):
+            raise MessageSizeTooLargeError
+    assert aside.has("action", "a")
 
 
 def test_it_is_tried_again_when_something_is_another_and_after_an_hour() -> None:
