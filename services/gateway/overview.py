@@ -30,6 +30,7 @@ from yumai.evaluation.feeds import Feed, affected
 from yumai.evaluation.judge import Moment
 from yumai.evaluation.rows import ProgressRow, progress_rows
 from yumai.http.answers import answer
+from yumai.http.direct import Direct
 from yumai.http.document import errors
 from yumai.http.parameters import FROM_QUERY, Asked
 from yumai.methods.guards import is_warming_up
@@ -171,7 +172,7 @@ class Overviews:
         return found
 
 
-router = APIRouter(tags=["figures"])
+router = APIRouter(route_class=Direct, tags=["figures"])
 
 
 @router.get("/v1/overview", response_model=Overview, responses=errors("invalid_parameter"))

@@ -34,6 +34,7 @@ from yumai.evaluation.coverage import Doubts
 from yumai.evaluation.judge import Judged, Moment
 from yumai.evaluation.rows import ProgressRow, progress_rows, without_figures
 from yumai.http.answers import answer
+from yumai.http.direct import Direct
 from yumai.http.document import errors
 from yumai.http.parameters import FROM_QUERY
 from yumai.http.refusals import Refused, Unavailable
@@ -43,7 +44,7 @@ from yumai.store import disclosure
 from yumai.store.figures import SHANGHAI, Filter
 from yumai.targets import SECTORS, Held
 
-router = APIRouter(tags=["targets"])
+router = APIRouter(route_class=Direct, tags=["targets"])
 KEPT = 6
 """Courses."""
 STEP_SECONDS = 2
