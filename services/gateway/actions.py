@@ -22,6 +22,7 @@ from services.gateway.login import principal_of
 from services.gateway.register import Register
 from services.gateway.requests import Acknowledge, Explain, Silence
 from yumai.http.answers import answer
+from yumai.http.direct import Direct
 from yumai.http.document import Responses, errors, takes
 from yumai.http.refusals import Refused
 from yumai.topics import ACTIONS
@@ -36,7 +37,7 @@ ERRORS = errors(
 LATER: Responses = {
     202: {"model": ActedOn, "description": "It is kept, and done once as soon as alerts is back"}
 }
-router = APIRouter(tags=["alerts"])
+router = APIRouter(route_class=Direct, tags=["alerts"])
 
 
 @router.post(

@@ -26,12 +26,13 @@ from services.gateway.store import Store
 from yumai.access import Principal
 from yumai.evaluation.shown import MOST_DIGITS, SECTOR_DIGITS, rounded
 from yumai.http.answers import answer
+from yumai.http.direct import Direct
 from yumai.http.document import errors
 from yumai.http.parameters import FROM_QUERY, Asked
 from yumai.http.refusals import Refused, Unavailable
 from yumai.store.figures import Freshness, Query
 
-router = APIRouter(tags=["alerts"])
+router = APIRouter(route_class=Direct, tags=["alerts"])
 AlertId = Annotated[str, Path(alias="id", description="An alert's id: year-district")]
 
 

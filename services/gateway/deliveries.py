@@ -14,10 +14,11 @@ from services.gateway.alerts import alerts_in_scope, instant, meta, register_of
 from services.gateway.login import principal_of
 from services.gateway.parameters import DeliveriesParameters
 from yumai.http.answers import answer
+from yumai.http.direct import Direct
 from yumai.http.document import errors
 from yumai.http.parameters import FROM_QUERY
 
-router = APIRouter(tags=["subscriptions"])
+router = APIRouter(route_class=Direct, tags=["subscriptions"])
 
 
 @router.get(

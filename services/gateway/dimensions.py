@@ -17,12 +17,13 @@ from contracts.http.figures import DistrictMap, Districts, Sectors
 from services.gateway.parameters import YearParameters
 from yumai.districts import CHANGE_DATE, ENDED, districts, districts_of
 from yumai.http.answers import answer
+from yumai.http.direct import Direct
 from yumai.http.document import errors
 from yumai.http.parameters import FROM_QUERY
 from yumai.sectors import sectors
 from yumai.store.figures import SERVICE_SECTORS, SHANGHAI
 
-router = APIRouter(tags=["dimensions"])
+router = APIRouter(route_class=Direct, tags=["dimensions"])
 MAP_NOTE = {
     "en": "Approximate boundaries of undocumented origin. A public map in China needs an approved one.",
     "zh": "界线为近似示意,来源未经核定;公开展示须使用经审核的地图(审图号)。",

@@ -17,11 +17,12 @@ from services.gateway.parameters import FeedsParameters
 from services.gateway.store import Store
 from yumai.evaluation import feeds
 from yumai.http.answers import answer
+from yumai.http.direct import Direct
 from yumai.http.document import errors
 from yumai.http.parameters import FROM_QUERY
 from yumai.sharing.lately import Lately
 
-router = APIRouter(tags=["figures"])
+router = APIRouter(route_class=Direct, tags=["figures"])
 KEPT_SECONDS = 5.0
 SHARE_OF_TIME = 20
 MOST_SECONDS = 120.0

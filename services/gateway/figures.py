@@ -28,6 +28,7 @@ from services.gateway.login import (
 from services.gateway.parameters import CellsParameters
 from services.gateway.store import Store
 from yumai import canary
+from yumai.http.direct import Direct
 from yumai.http.document import errors, or_csv
 from yumai.http.parameters import FROM_QUERY
 from yumai.store import disclosure
@@ -40,7 +41,7 @@ WHOLE_BYTES = 4 << 20
 """Up to here an answer is collected, so that a store that fails becomes a 503."""
 
 
-router = APIRouter(tags=["figures"])
+router = APIRouter(route_class=Direct, tags=["figures"])
 
 
 @router.get(

@@ -17,6 +17,7 @@ from contracts.http.words import Health as HealthBody
 from services.gateway.store import Store
 from yumai.http import health
 from yumai.http.answers import answer
+from yumai.http.direct import Direct
 from yumai.http.document import health_errors
 from yumai.http.health import Health
 from yumai.http.refusals import Unavailable
@@ -114,7 +115,7 @@ class Readiness:
         return f"not ready ({answer.status_code}): {why or answer.text}"[:300]
 
 
-router = APIRouter(tags=["health"])
+router = APIRouter(route_class=Direct, tags=["health"])
 
 
 @router.get("/health/live", response_model=HealthBody)

@@ -32,6 +32,7 @@ from services.gateway.login import STREAM_PATH, principal_of
 from services.gateway.store import Store
 from yumai.access import Identity, Principal
 from yumai.answers import encoded
+from yumai.http.direct import Direct
 from yumai.http.document import Responses, errors
 from yumai.http.refusals import Unavailable
 from yumai.observability import telemetry, tracing
@@ -291,7 +292,7 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
 
-router = APIRouter(tags=["stream"])
+router = APIRouter(route_class=Direct, tags=["stream"])
 TOKEN = {
     "parameters": [
         {

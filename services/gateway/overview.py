@@ -30,6 +30,7 @@ from yumai.evaluation.judge import Moment
 from yumai.evaluation.rows import ProgressRow, progress_rows
 from yumai.evaluation.shown import by_sector, shown_row
 from yumai.http.answers import answer
+from yumai.http.direct import Direct
 from yumai.http.document import errors
 from yumai.http.parameters import FROM_QUERY, Asked
 from yumai.methods.guards import is_warming_up
@@ -146,7 +147,7 @@ class Overviews:
         return await self._standing.of(await self._evaluations.targets_stand(), read)
 
 
-router = APIRouter(tags=["figures"])
+router = APIRouter(route_class=Direct, tags=["figures"])
 
 
 @router.get("/v1/overview", response_model=Overview, responses=errors("invalid_parameter"))

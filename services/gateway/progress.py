@@ -35,6 +35,7 @@ from yumai.evaluation.judge import Judged, Moment
 from yumai.evaluation.rows import ProgressRow, progress_rows
 from yumai.evaluation.shown import Sums, by_sector, shown_row
 from yumai.http.answers import answer
+from yumai.http.direct import Direct
 from yumai.http.document import errors
 from yumai.http.parameters import FROM_QUERY
 from yumai.http.refusals import Refused, Unavailable
@@ -45,7 +46,7 @@ from yumai.store import disclosure
 from yumai.store.figures import SHANGHAI, Filter, Freshness
 from yumai.targets import SECTORS, Held
 
-router = APIRouter(tags=["targets"])
+router = APIRouter(route_class=Direct, tags=["targets"])
 KEPT = 6
 """Courses."""
 STEP_SECONDS = 2

@@ -38,6 +38,7 @@ from services.gateway.requests import SubscriptionAsked, is_secret
 from yumai import apprise_addresses, webhooks
 from yumai.access import Principal
 from yumai.http.answers import answer
+from yumai.http.direct import Direct
 from yumai.http.document import errors, takes
 from yumai.http.parameters import FROM_QUERY, Asked
 from yumai.http.refusals import Refused, spent
@@ -48,7 +49,7 @@ from yumai.sharing.bodies import TooMuch
 from yumai.sharing.turns import Rate
 from yumai.topics import ACTIONS, SUBSCRIPTIONS
 
-router = APIRouter(tags=["subscriptions"])
+router = APIRouter(route_class=Direct, tags=["subscriptions"])
 MOST = 100
 JUDGE_SECONDS = 30.0
 TESTS_A_MINUTE = 10

@@ -38,6 +38,7 @@ from yumai.broker.stray import passed_over
 from yumai.evaluation.reads import booked_of_year
 from yumai.http import refusals
 from yumai.http.answers import answer
+from yumai.http.direct import Direct
 from yumai.http.document import errors, takes
 from yumai.http.parameters import FROM_QUERY, Asked
 from yumai.http.refusals import Refused, Unavailable
@@ -46,7 +47,7 @@ from yumai.sharing.workers import Workers
 from yumai.targets import Held, Wrong
 from yumai.topics import MESSAGE_MAX_BYTES, TARGETS
 
-router = APIRouter(tags=["targets"])
+router = APIRouter(route_class=Direct, tags=["targets"])
 PARTITION = TopicPartition(TARGETS.name, 0)
 BODY_MOST = 16 << 20
 BATCH_MOST = 12 << 20

@@ -23,13 +23,14 @@ from services.gateway.requests import WorkItemChange, WorkItemNew
 from yumai.access import Principal
 from yumai.districts import districts
 from yumai.http.answers import answer
+from yumai.http.direct import Direct
 from yumai.http.document import errors, takes
 from yumai.http.parameters import FROM_QUERY, Asked
 from yumai.http.refusals import Refused
 from yumai.store.figures import SHANGHAI
 from yumai.topics import WORK_ITEMS
 
-router = APIRouter(tags=["work items"])
+router = APIRouter(route_class=Direct, tags=["work items"])
 ItemId = Annotated[
     str, Path(alias="id", description="A work item's id; plan-N: task N of the plan")
 ]

@@ -9,10 +9,13 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
+from starlette.responses import Response
 
 from services.gateway.health import services_of
 from services.gateway.parameters import CellsAsked, CellsParameters, cells
 from yumai.http import refusals
+from yumai.http.answers import answer
+from yumai.http.direct import Direct
 from yumai.http.parameters import FROM_QUERY
 from yumai.sharing.bodies import Brake
 
@@ -20,12 +23,13 @@ TODAY = date(2026, 11, 24)
 
 
 DOOR = FastAPI()
+DOOR.router.route_class = Direct
 refusals.install(DOOR, Brake())
 
 
-@DOOR.get("/cells")
-async def door(given: Annotated[CellsParameters, FROM_QUERY]) -> CellsAsked:
-    return cells(given, TODAY)
+@DOOR.get("/cells", response_model=CellsAsked)
+async def door(given: Annotated[CellsParameters, FROM_QUERY]) -> Response:
+    return answer(cells(given, TODAY))
 
 
 CLIENT = TestClient(DOOR)
@@ -33,16 +37,16 @@ CLIENT = TestClient(DOOR)
 
 def asked(query: str | dict[str, str]) -> CellsAsked:
     """As the door's handler has it."""
-    answer = CLIENT.get("/cells", params=query)
-    assert answer.status_code == 200, answer.text
-    return TypeAdapter(CellsAsked).validate_python(answer.json())
+    said = CLIENT.get("/cells", params=query)
+    assert said.status_code == 200, said.text
+    return TypeAdapter(CellsAsked).validate_python(said.json())
 
 
 def wrong(query: str) -> list[str]:
-    answer = CLIENT.get("/cells", params=query)
-    assert answer.status_code == 422
-    assert {error["code"] for error in answer.json()["errors"]} == {"invalid_parameter"}
-    return [error["field"] for error in answer.json()["errors"]]
+    said = CLIENT.get("/cells", params=query)
+    assert said.status_code == 422
+    assert {error["code"] for error in said.json()["errors"]} == {"invalid_parameter"}
+    return [error["field"] for error in said.json()["errors"]]
 
 
 def test_the_default_is_this_year_by_day_grouped_by_nothing():
