@@ -50,7 +50,7 @@ clean: ## forget the state (the books, the identities, the logs)
 ##@ Develop
 
 test: $(STAMP)/dev ## the tests, real Kafka and real engine included
-	@$(BIN)/python -m pytest -m 'not slow' $(TESTS)
+	@$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile $(TESTS)
 
 check: $(STAMP)/dev ## format, lint, types, import direction
 	@failed=0; \

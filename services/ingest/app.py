@@ -186,6 +186,7 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     app.state.ingest = ingest
     app.state.draining = draining or Draining()
     app.state.metrics_token = settings.metrics_token
-    refusals.install(app, brake)
+    # Nothing was acknowledged, whatever went wrong: the sender sends it again.
+    refusals.install(app, brake, bug="unavailable")
     document.install(app, [router])
     return app

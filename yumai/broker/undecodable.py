@@ -5,7 +5,6 @@ not decompress, and fetch the same batch again. Both ask a batch for its records
 
 small topics    what can't be read of a batch is passed over, by offset (`stray`); what came before it is read
 `entries.v1`    one record in its place, without a value and with the header UNREADABLE: metrics stops that partition
-
 a feed          the same: who looks how old it is goes on. What is taken over is read without these libraries
                 (`services/ingest/doors/feed_batches.py`)
 """

@@ -102,8 +102,8 @@ def response(refused: Refused) -> Response:
     return Response(body, refused.status, headers, media_type="application/json")
 
 
-def install(app: FastAPI, brake: Brake) -> None:
-    """Every exception that ends a request becomes a refusal."""
+def install(app: FastAPI, brake: Brake, bug: str = "internal") -> None:
+    """Every exception that ends a request becomes a refusal. `bug`: the reason where the fault is ours."""
 
     async def refused(_: Request, error: Any) -> Response:
         return response(error)
@@ -131,8 +131,8 @@ def install(app: FastAPI, brake: Brake) -> None:
         return answer
 
     async def failed(_: Request, error: Any) -> Response:
-        """A bug: its stack goes to the log, never to who asked."""
-        return response(Refused("internal"))
+        """Its stack goes to the log, never to who asked."""
+        return response(Refused(bug))
 
     for kind, handler in (
         (Refused, refused),
