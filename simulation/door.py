@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 
-class Refused(Exception):
+class DoorRefused(Exception):
     """The door answered, and sending it again would not help."""
 
     def __init__(self, status: int, text: str) -> None:
@@ -36,7 +36,7 @@ def send(
     """The answer's JSON. Waits and tries again on 429, 502–504 and broken connections.
 
     Needs an Idempotency-Key to be harmless. `patience`: seconds of waiting at most, in all.
-    Raises Refused, Stopped, and the last error when patience is out.
+    Raises DoorRefused, Stopped, and the last error when patience is out.
     """
     waited = 0.0
     while not stop.is_set():
@@ -45,9 +45,9 @@ def send(
             if answer.status_code < 300:
                 return answer.json()
             if answer.status_code not in (429, 502, 503, 504):
-                raise Refused(answer.status_code, answer.text)
+                raise DoorRefused(answer.status_code, answer.text)
             pause = _seconds(answer.headers.get("Retry-After"))
-            error: Exception = Refused(answer.status_code, answer.text)
+            error: Exception = DoorRefused(answer.status_code, answer.text)
         except httpx.TransportError as broken:
             pause, error = 1.0, broken
         if waited >= patience:

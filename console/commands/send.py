@@ -113,7 +113,7 @@ def _deliver(
             except (NotCut, OSError) as error:
                 yield {**about, "status": None, "error": str(error)}
                 break
-            except door.Refused as refused:
+            except door.DoorRefused as refused:
                 yield {**about, "status": refused.status, "error": _words(refused)}
                 if refused.status in FATAL or refused.status >= 500:
                     return

@@ -216,7 +216,7 @@ def _to_door(args: argparse.Namespace, flow: Flow, batches: Iterator[pa.RecordBa
                 _progress(
                     f"{sums['accepted']:,} accepted, {sums['rejected']:,} rejected, {speed:,.0f} entries/s"
                 )
-        except door.Refused as refused:
+        except door.DoorRefused as refused:
             _progress_end()
             print(f"yumai simulate: {refused}", file=sys.stderr)
             return 1

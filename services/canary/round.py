@@ -57,7 +57,7 @@ class Target:
     key: str
 
 
-class Refused(Exception):
+class NotTaken(Exception):
     """A door's or the gateway's own words: it answered, and not with what was asked."""
 
 
@@ -71,7 +71,7 @@ def run(
     with httpx.Client(headers=headers, timeout=ASK_SECONDS, trust_env=False) as http:
         try:
             before = _cells(http, target, sent)
-        except (httpx.HTTPError, Refused) as error:
+        except (httpx.HTTPError, NotTaken) as error:
             # Without it nothing can be known again; the doors are tried all the same.
             before = None
             unseen = f"the API gives no figures: {_words(error)}"
@@ -88,7 +88,7 @@ def run(
             time.sleep(PAUSE_SECONDS)
             try:
                 now = _cells(http, target, waiting)
-            except (httpx.HTTPError, Refused) as error:
+            except (httpx.HTTPError, NotTaken) as error:
                 why = f"the API gives no figures: {_words(error)}"
                 continue
             why = "it is not in the API"
@@ -122,9 +122,9 @@ def _send(http: httpx.Client, target: Target, sent: Sent, outcome: Outcome, bega
             )
             receipt = _answer(answer)
             if receipt.get("accepted") != 1:
-                raise Refused(f"{receipt.get('errors')}")
+                raise NotTaken(f"{receipt.get('errors')}")
         outcome.acknowledged_seconds = _since(began)
-    except Refused as error:
+    except NotTaken as error:
         outcome.fault, outcome.error = "refused", _words(error)
     except (httpx.HTTPError, KafkaError, OSError) as error:
         outcome.fault, outcome.error = "unanswered", f"not acknowledged: {_words(error)}"
@@ -144,7 +144,7 @@ def _produce(kafka: Bootstrap, body: bytes) -> None:
 
 
 def _cells(http: httpx.Client, target: Target, sent: Iterable[Sent]) -> dict[str, Cell]:
-    """The hours of these entries as they are now. Raises httpx.HTTPError and Refused."""
+    """The hours of these entries as they are now. Raises httpx.HTTPError and NotTaken."""
     found = {}
     for one in sent:
         day = one.hour.date().isoformat()
@@ -160,7 +160,7 @@ def _cells(http: httpx.Client, target: Target, sent: Iterable[Sent]) -> dict[str
 
 def _answer(answer: httpx.Response) -> dict[str, Any]:
     if answer.status_code != 200:
-        raise Refused(f"HTTP {answer.status_code}: {answer.text[:200]}")
+        raise NotTaken(f"HTTP {answer.status_code}: {answer.text[:200]}")
     found = answer.json()
     return found if isinstance(found, dict) else {}
 

@@ -35,7 +35,7 @@ from services.gateway.follow import Follower
 from services.gateway.login import DefaultDeny
 from services.gateway.register import Register
 from services.gateway.store import Store
-from services.gateway.whole import Whole
+from services.gateway.system_figures import SystemFigures
 from yumai.access import Identity
 from yumai.http import document, refusals
 from yumai.observability import telemetry
@@ -98,7 +98,7 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     follower = Follower(settings.kafka, hub.commit, hub.learn, hub.alert, hub.whole)
     sealer = Sealer(settings.subscriptions_key, settings.identity_dir)
     register = Register(settings.kafka, sealer)
-    whole = Whole(settings.kafka, settings.clickhouse_dsn)
+    system = SystemFigures(settings.kafka, settings.clickhouse_dsn)
     readiness = health.Readiness(
         settings.service_urls, store, lambda: follower.problem or register.problem
     )
@@ -113,9 +113,9 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
         ]
         for task in work:
             task.add_done_callback(_ended)
-        whole.start()
+        system.start()
         yield
-        whole.stop()
+        system.stop()
         hub.close()
         for task in work:
             task.cancel()

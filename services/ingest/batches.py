@@ -43,7 +43,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Record:
+class EncodedRecord:
     partition: int
     entries: int
     value: pa.Buffer
@@ -58,7 +58,7 @@ def records(
     partitions: int,
     metadata: dict[str, str],
     traced: bool = False,
-) -> Iterator[Record]:
+) -> Iterator[EncodedRecord]:
     """The good rows as records; within a partition in the order in which they came."""
     chosen = np.flatnonzero(judged.good)
     if not len(chosen):
@@ -111,7 +111,7 @@ def records(
                 raise ValueError(f"rows that can't be booked: {why}")
             value = codec.encode(batch, _compact(sent.slice(a, size)), metadata)
             within = tuple(np.unique(request[a:b]).tolist()) if traced else ()
-            yield Record(number, size, value, within)
+            yield EncodedRecord(number, size, value, within)
         begin += count
 
 

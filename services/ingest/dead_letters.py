@@ -44,7 +44,7 @@ class Allowance:
 
 
 @dataclass(frozen=True)
-class Refused:
+class RefusedRows:
     """Refused rows of a chunk: their places in it and in their requests, whose they are, and why."""
 
     place: np.ndarray
@@ -62,7 +62,7 @@ def message(code: str) -> str:
 
 def records(
     columns: Columns,
-    refused: Refused,
+    refused: RefusedRows,
     receipts: Sequence[bytes],
     allowed: Sequence[Allowance],
     at_ms: int,
@@ -238,7 +238,7 @@ def _alike(arrays: list[pa.Array]) -> np.ndarray:
 
 
 def _encode(
-    refused: Refused,
+    refused: RefusedRows,
     numbers: np.ndarray,
     letters: list[_Letter],
     receipts: Sequence[bytes],

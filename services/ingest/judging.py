@@ -21,7 +21,7 @@ from contracts.receipts.codec import RowError
 from services.ingest import batches, content, dead_letters
 from services.ingest.classify import MerchantIndex
 from services.ingest.columns import CODE, CODES, FIELDS, Columns, concat
-from services.ingest.dead_letters import Allowance, Refused, message
+from services.ingest.dead_letters import Allowance, RefusedRows, message
 from services.ingest.validate import Platforms, validate
 
 ERRORS_SHOWN = 100
@@ -79,7 +79,7 @@ class Outcome:
 class Chunk:
     """What a chunk has become: nothing of it is durable yet."""
 
-    entries: list[batches.Record]
+    entries: list[batches.EncodedRecord]
     dead: Iterable[tuple[str, pa.Buffer]]
     """Made as it is read, since it takes long where many rows are refused."""
     outcomes: list[Outcome]
@@ -149,7 +149,7 @@ def judge(
             code = CODES[columns.flaw_code[bad[nth]]]
             error = RowError(int(row[bad[nth]]), fields[nth] or None, code, message(code))
             outcomes[number].errors.append(error)
-    refused = Refused(
+    refused = RefusedRows(
         place=bad,
         request=who,
         row=row[bad],

@@ -17,7 +17,7 @@ KEPT_BYTES = 128 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Identity:
+class RequestIdentity:
     """Who a request is: the same sender, key and body have the same receipt, also after a crash."""
 
     receipt: bytes
@@ -25,16 +25,16 @@ class Identity:
     body_hash: str = ""
 
 
-def identify(sender: str, key: str | None, body: bytes, recorded_on: str | None) -> Identity:
+def identify(sender: str, key: str | None, body: bytes, recorded_on: str | None) -> RequestIdentity:
     """`body` decompressed. Without a key every request is a receipt of its own."""
     if key is None:
-        return Identity(secrets.token_bytes(16))
+        return RequestIdentity(secrets.token_bytes(16))
     body_hash = hashlib.sha256(body).hexdigest()
     if recorded_on:
         body_hash = hashlib.sha256(f"{body_hash}\x1f{recorded_on}".encode()).hexdigest()
     receipt = hashlib.sha256(f"{sender}\x1f{key}\x1f{body_hash}".encode()).digest()[:16]
     key_hash = hashlib.sha256(f"{sender}\x1f{key}".encode()).hexdigest()
-    return Identity(receipt, key_hash, body_hash)
+    return RequestIdentity(receipt, key_hash, body_hash)
 
 
 def feed_receipt(topic: str, topic_id: str, partition: int, offset: int) -> bytes:

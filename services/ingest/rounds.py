@@ -203,7 +203,7 @@ def messages(
 ) -> list[Message]:
     """`work`: what the requests' traces have come to, if they are recorded here."""
 
-    def parents(record: batches.Record) -> Sequence[str]:
+    def parents(record: batches.EncodedRecord) -> Sequence[str]:
         given = [parent for number in record.requests for parent in requests[number].parents]
         if not tracing.on():
             return given[: traces.TRACES_MOST]

@@ -109,7 +109,7 @@ def live(
                 door.send(http, "POST", url, body, headers | key, stopping)
             except door.Stopped:
                 break
-            except (door.Refused, ValueError) as error:
+            except (door.DoorRefused, ValueError) as error:
                 # not ours to judge here: say so once a minute and go on
                 if time.monotonic() - said > 60 or not said:
                     said = time.monotonic()

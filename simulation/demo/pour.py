@@ -92,7 +92,7 @@ def pour(
             return _pour_history(http, ingest_url, bureau_token, flow, progress, stopping, out)
         except door.Stopped:
             return False
-        except door.Refused as refused:
+        except door.DoorRefused as refused:
             out(f"the demo was refused: {refused}")
             return False
 

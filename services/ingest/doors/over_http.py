@@ -24,7 +24,7 @@ from services.ingest.decoder.pool import Decoders
 from services.ingest.formats import DECODED, MEDIA_TYPES, Read, arrow_table, compression, read
 from services.ingest.judging import BUREAU, ERRORS_SHOWN, Outcome, Request
 from services.ingest.publish import Unavailable
-from services.ingest.receipts import Identity, Known, identify
+from services.ingest.receipts import Known, RequestIdentity, identify
 from services.ingest.refused import BodyRefused
 from services.ingest.rounds import Rounds, count_entries
 from yumai.access import Principal
@@ -126,7 +126,7 @@ class EntriesDoor:
         packed = len(came[0])
         try:
 
-            def unpack() -> tuple[list[bytes], Identity]:
+            def unpack() -> tuple[list[bytes], RequestIdentity]:
                 whole = compression.decompress(said.encoding, came.pop())
                 return [whole], identify(said.sender, said.key, whole, said.recorded_on)
 
@@ -155,7 +155,7 @@ class EntriesDoor:
         except BodyRefused as refused:
             raise Refused(refused.code, refused.field, refused.detail) from refused
 
-    async def _earlier(self, who: Identity) -> Receipt | None:
+    async def _earlier(self, who: RequestIdentity) -> Receipt | None:
         """The receipt of the same request, known or in work. Raises Refused for a used key."""
         if not who.key_hash:
             return None
@@ -174,7 +174,7 @@ class EntriesDoor:
         return None
 
     async def _process(
-        self, said: Envelope, who: Identity, work: Work, reading: Reading, letters: Allowance
+        self, said: Envelope, who: RequestIdentity, work: Work, reading: Reading, letters: Allowance
     ) -> Receipt:
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         self._in_work[who.receipt] = future
@@ -199,7 +199,7 @@ class EntriesDoor:
             self._keys_in_work.pop(who.key_hash, None)
 
     async def _commit(
-        self, said: Envelope, who: Identity, work: Work, reading: Reading, letters: Allowance
+        self, said: Envelope, who: RequestIdentity, work: Work, reading: Reading, letters: Allowance
     ) -> Receipt:
         rows = await reading()
         whole = Outcome(0, 0)

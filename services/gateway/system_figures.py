@@ -42,7 +42,7 @@ PARTS = (
 )
 
 
-class Whole(threading.Thread):
+class SystemFigures(threading.Thread):
     """Looks, until stopped; connections are kept from one look to the next."""
 
     def __init__(self, bootstrap: Bootstrap, dsn: str) -> None:
