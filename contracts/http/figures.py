@@ -42,17 +42,22 @@ class Cells(TypedDict):
 
 
 class Today(TypedDict):
+    """`suppressed` to a district alone: something is left out."""
+
     net_fen: Fen
     entries: int
+    suppressed: NotRequired[bool]
 
 
 class Year(TypedDict):
-    """Of all services; `service_share`: of services and goods."""
+    """Of all services; `service_share`: of services and goods. What is left out is said to a district alone."""
 
     net_fen: Fen
     entries: int
     goods_fen: Fen
     service_share: Ratio | None
+    suppressed: NotRequired[bool]
+    goods_suppressed: NotRequired[bool]
 
 
 class FeedInTrouble(TypedDict):

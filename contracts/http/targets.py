@@ -90,6 +90,8 @@ class Progress(TypedDict):
     share: NotRequired[Ratio | None]
     share_path: NotRequired[Ratio | None]
     share_gap: NotRequired[Ratio | None]
+    suppressed: NotRequired[bool]
+    """To a district alone: something is left out of `attained_fen`."""
 
 
 class ProgressMeta(CountedMeta):

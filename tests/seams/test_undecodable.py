@@ -139,21 +139,22 @@ def test_a_partition_of_the_ledgers_log_stops_there_and_the_others_go_on(
     at = produce(place.bootstrap, topics.ENTRIES.name, batch(record(0, b"b", NO_TEXT), 1), 2)
     port = place.start_metrics()
 
-    def state() -> dict:
+    def stopped() -> dict[str, str]:
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/health/ready", trust_env=False).json()
+            said = httpx.get(f"http://127.0.0.1:{port}/health/ready", trust_env=False).json()
         except httpx.TransportError:
             return {}
+        return {what: why for what, why in said.get("waiting_for", {}).items() if "partition" in what}
 
-    wait(lambda: state().get("stopped"), 60)
-    assert list(state()["stopped"]) == ["2"]
-    assert f"offset {at}" in state()["stopped"]["2"]
+    wait(stopped, 60)
+    assert list(stopped()) == ["partition 2"]
+    assert f"offset {at}" in stopped()["partition 2"]
     answer = place.post(ndjson(*(entry(f"e{n}") for n in range(200))))
     assert answer.status_code == 200
     # A partition has a quarter of the slots or so: the others are booked.
     client = connect(place.dsn)
     wait(lambda: client.query("SELECT count() FROM entries").result_rows[0][0] >= 100, 60)
-    assert list(state()["stopped"]) == ["2"]
+    assert list(stopped()) == ["partition 2"]
 
 
 def test_small_topics_with_such_a_batch_stop_no_service(
