@@ -88,7 +88,7 @@ class System:
     def start(self, ready: bool = True) -> float:
         """Seconds until every service was ready. Raises Failed."""
         began = time.monotonic()
-        self.state.create()
+        self.state.logs.mkdir(parents=True, exist_ok=True)
         with (self.state.logs / "up.log").open("ab") as log:
             self.up = subprocess.Popen(
                 # On a leash: it must not outlive whoever started it and was killed.
