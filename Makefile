@@ -63,7 +63,8 @@ check: $(STAMP)/dev ## format, lint, types, import direction
 asyncapi: ## contracts/asyncapi.yaml by the official parser, where there is npm
 	@command -v node >/dev/null && command -v npm >/dev/null || { echo 'asyncapi: skipped, no node and npm'; exit 0; }; \
 	mkdir -p $(STAMP)/asyncapi; \
-	[ -d $(STAMP)/asyncapi/node_modules/@asyncapi/parser ] || npm install --silent --no-audit --no-fund \
+	[ -d $(STAMP)/asyncapi/node_modules/@asyncapi/parser ] || \
+		$$(command -v timeout >/dev/null && echo timeout 150) npm install --silent --no-audit --no-fund \
 		--prefix $(STAMP)/asyncapi @asyncapi/parser@$(ASYNCAPI_PARSER) || \
 		{ echo 'asyncapi: skipped, npm does not install the parser'; exit 0; }; \
 	node contracts/check-asyncapi.mjs $(STAMP)/asyncapi/node_modules contracts/asyncapi.yaml
