@@ -81,7 +81,14 @@ def check(root: File) -> Iterator[Finding]:
     packages = {
         rest.split()[0] for _, word, rest in found if word == "COPY" and "--from=" not in rest
     }
-    for package in ("contracts", "yumai", "services", "console", "requirements/image.txt"):
+    for package in (
+        "contracts",
+        "yumai",
+        "services",
+        "console",
+        "simulation",
+        "requirements/image.txt",
+    ):
         if package not in packages:
             yield Finding(FILE, "COPY", f"{package} is not in the image{near(package, packages)}")
 

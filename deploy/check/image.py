@@ -99,7 +99,7 @@ def check(root: File, cache: File) -> Iterator[Finding]:
 def _digest(root: File) -> str:
     """Of all that goes into the image."""
     files = [root / FILE, root / "requirements/image.txt"]
-    for folder in ("contracts", "yumai", "services", "console", "deploy/image"):
+    for folder in ("contracts", "yumai", "services", "console", "simulation", "deploy/image"):
         files += [
             f for f in (root / folder).rglob("*") if f.is_file() and "__pycache__" not in f.parts
         ]

@@ -29,7 +29,15 @@ needs_definitions = pytest.mark.skipif(
 def copy(to: Path) -> Path:
     """The parts of the repository that the checks read; the code is only looked at."""
     shutil.copytree(ROOT / "deploy", to / "deploy", ignore=shutil.ignore_patterns("__pycache__"))
-    for folder in ("contracts", "yumai", "services", "console", "requirements", "docs"):
+    for folder in (
+        "contracts",
+        "yumai",
+        "services",
+        "console",
+        "simulation",
+        "requirements",
+        "docs",
+    ):
         (to / folder).symlink_to(ROOT / folder)
     return to
 

@@ -144,7 +144,9 @@ def test_a_partition_of_the_ledgers_log_stops_there_and_the_others_go_on(
             said = httpx.get(f"http://127.0.0.1:{port}/health/ready", trust_env=False).json()
         except httpx.TransportError:
             return {}
-        return {what: why for what, why in said.get("waiting_for", {}).items() if "partition" in what}
+        return {
+            what: why for what, why in said.get("waiting_for", {}).items() if "partition" in what
+        }
 
     wait(stopped, 60)
     assert list(stopped()) == ["partition 2"]
