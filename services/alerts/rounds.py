@@ -27,7 +27,7 @@ from contracts.alerts import codec
 from contracts.alerts import outbox as outbox_records
 from contracts.alerts.outbox import Delivery, FeedStep, encode
 from contracts.traces import to_kafka
-from services.alerts import outbox, set_aside, settle
+from services.alerts import outbox, settle
 from services.alerts.away import AWAY, BROKER_AWAY
 from services.alerts.causes import Causes
 from services.alerts.journal import Journal
@@ -44,6 +44,7 @@ from services.alerts.lifecycle import (
 from services.alerts.looking import Found, Looks, day_of, over
 from services.alerts.publish import Publisher, Record
 from services.alerts.sending import Sending
+from services.alerts.set_aside import TRIES as FAILURES
 from services.alerts.set_aside import SetAside
 from yumai import topics
 from yumai.observability import telemetry, tracing
@@ -237,9 +238,8 @@ class Rounds:
                 return
             await self._tell(steps)
         for step in steps:
-            for _ in range(set_aside.TRIES):
-                error = AssertionError(f"no end of steps: {step.kind}")
-                self._aside.failed("alert", step.id, self._seq(step.id), error)
+            error = AssertionError(f"no end of steps: {step.kind}")
+            self._aside.failed("alert", step.id, self._seq(step.id), error, FAILURES)
 
     def _next(self, id_: str, event: Event) -> codec.Whole | None:
         """The next step; None where there is none, or where the alert is set aside."""
@@ -366,6 +366,7 @@ class Rounds:
             await self._put(records)
         await self._catch_up()
         for step, _ in ready:
+            self._aside.done("alert", step.id)
             telemetry.ALERTS_STEPS.inc(kind=step.kind)
             log.info(
                 "alert %s seq=%d %s level=%s pace=%s by=%s",

@@ -69,17 +69,24 @@ class SetAside:
             self.failed(kind, id_, of, error)
         else:
             if whole:
-                self._failed.pop((kind, id_), None)
+                self.done(kind, id_)
 
-    def failed(self, kind: SetAsideKind, id_: str, of: Hashable, error: Exception) -> None:
+    def failed(
+        self, kind: SetAsideKind, id_: str, of: Hashable, error: Exception, times: int = 1
+    ) -> None:
+        """`times`: as so many failures."""
         known = self._failed.get((kind, id_))
-        times = known.times + 1 if known is not None and known.of == of else 1
+        before = known.times if known is not None and known.of == of else 0
+        times += before
         reason = f"{type(error).__name__}: {error}"[:200]
         self._failed[kind, id_] = _Failed(of, times, reason, self._clock())
-        if times == TRIES:
+        if before < TRIES <= times:
             log.error("%s %s is set aside: %s", kind, id_, reason, exc_info=error)
         elif times < TRIES:
             log.warning("%s %s failed and is tried again: %s", kind, id_, reason)
+
+    def done(self, kind: SetAsideKind, id_: str) -> None:
+        self._failed.pop((kind, id_), None)
 
     def clear(self) -> None:
         """Everything is tried again."""
@@ -87,7 +94,8 @@ class SetAside:
 
     def now(self) -> dict[str, str]:
         """`kind id` -> why, of all that is set aside; they are counted in the metric as well."""
-        aside = {key: one for key, one in self._failed.items() if one.times >= TRIES}
+        known = list(self._failed.items())  # the judging thread may add one meanwhile
+        aside = {key: one for key, one in known if one.times >= TRIES}
         counts = Counter(kind for kind, _ in aside)
         telemetry.ALERTS_SET_ASIDE.set_all({k: counts[k] for k in get_args(SetAsideKind)})
         return {f"{kind} {id_}": one.reason for (kind, id_), one in aside.items()}

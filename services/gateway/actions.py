@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.actions.codec import Action, Kind, Verdict, encode
-from contracts.alerts.codec import LIVE
+from contracts.alerts.codec import LIVE, Step
 from contracts.http.alerts import ActedOn
 from services.gateway.alerts import AlertId, meta, mine, register_of, shown
 from services.gateway.bodies import parsed, read, taken
@@ -48,8 +48,8 @@ router = APIRouter(route_class=Direct, tags=["alerts"])
 )
 async def acknowledge(request: Request, id_: AlertId) -> Response:
     """Somebody has seen it."""
-    asked = read(Acknowledge, await _body(request, id_, {}))
-    return await _act(request, id_, "acknowledge", note=asked.note)
+    step, body = await _asked(request, id_, {})
+    return await _act(request, step, "acknowledge", note=read(Acknowledge, body).note)
 
 
 @router.post(
@@ -60,14 +60,11 @@ async def acknowledge(request: Request, id_: AlertId) -> Response:
 )
 async def explain(request: Request, id_: AlertId) -> Response:
     """Why, and what is done about it until when: it becomes a work item."""
-    asked = read(Explain, await _body(request, id_))
+    step, body = await _asked(request, id_)
+    asked = read(Explain, body)
+    due = asked.due_date.isoformat()
     return await _act(
-        request,
-        id_,
-        "explain",
-        text=asked.text,
-        measure=asked.measure,
-        due_date=asked.due_date.isoformat(),
+        request, step, "explain", text=asked.text, measure=asked.measure, due_date=due
     )
 
 
@@ -79,22 +76,22 @@ async def explain(request: Request, id_: AlertId) -> Response:
 )
 async def silence(request: Request, id_: AlertId) -> Response:
     """Nothing is told of it for a while."""
-    asked = read(Silence, await _body(request, id_))
+    step, body = await _asked(request, id_)
+    asked = read(Silence, body)
     until_ms = int(asked.until.at.timestamp() * 1000)
     return await _act(
-        request, id_, "silence", reason=asked.reason, until=asked.until.text, until_ms=until_ms
+        request, step, "silence", reason=asked.reason, until=asked.until.text, until_ms=until_ms
     )
 
 
-async def _body(request: Request, id_: str, empty: Any = None) -> Any:
-    """Raises Refused; that another's alert is not there comes before what is wrong with the body."""
-    await mine(request, register_of(request), id_)
-    return parsed(await taken(request), empty)
+async def _asked(request: Request, id_: str, empty: Any = None) -> tuple[Step, Any]:
+    """The alert and the body. Raises Refused: that another's is not there comes before what the body has wrong."""
+    step = await mine(request, register_of(request), id_)
+    return step, parsed(await taken(request), empty)
 
 
-async def _act(request: Request, id_: str, kind: Kind, **asked: Any) -> Response:
+async def _act(request: Request, step: Step, kind: Kind, **asked: Any) -> Response:
     register = register_of(request)
-    step = await mine(request, register, id_)
     if step.state not in LIVE:
         raise _ended(step.id, step.state)
     action = Action(

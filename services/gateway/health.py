@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -23,6 +23,7 @@ from yumai.http.health import Health
 from yumai.http.refusals import Unavailable
 from yumai.observability import scraping, telemetry
 from yumai.observability.instruments import exposition
+from yumai.sharing.lately import Lately
 
 SERVICE = "gateway"
 SERVICES = ("ingest", "metrics", "alerts")
@@ -54,14 +55,10 @@ class Readiness:
         self._store = store
         self._broker = broker
         self._client: httpx.AsyncClient | None = None
-        self._lock = asyncio.Lock()
-        self._kept: tuple[float, Health] | None = None
+        self._state: Lately[Health] = Lately(least=KEEP_SECONDS, most=KEEP_SECONDS, slow=math.inf)
 
     async def state(self) -> Health:
-        async with self._lock:
-            if self._kept is None or time.monotonic() - self._kept[0] > KEEP_SECONDS:
-                self._kept = (time.monotonic(), await self._ask())
-            return self._kept[1]
+        return await self._state.of(None, self._ask)
 
     async def close(self) -> None:
         if self._client is not None:

@@ -75,8 +75,9 @@ class Overviews:
 
     async def of(self, principal: Principal) -> dict[str, Any]:
         """Raises Unavailable."""
-        scope = (principal.role, principal.code, principal.name)
-        return await self._shown.of(scope, lambda: self._read(principal))
+        scope = (principal.role, principal.code)
+        shown = await self._shown.of(scope, lambda: self._read(principal))
+        return shown | {"meta": shown["meta"] | {"name": principal.name}}
 
     async def _read(self, principal: Principal) -> dict[str, Any]:
         now = datetime.now(UTC)
@@ -123,7 +124,6 @@ class Overviews:
                 "today": today.isoformat(),
                 "role": principal.role,
                 "code": principal.code,
-                "name": principal.name,
                 "warming_up": is_warming_up(at.date()),
             },
             "data": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,7 +14,7 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from yumai import canary
 from yumai.http.refusals import Unavailable
-from yumai.sharing.asking import for_all
+from yumai.sharing.lately import Lately
 from yumai.store.asked import ANY_SIZE, Queries, limits
 from yumai.store.client import STORE_ERRORS, connect_async
 from yumai.store.figures import FRESHNESS, Freshness, Query
@@ -40,8 +41,9 @@ class Store:
         self._queries = queries
         self._client: AsyncClient | None = None
         self._lock = asyncio.Lock()
-        self._freshness: tuple[float, Freshness] | None = None
-        self._asked: asyncio.Task[Freshness] | None = None
+        self._freshness: Lately[Freshness] = Lately(
+            least=FRESHNESS_SECONDS, most=FRESHNESS_SECONDS, slow=math.inf
+        )
 
     async def _connected(self) -> AsyncClient:
         if self._client is None:
@@ -67,24 +69,13 @@ class Store:
             raise _unavailable(error) from error
 
     async def freshness(self) -> Freshness:
-        """How far the books are, as known at most half a second ago. Raises Unavailable, TooMuch."""
-        now = time.monotonic()
-        if self._freshness is not None and now - self._freshness[0] <= FRESHNESS_SECONDS:
-            return self._freshness[1]
+        """How far the books are, as asked at most half a second ago. Raises Unavailable, TooMuch."""
         # One question for all who wait: fifty would fill the queue that all share.
-        if self._asked is None or self._asked.done():
-            self._asked = asyncio.create_task(self._ask_freshness())
-            # Its askers may all be gone when it fails.
-            self._asked.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return await asyncio.shield(self._asked)
+        return await self._freshness.of(None, self._ask_freshness)
 
     async def _ask_freshness(self) -> Freshness:
-        now = time.monotonic()
-        with for_all():
-            ((through, known, wanted),) = await self.rows(FRESHNESS, SHORT_SECONDS)
-        found = Freshness.of_row(through if known else None, known, wanted)
-        self._freshness = (now, found)
-        return found
+        ((through, known, wanted),) = await self.rows(FRESHNESS, SHORT_SECONDS)
+        return Freshness.of_row(through if known else None, known, wanted)
 
     async def ping(self) -> None:
         """Raises Unavailable when the tables can't be read, or are older than this code."""

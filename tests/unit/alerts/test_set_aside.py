@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -91,6 +92,20 @@ def test_an_alert_that_can_not_be_told_stops_no_other(monkeypatch: pytest.Monkey
     made._aside.clear()
     made = live(made, world)
     assert steps(world) == [(GOOD, "opened"), (BAD, "opened")]
+    assert made.set_aside == {}
+    asyncio.run(made._close())
+
+
+def test_what_is_repaired_is_tried_after_an_hour_and_set_aside_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, made = begun()
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox, "told", breaks_for(BAD, outbox.told))
+        made = live(made, world)
+    made._aside._clock = lambda: time.monotonic() + AGAIN_SECONDS
+    made = live(made, world)
+    assert (BAD, "opened") in steps(world)
     assert made.set_aside == {}
     asyncio.run(made._close())
 
