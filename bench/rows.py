@@ -10,12 +10,12 @@ from importlib.resources import files
 import numpy as np
 import numpy.typing as npt
 
+from contracts.days import DAY_MS
 from simulation.draws import bits, draw, unit
 
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-DAY_MS = 86_400_000
 ZONE_MS = 8 * 3_600_000
 DIVISION_CHANGE_MS = 1_767_196_800_000
 """2026-01-01T00:00+08:00: from then on 500105 and 500112 are 500157."""

@@ -1,10 +1,14 @@
-"""Days as text: YYYY-MM-DD in ASCII digits and nothing else. Pure."""
+"""Days: their zone, and as text YYYY-MM-DD in ASCII digits and nothing else. Pure."""
 
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, timedelta, timezone
 
+SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")
+"""Days are of this zone. It has had no daylight saving since 1991, and no entry is older: a fixed offset is exact."""
+SHANGHAI_MS = 8 * 3_600_000
+DAY_MS = 86_400_000
 FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2149, 6, 6)
 """What the books can hold: days since 1970 in 16 bits."""
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")

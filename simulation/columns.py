@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from contracts.days import DAY_MS
 from simulation import draws
 from simulation.city import PLATFORMS, SECTORS, City, day_of
 from yumai.districts import CHANGE_MS
 
-DAY_MS = 86_400_000
 ZONE_MS = 8 * 3_600_000
 """Shanghai's midnight is so much before UTC's."""
 

@@ -1,15 +1,6 @@
-"""The words of an entry: kinds and their signs, limits, the ledger's zone. Pure."""
+"""The words of an entry: kinds and their signs, limits. Pure."""
 
 from __future__ import annotations
-
-from datetime import timedelta, timezone
-from zoneinfo import ZoneInfo
-
-SHANGHAI = ZoneInfo("Asia/Shanghai")
-# No entry is older than five years, and the zone has had no daylight saving since 1991: a fixed
-# offset is exact and vectorises.
-SHANGHAI_OFFSET = timezone(timedelta(hours=8))
-SHANGHAI_OFFSET_MS = 8 * 3_600_000
 
 KINDS: dict[str, int] = {"sale": 1, "refund": 2, "sale_reversal": 3, "refund_reversal": 4}
 SIGNS: dict[int, int] = {1: 1, 2: -1, 3: -1, 4: 1}

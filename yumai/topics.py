@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from contracts.days import DAY_MS
 from yumai.platforms import is_platform_id, too_alike
 
-DAY_MS = 86_400_000
 MESSAGE_MAX_BYTES = 16 * 1024 * 1024
 
 

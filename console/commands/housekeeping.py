@@ -8,10 +8,9 @@ from kafka.errors import KafkaError
 
 from console.cli import Refusal
 from console.running import addresses
+from contracts.days import DAY_MS
 from yumai.broker import epochs, housekeeping
 from yumai.store.client import STORE_ERRORS
-
-DAY_MS = 86_400_000
 
 
 def register(subparsers) -> None:  # type: ignore[no-untyped-def]

@@ -89,11 +89,11 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """The exit code: 1 when a door refused a whole request."""
+    from contracts.days import SHANGHAI
     from simulation.city import city
     from simulation.flow import Flow
-    from yumai.entry import SHANGHAI_OFFSET
 
-    today = datetime.now(SHANGHAI_OFFSET).date()
+    today = datetime.now(SHANGHAI).date()
     last = args.last or today - timedelta(days=1)
     first = args.first or min(last, today - timedelta(days=30))
     if first > last or args.entries < 0:

@@ -9,13 +9,14 @@ from datetime import UTC, datetime, timedelta
 
 from clickhouse_connect.driver.client import Client
 
+from contracts.days import SHANGHAI
 from services.alerts.judge import Evaluation, Targets
 from yumai.evaluation import books as books_
 from yumai.evaluation import feeds, judge
 from yumai.evaluation.judge import Moment
 from yumai.evaluation.rows import progress_rows
 from yumai.store.client import connect
-from yumai.store.figures import FRESHNESS, SHANGHAI, Freshness
+from yumai.store.figures import FRESHNESS, Freshness
 from yumai.store.migrate import APPLIED, require_schema
 from yumai.targets import Held
 

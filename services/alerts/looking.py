@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 from contracts.alerts import codec
+from contracts.days import SHANGHAI
 from services.alerts.judge import Evaluation, Judge, as_set_by
 from services.alerts.lifecycle import Alerts, Judged, worst
 from services.alerts.set_aside import SetAside
 from yumai.evaluation.rows import ProgressRow
 from yumai.methods.guards import is_warming_up
-from yumai.store.figures import SHANGHAI
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from contracts.alerts.outbox import (
     split_target,
     target,
 )
+from contracts.days import SHANGHAI
 from contracts.work_items.codec import Event
 from services.alerts.lifecycle import is_told
-from yumai.store.figures import SHANGHAI
 
 FIRST_WAIT_MS = 1_000
 LONGEST_WAIT_MS = 300_000

@@ -26,6 +26,7 @@ from contracts.actions.codec import Action
 from contracts.alerts import codec
 from contracts.alerts import outbox as outbox_records
 from contracts.alerts.outbox import Delivery, FeedStep, encode
+from contracts.days import SHANGHAI
 from contracts.traces import to_kafka
 from services.alerts import outbox, settle
 from services.alerts.away import AWAY, BROKER_AWAY
@@ -51,7 +52,6 @@ from yumai.observability import telemetry, tracing
 from yumai.process.settings import Settings
 from yumai.sealing import Sealer
 from yumai.store.client import STORE_ERRORS
-from yumai.store.figures import SHANGHAI
 
 log = logging.getLogger("yumai.alerts")
 

@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 from contracts.alerts.codec import ENDED, Whole
 from contracts.alerts.outbox import BUREAU, FeedStep
+from contracts.days import SHANGHAI
 from contracts.work_items.codec import Event
 from yumai.departments import departments
 from yumai.districts import districts
 from yumai.sectors import sectors
-from yumai.store.figures import SHANGHAI
 
 KINDS = {
     "watched": ("开始关注", "under watch"),

@@ -19,9 +19,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from contracts.days import SHANGHAI
 from yumai import canary
 from yumai.observability.telemetry import CANARY_DOORS
-from yumai.store.figures import SHANGHAI
 
 KAFKA = "kafka"
 MEDIA_TYPES = {

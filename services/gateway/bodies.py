@@ -17,10 +17,9 @@ from pydantic import (
 )
 from starlette.requests import Request
 
-from contracts.days import FIRST_DAY, LAST_DAY, book_day, looks_like_day
+from contracts.days import FIRST_DAY, LAST_DAY, SHANGHAI, book_day, looks_like_day
 from yumai.http.refusals import Refused
 from yumai.sharing.bodies import Bodies
-from yumai.store.figures import SHANGHAI
 
 TEXT_MOST = 2_000
 BODY_MOST = 1 << 20

@@ -13,6 +13,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from contracts.days import SHANGHAI
 from contracts.http.figures import DistrictMap, Districts, Sectors
 from services.gateway.parameters import YearParameters
 from yumai.districts import CHANGE_DATE, ENDED, districts, districts_of
@@ -21,7 +22,7 @@ from yumai.http.direct import Direct
 from yumai.http.document import errors
 from yumai.http.parameters import FROM_QUERY
 from yumai.sectors import sectors
-from yumai.store.figures import SERVICE_SECTORS, SHANGHAI
+from yumai.store.figures import SERVICE_SECTORS
 
 router = APIRouter(route_class=Direct, tags=["dimensions"])
 MAP_NOTE = {

@@ -17,6 +17,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from contracts.days import SHANGHAI
 from contracts.http.figures import Cells
 from services.gateway import parameters
 from services.gateway.login import (
@@ -32,7 +33,7 @@ from yumai.http.direct import Direct
 from yumai.http.document import errors, or_csv
 from yumai.http.parameters import FROM_QUERY
 from yumai.store import disclosure
-from yumai.store.figures import SHANGHAI, Filter, Freshness
+from yumai.store.figures import Filter, Freshness
 from yumai.store.figures import cells as cells_query
 
 BASIS = "transaction_estimate"

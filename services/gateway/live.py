@@ -32,6 +32,7 @@ from services.gateway.login import STREAM_PATH, principal_of
 from services.gateway.store import Store
 from yumai.access import Identity, Principal
 from yumai.answers import encoded
+from yumai.entry import BLOCK_OFFSETS
 from yumai.http.direct import Direct
 from yumai.http.document import Responses, errors
 from yumai.http.refusals import Unavailable
@@ -51,7 +52,6 @@ QUEUE_EVENTS = 2_000
 """A reader that is further behind is dropped; it comes back and reads the figures anew."""
 STREAMS_MOST = 2_000
 """Of one process."""
-BLOCK_OFFSETS = 1_024
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 STORE_TRIES_SECONDS = (0.0, 0.5, 1.0, 2.0)
 

@@ -16,6 +16,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contracts.days import SHANGHAI
 from contracts.http.figures import Overview
 from services.gateway.alerts import coarse, read_alerts
 from services.gateway.feeds import Health
@@ -36,14 +37,7 @@ from yumai.http.parameters import FROM_QUERY, Asked
 from yumai.methods.guards import is_warming_up
 from yumai.sharing.lately import Lately
 from yumai.store import disclosure
-from yumai.store.figures import (
-    NET,
-    SERVICE_SECTORS,
-    SHANGHAI,
-    Filter,
-    Query,
-    midnight,
-)
+from yumai.store.figures import NET, SERVICE_SECTORS, Filter, Query, midnight
 
 PAST_SECONDS = 300.0
 """Past years change seldom."""

@@ -18,7 +18,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contracts.days import FIRST_DAY
+from contracts.days import FIRST_DAY, SHANGHAI
 from contracts.http.targets import ProgressRows
 from contracts.targets.codec import CITY
 from services.gateway.feeds import Health
@@ -43,7 +43,7 @@ from yumai.sharing.asking import ALL, asker, for_all
 from yumai.sharing.lately import Lately
 from yumai.sharing.workers import Workers
 from yumai.store import disclosure
-from yumai.store.figures import SHANGHAI, Filter, Freshness
+from yumai.store.figures import Filter, Freshness
 from yumai.targets import SECTORS, Held
 
 router = APIRouter(route_class=Direct, tags=["targets"])

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from contracts.alerts.outbox import LEVELS, SECRET_PREFIX, Channel, QuietHours
+from contracts.days import SHANGHAI
 from contracts.work_items.codec import Status
 from services.gateway.bodies import (
     NONE_IF_EMPTY,
@@ -32,7 +33,7 @@ from services.gateway.bodies import (
 from services.gateway.parameters import TASKS
 from services.gateway.register import plan_items
 from yumai.http.parameters import OneOf
-from yumai.store.figures import SERVICE_SECTORS, SHANGHAI
+from yumai.store.figures import SERVICE_SECTORS
 
 MILESTONES_MOST = 100
 

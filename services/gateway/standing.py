@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from contracts.alerts.codec import ENDED, Sector, Step
+from contracts.days import SHANGHAI
 from services.gateway.progress import Evaluations, moment_of
 from yumai.evaluation.rows import ProgressRow, progress_rows
 from yumai.evaluation.shown import Sums, shown_row
 from yumai.http.refusals import Unavailable
-from yumai.store.figures import SHANGHAI
 
 KEPT_SECONDS = 2.0
 WAIT_SECONDS = 1.0

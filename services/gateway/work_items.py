@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.alerts.codec import Step, district_of
+from contracts.days import SHANGHAI
 from contracts.http.alerts import OneWorkItem, WorkItems
 from contracts.work_items.codec import EMPTY, Event, Kind, encode, is_overdue
 from services.gateway.alerts import alerts_in_scope, instant, meta, register_of
@@ -27,7 +28,6 @@ from yumai.http.direct import Direct
 from yumai.http.document import errors, takes
 from yumai.http.parameters import FROM_QUERY, Asked
 from yumai.http.refusals import Refused
-from yumai.store.figures import SHANGHAI
 from yumai.topics import WORK_ITEMS
 
 router = APIRouter(route_class=Direct, tags=["work items"])

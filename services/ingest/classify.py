@@ -14,17 +14,16 @@ from threading import Lock
 import numpy as np
 from numba import njit, types
 
+from contracts.days import DAY_MS, SHANGHAI_MS
 from contracts.entries.ids import id_of
 from contracts.merchants.codec import Span
 from services.ingest.kernels import BOOL, INT32, INT64
 from yumai.districts import BEGUN, CHANGE_MS, ENDED
-from yumai.entry import SHANGHAI_OFFSET_MS
 from yumai.sectors import UNRESOLVED, industry_sector, mcc_sectors
 
 REGISTRY, ENTRY, NOBODY = 1, 2, 0
 _OWN = -1
 """A span that leaves the sector to the entry."""
-_DAY_MS = 86_400_000
 _FOR_EVER = 2**31 - 1
 _FREE, _EMPTY = -1, 0
 
@@ -60,7 +59,7 @@ def _classify(
         slot = np.int64(h1 & np.uint64(mask))
         while first[slot] != _FREE:
             if keys[slot, 0] == h1 and keys[slot, 1] == h2:
-                day = np.int64((occurred_ms[i] + offset_ms) // _DAY_MS)
+                day = np.int64((occurred_ms[i] + offset_ms) // DAY_MS)
                 for s in range(first[slot], first[slot] + count[slot]):
                     if from_day[s] <= day <= to_day[s]:
                         where = np.int64(span_district[s])
@@ -104,7 +103,7 @@ def _mcc_table() -> np.ndarray:
 @cache
 def _changes() -> np.ndarray:
     pairs = [(int(old), int(new)) for old, new in ENDED.items()] + [(int(c), 0) for c in BEGUN]
-    return np.array([CHANGE_MS, SHANGHAI_OFFSET_MS, *(n for pair in pairs for n in pair)], np.int64)
+    return np.array([CHANGE_MS, SHANGHAI_MS, *(n for pair in pairs for n in pair)], np.int64)
 
 
 def _days(day: date) -> int:

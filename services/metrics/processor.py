@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from contracts.days import DAY_MS, SHANGHAI_MS
 from contracts.entries import codec
 from services.metrics import booking
 from services.metrics.blocks import OpenBlock, block_of
@@ -20,9 +21,6 @@ from services.metrics.ledger import LedgerBuffer, Segment
 from services.metrics.seen import CONFLICT, DUPLICATE, Filter, Seen
 from yumai import bookable, canary
 from yumai.broker.undecodable import UNREADABLE
-from yumai.entry import SHANGHAI_OFFSET_MS
-
-DAY_MS = 86_400_000
 
 
 @dataclass
@@ -454,7 +452,7 @@ class Processor:
         """Days since 1970 in Shanghai: the broker's append time, or the import's own date."""
         if item.header.recorded_on:
             return (codec.recorded_date(item.header.recorded_on) - codec.RECORDED_FIRST).days
-        return (item.record.timestamp + SHANGHAI_OFFSET_MS) // DAY_MS
+        return (item.record.timestamp + SHANGHAI_MS) // DAY_MS
 
 
 def _numbers(column: pa.Array) -> np.ndarray:

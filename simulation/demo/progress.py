@@ -10,8 +10,8 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from contracts.days import SHANGHAI
 from simulation.columns import DAY_MS, ZONE_MS
-from yumai.entry import SHANGHAI_OFFSET
 
 SEED = 20_260
 
@@ -21,7 +21,7 @@ def present_ms() -> int:
 
 
 def day_at(ms: int) -> date:
-    return datetime.fromtimestamp(ms / 1000, SHANGHAI_OFFSET).date()
+    return datetime.fromtimestamp(ms / 1000, SHANGHAI).date()
 
 
 def midnight_ms(day: date) -> int:

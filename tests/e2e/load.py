@@ -11,14 +11,14 @@ from datetime import date, datetime, timedelta
 import httpx
 import pyarrow as pa
 
+from contracts.days import SHANGHAI
 from simulation.flow import Flow
 from simulation.formats import render
 from tests.e2e import senders
 from tests.e2e.harness import Yumai
 from tests.e2e.senders import Client, Feed
-from yumai.entry import SHANGHAI_OFFSET
 
-TODAY = datetime.now(SHANGHAI_OFFSET).date()
+TODAY = datetime.now(SHANGHAI).date()
 SPANS = (
     (date(2025, 12, 20), date(2026, 1, 12)),
     (TODAY - timedelta(days=40), TODAY - timedelta(days=1)),

@@ -20,6 +20,7 @@ import pytest
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 
+from contracts.days import SHANGHAI
 from simulation.city import PLATFORMS, City
 from simulation.flow import Flow
 from simulation.formats import render
@@ -28,7 +29,6 @@ from tests.e2e.comparison import Books
 from tests.e2e.harness import Together, Yumai
 from tests.e2e.senders import Client, Feed
 from tests.recount import Recount
-from yumai.entry import SHANGHAI_OFFSET
 
 ENTRIES = int(os.environ.get("YUMAI_E2E_ENTRIES", "80000"))
 SEED = int(os.environ.get("YUMAI_E2E_SEED", "7"))
@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if LARGE else 420)]
 
 FORMS = ("ndjson", "arrow", "csv", "parquet", "json")
 ENCODINGS = (None, "gzip", "zstd", None)
-TODAY = datetime.now(SHANGHAI_OFFSET).date()
+TODAY = datetime.now(SHANGHAI).date()
 CHANGE = (date(2025, 12, 1), date(2026, 1, 20))
 RECENT = (TODAY - timedelta(days=12), TODAY - timedelta(days=1))
 SMALL_REQUESTS = 300
@@ -270,7 +270,7 @@ def test_as_of_a_closed_day_stays_what_it_was(day: Day) -> None:
     day.yumai.settle()
     assert as_of() == before
     closed = day.yumai.get(f"{day.yumai.gateway}/v1/cells")["meta"]["as_of_closed"]
-    assert closed == (datetime.now(SHANGHAI_OFFSET).date() - timedelta(days=1)).isoformat()
+    assert closed == (datetime.now(SHANGHAI).date() - timedelta(days=1)).isoformat()
 
     comparison.compare_cells(day.yumai, day.books)
 

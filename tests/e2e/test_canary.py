@@ -12,12 +12,12 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from contracts.commits import codec as commits
+from contracts.days import SHANGHAI
 from services.canary.entry import DOORS
 from simulation.formats import MEDIA_TYPES
 from tests.e2e.harness import Yumai, until
 from tests.e2e.senders import Client
 from yumai import canary
-from yumai.entry import SHANGHAI_OFFSET
 from yumai.store.client import connect
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -125,7 +125,7 @@ class Listener(threading.Thread):
 
 def test_the_canary_is_in_the_books_and_in_no_figure(yumai: Yumai) -> None:
     client = Client(yumai, None, yumai.token())
-    now = datetime.now(SHANGHAI_OFFSET)
+    now = datetime.now(SHANGHAI)
     rows = [
         {
             "entry_id": f"e{n}", "platform_id": "unipay", "merchant_id": "m",

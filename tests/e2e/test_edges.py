@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 from kafka import KafkaProducer
 
+from contracts.days import SHANGHAI
 from simulation.columns import SCHEMA
 from simulation.formats import MEDIA_TYPES
 from tests.e2e import comparison, senders
@@ -32,7 +33,7 @@ from tests.recount import Cell, Recount
 from tests.seams.raw_produce import batch, produce, record
 from yumai import topics
 from yumai.districts import districts
-from yumai.entry import AGE_MAX_YEARS, AMOUNT_MAX_FEN, KINDS, SHANGHAI_OFFSET, TEXT_MAX
+from yumai.entry import AGE_MAX_YEARS, AMOUNT_MAX_FEN, KINDS, TEXT_MAX
 from yumai.store.client import connect
 from yumai.store.figures import NET
 
@@ -42,7 +43,7 @@ AT_ONCE = 4
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600 + REQUESTS // 4)]
 
 NOW = datetime.now(UTC)
-TODAY = datetime.now(SHANGHAI_OFFSET).date()
+TODAY = datetime.now(SHANGHAI).date()
 OLDEST = NOW.replace(year=NOW.year - AGE_MAX_YEARS, day=min(NOW.day, 28)) + timedelta(days=2)
 PLATFORMS = ["A", "a", "0", "9" * 64, "x" * 64, "a.b", "a_b", "a-b", "Z..", "m-", "edge"]
 TEXTS = ["x", "渝" * TEXT_MAX, "\U0001f600" * TEXT_MAX, "a\u0301", "\u202e=1+1", "=HYPERLINK(1)", " ", "\x7f", "'", '"', "\\"]  # fmt: skip

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from contracts.days import SHANGHAI
 from simulation.city import City
 from simulation.flow import Flow
 from simulation.formats import MEDIA_TYPES, render
@@ -31,7 +32,6 @@ from tests.e2e import comparison, senders
 from tests.e2e.comparison import Books
 from tests.e2e.harness import Yumai
 from tests.recount import BadRow, Expected, Recount
-from yumai.entry import SHANGHAI_OFFSET
 
 BODIES = int(os.environ.get("YUMAI_E2E_FUZZ", "300"))
 SEED = int(os.environ.get("YUMAI_E2E_SEED", "7"))
@@ -41,7 +41,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + BODIES // 4)]
 
 FORMS = ("ndjson", "csv", "json", "arrow", "parquet")
 STRANGE_TABLE = "strange table"
-DAY = datetime.now(SHANGHAI_OFFSET).date() - timedelta(days=3)
+DAY = datetime.now(SHANGHAI).date() - timedelta(days=3)
 
 
 @dataclass(frozen=True)

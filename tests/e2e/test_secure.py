@@ -10,17 +10,17 @@ from datetime import date, datetime, timedelta
 import httpx
 import pytest
 
+from contracts.days import SHANGHAI
 from tests.e2e.conftest import port_base
 from tests.e2e.harness import Yumai, running, until
 from tests.e2e.senders import Feed
 from tests.seams.alerts_place import Receiver
 from yumai.broker.principals import SERVICES
-from yumai.entry import SHANGHAI_OFFSET
 from yumai.methods.guards import is_warming_up
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
-TODAY = datetime.now(SHANGHAI_OFFSET).date()
+TODAY = datetime.now(SHANGHAI).date()
 DISTRICT, PLATFORM = "500103", "unipay"
 DAILY_FEN = 1_000_000
 
@@ -35,7 +35,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yumai]:
 
 def entry(name: str, day: date, fen: int = DAILY_FEN) -> bytes:
     """At midnight: no hour of the day at which the test runs is before it."""
-    at = datetime(day.year, day.month, day.day, tzinfo=SHANGHAI_OFFSET)
+    at = datetime(day.year, day.month, day.day, tzinfo=SHANGHAI)
     row = {
         "entry_id": name, "platform_id": PLATFORM, "merchant_id": "m", "kind": "sale",
         "occurred_at": int(at.timestamp() * 1000), "amount_fen": fen,

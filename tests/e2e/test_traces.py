@@ -17,11 +17,11 @@ import httpx
 import pytest
 from kafka import KafkaProducer
 
+from contracts.days import SHANGHAI
 from services.alerts.looking import years_judged
 from tests import otlp
 from tests.e2e.conftest import port_base
 from tests.e2e.harness import Yumai, running, until
-from yumai.entry import SHANGHAI_OFFSET
 from yumai.observability import telemetry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -59,7 +59,7 @@ class Place:
     def days(self, fen: int, kind: str, *days: date) -> bytes:
         """An entry at each day's midnight in the district that will lag."""
         about = {"kind": kind, "district_code": LAGGING, "platform_id": "p3"}
-        midnights = (datetime(d.year, d.month, d.day, tzinfo=SHANGHAI_OFFSET) for d in days)
+        midnights = (datetime(d.year, d.month, d.day, tzinfo=SHANGHAI) for d in days)
         return b"\n".join(
             self.row(fen, occurred_at=int(at.timestamp() * 1000), **about) for at in midnights
         )
@@ -210,7 +210,7 @@ def test_a_record_of_a_feed_goes_on_in_its_senders_trace(at: Place) -> None:
 
 
 def test_the_post_that_makes_a_district_lag_is_one_trace_to_the_alert(at: Place) -> None:
-    today = datetime.now(SHANGHAI_OFFSET).date()
+    today = datetime.now(SHANGHAI).date()
     year = years_judged(today)[0]
     begin = date(year - 1, 1, 1)
     past = [begin + timedelta(n) for n in range((today - begin).days + 1)]

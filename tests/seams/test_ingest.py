@@ -16,9 +16,9 @@ import pytest
 import zstandard
 from kafka import KafkaProducer
 
+from contracts.days import SHANGHAI
 from contracts.entries.ids import id_of
 from tests.seams.ingest_place import Place, entry, ndjson, place_of, wait
-from yumai.entry import SHANGHAI
 from yumai.store.client import connect
 
 

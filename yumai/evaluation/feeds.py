@@ -23,10 +23,11 @@ from typing import Any
 
 import numpy as np
 
+from contracts.days import SHANGHAI
 from yumai.evaluation.coverage import Doubt
 from yumai.methods.breaks import is_break, ratios
 from yumai.methods.silence import MISSED_LEAST, silences
-from yumai.store.figures import NET, SHANGHAI, Filter, Query
+from yumai.store.figures import NET, Filter, Query
 
 WINDOW_DAYS = 70
 RECENT_DAYS = 28

@@ -21,8 +21,9 @@ from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
+from yumai.entry import BLOCK_OFFSETS
 from yumai.store import audit_block
-from yumai.store.audit_block import BLOCK_OFFSETS, KINDS, LISTED, SPILL, Announced, Block, Days
+from yumai.store.audit_block import KINDS, LISTED, SPILL, Announced, Block, Days
 
 IDS_AT_ONCE = 4_000_000
 TWICE_LISTED = 100

@@ -9,7 +9,8 @@ from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
-BLOCK_OFFSETS = 1024
+from yumai.entry import BLOCK_OFFSETS
+
 LISTED = 1000
 """Differing cells are counted to the last, and listed up to here."""
 KINDS = {1: "sales", 2: "refunds", 3: "sale_reversals", 4: "refund_reversals"}

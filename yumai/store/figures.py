@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from contracts.days import SHANGHAI
 from yumai.sectors import SECTOR_CODES
 
-SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")
 _SHANGHAI_SECONDS = 8 * 3_600
 _DAY_SECONDS = 86_400
 _EPOCH = date(1970, 1, 1)

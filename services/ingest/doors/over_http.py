@@ -16,6 +16,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from contracts import traces
+from contracts.days import SHANGHAI
 from contracts.entries.codec import RECORDED_FIRST, recorded_date
 from contracts.receipts.codec import Receipt
 from services.ingest.columns import Columns
@@ -28,7 +29,6 @@ from services.ingest.receipts import Known, RequestIdentity, identify
 from services.ingest.refused import BodyRefused
 from services.ingest.rounds import Rounds, count_entries
 from yumai.access import Principal
-from yumai.entry import SHANGHAI
 from yumai.http.answers import answer
 from yumai.http.refusals import Refused
 from yumai.observability import tracing

@@ -3,12 +3,12 @@
 from datetime import UTC, date, datetime
 
 from contracts.commits import codec as commits
+from contracts.days import SHANGHAI
 from contracts.targets.codec import Version, of_versions
 from services.alerts.judge import as_set_by
 from services.alerts.looking import over, years_judged
 from services.alerts.worker import districts_of
 from yumai.evaluation.judge import Moment
-from yumai.store.figures import SHANGHAI
 
 
 def test_the_districts_of_a_commit_are_found_and_nonsense_changes_none():

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from contracts.alerts.codec import Whole
 from contracts.alerts.outbox import FeedState, FeedStep, QuietHours, Subscription
+from contracts.days import SHANGHAI
 from contracts.work_items.codec import Event
 from services.alerts import outbox
 from services.alerts.sending import body_of
 from yumai.districts import districts
-from yumai.store.figures import SHANGHAI
 
 OPENED = Whole(
     "2026-500101",

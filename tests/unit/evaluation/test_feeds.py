@@ -4,8 +4,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from contracts.days import SHANGHAI
 from yumai.evaluation import feeds
-from yumai.store.figures import SHANGHAI
 
 NOW = datetime(2026, 9, 16, 15, 30, tzinfo=SHANGHAI)
 TODAY = NOW.date()

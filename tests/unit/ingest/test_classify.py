@@ -6,10 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from contracts.days import SHANGHAI
 from contracts.merchants.codec import Span
 from services.ingest.classify import MerchantIndex, span_sector
 from yumai.districts import booked_code
-from yumai.entry import SHANGHAI_OFFSET
 from yumai.registry import replace_overlap, span_on
 from yumai.sectors import SECTOR_NUMBERS, mcc_sectors
 
@@ -151,9 +151,7 @@ def test_the_index_answers_as_the_history_read_by_hand(judged, encoded, entry, p
         index.put("p1", merchant, histories[merchant])
     rows, expected = [], []
     for merchant, day, second in asked:
-        at = datetime(day.year, day.month, day.day, tzinfo=SHANGHAI_OFFSET) + timedelta(
-            seconds=second
-        )
+        at = datetime(day.year, day.month, day.day, tzinfo=SHANGHAI) + timedelta(seconds=second)
         rows.append(entry(merchant_id=merchant, occurred_at=at.isoformat(), mcc="0742"))
         span = span_on(histories.get(merchant, ()), day)
         ms = int(at.astimezone(UTC).timestamp()) * 1000
