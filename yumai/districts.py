@@ -66,3 +66,13 @@ def booked_code(code: str, occurred_at_ms: int) -> str:
     if code in BEGUN and occurred_at_ms < CHANGE_MS:
         return UNKNOWN
     return code
+
+
+def predecessors(district: str) -> tuple[str, ...]:
+    """Districts that ended, and whose area is this one's now."""
+    return tuple(old for old, new in ENDED.items() if new == district)
+
+
+def changed_districts() -> tuple[str, ...]:
+    """Districts of the new division whose history is that of another area."""
+    return ("500157", "500109")

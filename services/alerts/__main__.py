@@ -7,17 +7,17 @@ from typing import NoReturn
 
 from kafka import KafkaConsumer
 
-from services.alerts.journal import FOLLOWED
 from services.alerts.worker import Worker
 from yumai.broker.security import Bootstrap, client_options
 from yumai.broker.waiting import NotYet, until_there, waiting_health
+from yumai.journal.fold import TOPICS
 from yumai.process.faust_app import run_worker
 from yumai.process.settings import start
 from yumai.topics import COMMITS
 
 log = logging.getLogger("yumai.alerts")
 
-NEEDED = {COMMITS.name, *(topic.name for topic in FOLLOWED)}
+NEEDED = {COMMITS.name, *(topic.name for topic in TOPICS)}
 
 
 def topics_are_there(bootstrap: Bootstrap) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from clickhouse_connect.driver.client import Client
 
 from contracts.days import SHANGHAI
-from services.alerts.judge import Evaluation, Targets
+from services.alerts.judge import Evaluation
 from yumai.evaluation import books as books_
 from yumai.evaluation import feeds, judge
 from yumai.evaluation.judge import Moment
@@ -18,7 +18,7 @@ from yumai.evaluation.rows import progress_rows
 from yumai.store.client import connect
 from yumai.store.figures import FRESHNESS, Freshness
 from yumai.store.migrate import APPLIED, require_schema
-from yumai.targets import Held
+from yumai.targets.held import Held
 
 log = logging.getLogger("yumai.alerts")
 
@@ -39,7 +39,7 @@ class ByEvaluation:
         self._feeds_due = 0.0
 
     def evaluate(
-        self, year: int, targets: Targets, districts: Collection[str] | None, at: datetime
+        self, year: int, targets: Held, districts: Collection[str] | None, at: datetime
     ) -> Evaluation:
         try:
             return self._evaluate(year, targets, districts, at)
@@ -49,7 +49,7 @@ class ByEvaluation:
             raise
 
     def _evaluate(
-        self, year: int, targets: Targets, districts: Collection[str] | None, at: datetime
+        self, year: int, targets: Held, districts: Collection[str] | None, at: datetime
     ) -> Evaluation:
         if self._client is None:
             self._client = connect(self._dsn, timeout=60)
@@ -66,18 +66,15 @@ class ByEvaluation:
             return Evaluation(at, guard="stale")
         here = now.astimezone(SHANGHAI)
         moment = Moment.of(year, at, here.date())
-        held = Held()
-        for key, target in targets.items():
-            held.take(key, target)
         health = self._health(client, now)
         books = self._books.setdefault(year, books_.Books())
         years = books_.read(client, books.refresh(year))
         judged = judge.judge(
             years,
             year,
-            held.amounts(year),
+            targets.amounts(year),
             moment,
-            share_path=held.share(year),
+            share_path=targets.share(year),
             rules=self._rules,
             memory=books.memory,
             doubts=feeds.doubts(health) if at.date() == here.date() else None,

@@ -80,15 +80,6 @@ class Ended(Exception):
     """The alert has ended, or not begun: nobody can act on it."""
 
 
-def applied(alerts: Alerts, step: Whole) -> bool:
-    """Takes a step of the log in; False if its name is taken: the first in the log holds."""
-    known = alerts.get(step.id)
-    if step.seq != (known.seq if known else 0) + 1:
-        return False
-    alerts[step.id] = step
-    return True
-
-
 def worst(rows: Iterable[ProgressRow], year: int, district: str, at: int, day: str) -> Judged:
     """An event of a district's progress rows: its level is the worst of all with a target.
 

@@ -8,11 +8,12 @@ from datetime import UTC, date, datetime, timedelta
 
 from contracts.alerts import codec
 from contracts.days import SHANGHAI
-from services.alerts.judge import Evaluation, Judge, as_set_by
+from services.alerts.judge import Evaluation, Judge
 from services.alerts.lifecycle import Alerts, Judged, worst
 from services.alerts.set_aside import SetAside
 from yumai.evaluation.rows import ProgressRow
 from yumai.methods.guards import is_warming_up
+from yumai.targets.held import Held
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Looks:
     def __init__(self, judge: Judge, aside: SetAside) -> None:
         self._judge, self._aside = judge, aside
 
-    def look(self, districts: set[str] | None, targets: dict, alerts: Alerts) -> Found:
+    def look(self, districts: set[str] | None, targets: Held, alerts: Alerts) -> Found:
         """At these districts (None: all) now. Blocking. Raises STORE_ERRORS."""
         begun = time.monotonic()
         now = datetime.now(UTC)
@@ -40,7 +41,7 @@ class Looks:
         events: list[Judged] = []
         feeds: list[dict] = []
         guards, judged = [], True
-        wanted = {target.year for target in targets.values()}
+        wanted = targets.years()
         for year in years_judged(today):
             if year not in wanted:
                 guards.append("no_target" if year == today.year else "")
@@ -55,7 +56,7 @@ class Looks:
             events, feeds, next(filter(None, guards), ""), judged, time.monotonic() - begun
         )
 
-    def _events(self, year: int, found: Evaluation, targets: dict, alerts: Alerts) -> list[Judged]:
+    def _events(self, year: int, found: Evaluation, targets: Held, alerts: Alerts) -> list[Judged]:
         by_district: dict[str, list[ProgressRow]] = {}
         for row in found.rows:
             if row.year == year and row.district != "city":
@@ -74,7 +75,7 @@ class Looks:
                 events.append(event)
         return events
 
-    def _was_green(self, alert: codec.Whole, targets: dict) -> bool:
+    def _was_green(self, alert: codec.Whole, targets: Held) -> bool:
         """The day it opened, judged again: the targets that held when it opened, today's entries."""
         if alert.opened_at is None:
             return False
@@ -82,7 +83,7 @@ class Looks:
         day = date.fromisoformat(alert.opened_on or day_of(alert.opened_at).isoformat())
         ends = datetime(day.year, day.month, day.day, tzinfo=SHANGHAI) + timedelta(days=1)
         at = min(ends - timedelta(microseconds=1), datetime.now(UTC))
-        then = self._judge.evaluate(alert.year, as_set_by(targets, opened), {alert.district}, at)
+        then = self._judge.evaluate(alert.year, targets.as_set_by(opened), {alert.district}, at)
         rows = [row for row in then.rows if row.district == alert.district]
         return worst(rows, alert.year, alert.district, 0, "").level == "green"
 

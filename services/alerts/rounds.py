@@ -48,6 +48,8 @@ from services.alerts.sending import Sending
 from services.alerts.set_aside import TRIES as FAILURES
 from services.alerts.set_aside import SetAside
 from yumai import topics
+from yumai.broker.reader import Reader
+from yumai.journal.fold import TOPICS
 from yumai.observability import telemetry, tracing
 from yumai.process.settings import Settings
 from yumai.sealing import Sealer
@@ -81,7 +83,8 @@ class Rounds:
     def __init__(self, settings: Settings, owns: Callable[[], bool], judge: Judge) -> None:
         self._owns = owns
         sealer = Sealer(settings.subscriptions_key, settings.identity_dir)
-        self._journal = Journal(settings.kafka, sealer)
+        self._journal = Journal(sealer.opened)
+        self._reader = Reader(settings.kafka, TOPICS, self._journal.take, "yumai-alerts-journal")
         self._publisher = Publisher(settings.kafka)
         self._aside = SetAside()
         self._looks = Looks(judge, self._aside)
@@ -137,12 +140,15 @@ class Rounds:
             return
         if not self.opened:
             async with asyncio.timeout(OPEN_SECONDS):
-                await self._journal.open()
+                self._journal.clear()
+                self._reader.forget()
+                await self._reader.open()
+                await self._reader.catch_up()
             log.info(
                 "journal read: %d alerts, %d targets, %d messages wait",
                 len(self._journal.alerts),
-                len(self._journal.targets),
-                len(self._journal.deliveries) + len(self._journal.untold),
+                len(self._journal.targets.ordered()),
+                len(self._journal.waiting) + len(self._journal.untold),
             )
             self.opened, self._all = True, True
             self._aside.clear()
@@ -150,7 +156,7 @@ class Rounds:
             self._clock_due = 0.0
             await self._settle()
         async with asyncio.timeout(AWAY_SECONDS):
-            await self._journal.follow(FOLLOW_MS)
+            await self._reader.poll(FOLLOW_MS)
         await self._act()
         await self._clock()
         self._tell_states()
@@ -271,8 +277,8 @@ class Rounds:
         self._asked = (self._changed, self._all)
         self._changed, self._all = set(), False
         districts = None if self._asked[1] else set(self._asked[0])
-        targets = {key: msgspec.structs.replace(t) for key, t in self._journal.targets.items()}
         await self._catch_up()
+        targets = self._journal.targets.copy()
         self._causes.begin()
         self._judging = asyncio.create_task(
             asyncio.to_thread(self._looks.look, districts, targets, dict(self._journal.alerts))
@@ -427,7 +433,7 @@ class Rounds:
 
     async def _catch_up(self) -> None:
         async with asyncio.timeout(OPEN_SECONDS):
-            await self._journal.catch_up()
+            await self._reader.catch_up()
 
     async def _close(self) -> None:
         self.opened = False
@@ -444,7 +450,7 @@ class Rounds:
         telemetry.ALERTS_OUTBOX_AGE.set(None)
         with contextlib.suppress(*AWAY):
             await self.sending.close()
-        for part in (self._journal, self._publisher):
+        for part in (self._reader, self._publisher):
             with contextlib.suppress(*AWAY):
                 async with asyncio.timeout(AWAY_SECONDS):
                     await part.close()

@@ -76,14 +76,14 @@ class Sending:
         now = _now()
         self._tell_states(now)
         changed: list[Delivery] = []
-        for delivery in outbox.heads(self._journal.deliveries.values()):
+        for delivery in outbox.heads(self._journal.waiting.values()):
             if delivery.id in self._busy:
                 continue
             if not self._aside.has("message", delivery.id):
                 with self._aside.guard("message", delivery.id):
                     changed += self._begin(delivery, now)
         # Not only heads: what waits in quiet hours says so.
-        for delivery in self._journal.deliveries.values():
+        for delivery in self._journal.waiting.values():
             if delivery.state != "pending" or delivery.id in self._busy or _is_test(delivery):
                 continue
             if self._aside.has("message", delivery.id):
@@ -112,7 +112,7 @@ class Sending:
         return []
 
     def _tell_states(self, now: int) -> None:
-        waiting = self._journal.deliveries.values()
+        waiting = self._journal.waiting.values()
         telemetry.ALERTS_WAITING.set(len(waiting))
         oldest = min((d.created_at for d in waiting if d.state != "held"), default=now)
         telemetry.ALERTS_OUTBOX_AGE.set(max(now - oldest, 0) / 1000)
@@ -164,7 +164,7 @@ class Sending:
             return []
         return [
             msgspec.structs.replace(other, next_at=after.at)
-            for other in self._journal.deliveries.values()
+            for other in self._journal.waiting.values()
             if (other.office, other.subscription) == (after.office, after.subscription)
             and other.id != after.id
             and other.id not in self._busy

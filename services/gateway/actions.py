@@ -16,10 +16,10 @@ from starlette.responses import Response
 from contracts.actions.codec import Action, Kind, Verdict, encode
 from contracts.alerts.codec import LIVE, Step
 from contracts.http.alerts import ActedOn
-from services.gateway.alerts import AlertId, meta, mine, register_of, shown
+from services.gateway.alerts import AlertId, meta, mine, shown
 from services.gateway.bodies import parsed, read, taken
 from services.gateway.login import principal_of
-from services.gateway.register import Register
+from services.gateway.register import Register, register_of
 from services.gateway.requests import Acknowledge, Explain, Silence
 from yumai.http.answers import answer
 from yumai.http.direct import Direct
@@ -107,9 +107,11 @@ async def _act(request: Request, step: Step, kind: Kind, **asked: Any) -> Respon
     about = await meta(request) | {"action": action.id}
     if verdict is None:
         about["note"] = "alerts is away: it is kept, and done once as soon as alerts is back"
-        return answer({"meta": about, "data": await shown(request, register.alerts[step.id])}, 202)
+        return answer(
+            {"meta": about, "data": await shown(request, register.journal.alerts[step.id])}, 202
+        )
     await register.until(lambda: _is_shown(register, step.id, verdict), LONGEST_SECONDS)
-    after = register.alerts[step.id]
+    after = register.journal.alerts[step.id]
     if verdict.result == "refused":
         raise _ended(step.id, after.state)
     return answer({"meta": about, "data": await shown(request, after)})
@@ -118,10 +120,10 @@ async def _act(request: Request, step: Step, kind: Kind, **asked: Any) -> Respon
 async def verdict_of(request: Request, register: Register, action: str) -> Verdict | None:
     """What came of an action; None while alerts is away."""
     deadline = time.monotonic() + LONGEST_SECONDS
-    while not await register.until(lambda: action in register.verdicts, SOON_SECONDS):
+    while not await register.until(lambda: action in register.journal.verdicts, SOON_SECONDS):
         if time.monotonic() > deadline or await _is_away(request):
             break
-    return register.verdicts.get(action)
+    return register.journal.verdicts.get(action)
 
 
 async def _is_away(request: Request) -> bool:
@@ -132,10 +134,10 @@ async def _is_away(request: Request) -> bool:
 
 def _is_shown(register: Register, alert: str, verdict: Verdict) -> bool:
     """Everything that the verdict followed can be read here."""
-    step = register.alerts.get(alert)
+    step = register.journal.alerts.get(alert)
     if step is None or step.seq < verdict.seq:
         return False
-    return step.work_item_id is None or step.work_item_id in register.items.items
+    return step.work_item_id is None or step.work_item_id in register.journal.items.items
 
 
 def _ended(alert: str, state: str) -> Refused:

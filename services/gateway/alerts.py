@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 import msgspec
-import orjson
 from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,7 +19,7 @@ from services.gateway.figures import meta_of
 from services.gateway.login import districts_in_scope, principal_of
 from services.gateway.parameters import AlertsParameters
 from services.gateway.progress import shown_sums
-from services.gateway.register import Register
+from services.gateway.register import Register, register_of
 from services.gateway.standing import Standing
 from services.gateway.store import Store
 from yumai.access import Principal
@@ -30,7 +29,8 @@ from yumai.http.direct import Direct
 from yumai.http.document import errors
 from yumai.http.parameters import FROM_QUERY, Asked
 from yumai.http.refusals import Refused, Unavailable
-from yumai.store.figures import Freshness, Query
+from yumai.journal.fold import Journal
+from yumai.store.figures import Freshness
 
 router = APIRouter(route_class=Direct, tags=["alerts"])
 AlertId = Annotated[str, Path(alias="id", description="An alert's id: year-district")]
@@ -45,7 +45,7 @@ async def alerts(request: Request, asked: Annotated[AlertsParameters, FROM_QUERY
     await register.ready()
     found = [
         await shown(request, step)
-        for step in list(register.alerts.values())
+        for step in list(register.journal.alerts.values())
         if (year is None or step.year == year)
         and (scope is None or step.district in scope)
         and (states is None or step.state in states)
@@ -63,15 +63,11 @@ async def one(request: Request, id_: AlertId, _: Annotated[Asked, FROM_QUERY]) -
     """One alert and its whole history."""
     register = register_of(request)
     step = await mine(request, register, id_)
-    history = [history_of(past) for past in register.history[step.id]]
+    history = [history_of(past) for past in register.journal.history[step.id]]
     if principal_of(request).role == "district":
         history = [past | coarse(past) for past in history]
     data = await shown(request, step) | {"history": history}
     return answer({"meta": await meta(request), "data": data})
-
-
-def register_of(request: Request) -> Register:
-    return request.app.state.register
 
 
 async def meta(request: Request) -> dict[str, Any]:
@@ -89,7 +85,7 @@ async def mine(request: Request, register: Register, id_: str) -> Step:
     principal = principal_of(request)
     alerts_in_scope(principal, None)
     await register.ready()
-    step = register.alerts.get(id_)
+    step = register.journal.alerts.get(id_)
     if step is None or not principal.may_see_district(step.district):
         raise Refused("not_found", "id", f"no alert {id_}")
     return step
@@ -98,7 +94,7 @@ async def mine(request: Request, register: Register, id_: str) -> Step:
 async def shown(request: Request, step: Step) -> dict[str, Any]:
     """An alert as its last step left it; while it goes on, with the figures of now."""
     standing: Standing = request.app.state.standing
-    alert = alert_of(register_of(request), step)
+    alert = alert_of(register_of(request).journal, step)
     sums = None
     if principal_of(request).role == "district":
         alert |= coarse(alert)
@@ -116,25 +112,30 @@ async def shown(request: Request, step: Step) -> dict[str, Any]:
     return alert
 
 
-def alert_of(register: Register, step: Step) -> dict[str, Any]:
-    now = time.time() * 1000
-    silence = step.silence if step.silence and step.silence.until_ms > now else None
-    first = register.history[step.id][0]
+def shown_briefly(journal: Journal, step: Step) -> dict[str, Any]:
+    """An alert without its sectors and what people said of it."""
     return {
         "id": step.id,
         "district": step.district,
         "year": step.year,
         "state": step.state,
         "level": step.level,
+        "kind": step.kind,
+        "seq": step.seq,
+        "at": instant(step.at),
+        "first_at": instant(journal.history[step.id][0].at),
+        "figures": step.figures,
+    }
+
+
+def alert_of(journal: Journal, step: Step) -> dict[str, Any]:
+    now = time.time() * 1000
+    silence = step.silence if step.silence and step.silence.until_ms > now else None
+    return shown_briefly(journal, step) | {
         "escalated_at": instant(step.escalated_at),
         "silence": silence and {"by": silence.by, "until": silence.until, "reason": silence.reason},
         "work_item_id": step.work_item_id,
         "sectors": msgspec.to_builtins(step.sectors),
-        "figures": step.figures,
-        "kind": step.kind,
-        "seq": step.seq,
-        "at": instant(step.at),
-        "first_at": instant(first.at),
         "opened_at": instant(step.opened_at),
     }
 
@@ -179,45 +180,3 @@ def instant(ms: int | None) -> str | None:
     if ms is None:
         return None
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
-
-
-async def read_alerts(
-    store: Store,
-    year: int | None,
-    districts: Sequence[str] | None,
-    states: Sequence[str] | None = None,
-) -> list[dict[str, Any]]:
-    """Alerts as the store's projection knows them, for the overview: in order, without their sectors."""
-    terms = ["1"]
-    parameters: dict[str, Any] = {}
-    if year is not None:
-        terms.append("year = {year:UInt16}")
-        parameters["year"] = year
-    if districts is not None:
-        terms.append("district IN {districts:Array(String)}")
-        parameters["districts"] = list(districts)
-    rows = await store.rows(
-        Query(
-            "SELECT id, seq, toUnixTimestamp64Milli(at), year, district, kind, state, level, figures,"
-            " min(toUnixTimestamp64Milli(at)) OVER (PARTITION BY id) FROM alerts FINAL"
-            f" WHERE {' AND '.join(terms)} ORDER BY id, seq DESC LIMIT 1 BY id",
-            parameters,
-        )
-    )
-    return in_order([_projected(row) for row in rows if states is None or row[6] in states])
-
-
-def _projected(row: Sequence[Any]) -> dict[str, Any]:
-    id_, seq, at, year, district, kind, state, level, figures, first_at = row
-    return {
-        "id": id_,
-        "district": district,
-        "year": int(year),
-        "state": state,
-        "level": level or None,
-        "kind": kind,
-        "seq": int(seq),
-        "at": instant(int(at)),
-        "first_at": instant(int(first_at)),
-        "figures": orjson.loads(figures or "{}"),
-    }

@@ -95,9 +95,9 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
         Budget(settings.held_bytes, settings.sender_bytes),
     )
     hub = live.Hub(store, settings.reader_streams)
-    follower = Follower(settings.kafka, hub.commit, hub.learn, hub.alert, hub.whole)
+    follower = Follower(settings.kafka, hub.commit, hub.learn, hub.whole)
     sealer = Sealer(settings.subscriptions_key, settings.identity_dir)
-    register = Register(settings.kafka, sealer)
+    register = Register(settings.kafka, sealer, hub.alert)
     system = SystemFigures(settings.kafka, settings.clickhouse_dsn)
     readiness = health.Readiness(
         settings.service_urls, store, lambda: follower.problem or register.problem
@@ -123,7 +123,6 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
                 await task
         await readiness.close()
         await register.close()
-        await app.state.targets.close()
         await store.close()
         workers.close()
         asides.close()
@@ -158,13 +157,14 @@ def build(settings: Settings, draining: Draining | None = None) -> FastAPI:
     app.state.draining = draining or Draining()
     app.state.register = register
     app.state.sealer = sealer
-    app.state.targets = targets.TargetLog(settings.kafka)
     app.state.feeds = feeds.Health(store)
     app.state.evaluations = progress.Evaluations(
-        store, app.state.targets, app.state.feeds, settings.alerts_rules, workers
+        store, register, app.state.feeds, settings.alerts_rules, workers
     )
     app.state.standing = standing.Standing(app.state.evaluations)
-    app.state.overviews = overview.Overviews(store, app.state.evaluations, app.state.feeds)
+    app.state.overviews = overview.Overviews(
+        store, app.state.evaluations, app.state.feeds, register
+    )
     app.add_route("/", _page, include_in_schema=False)
     app.mount("/pages", _Pages(directory=PAGES))
     refusals.install(app, brake)

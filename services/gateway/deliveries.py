@@ -10,9 +10,10 @@ from starlette.responses import Response
 
 from contracts.alerts.outbox import BUREAU, Delivery, office_of
 from contracts.http.alerts import Deliveries
-from services.gateway.alerts import alerts_in_scope, instant, meta, register_of
+from services.gateway.alerts import alerts_in_scope, instant, meta
 from services.gateway.login import principal_of
 from services.gateway.parameters import DeliveriesParameters
+from services.gateway.register import register_of
 from yumai.http.answers import answer
 from yumai.http.direct import Direct
 from yumai.http.document import errors
@@ -36,7 +37,7 @@ async def deliveries(
     await register.ready()
     found = [
         d
-        for d in register.deliveries.values()
+        for d in register.journal.deliveries.values()
         if office in (BUREAU, d.office)
         and (alert is None or d.alert_id == alert)
         and (subscription is None or d.subscription == subscription)

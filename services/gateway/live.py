@@ -134,7 +134,9 @@ def traced(parents: Sequence[str]) -> dict[str, Any]:
 
 def alert_events(step: alerts_codec.Step, parents: Sequence[str] = ()) -> list[Event]:
     """The bureau's, and the district's with its figures rounded."""
-    body = {"district": step.district, **msgspec.to_builtins(step), **traced(parents)}
+    said = msgspec.to_builtins(step)
+    public = {name: said[name] for name in alerts_codec.Step.__struct_fields__}
+    body = {"district": step.district, **public, **traced(parents)}
     return [
         Event(step.district, "", frame("alert", f"{step.id}-{step.seq}", body | more), to)
         for to, more in (("bureau", {}), ("district", coarse(body)))

@@ -18,11 +18,12 @@ from starlette.responses import Response
 
 from contracts.days import SHANGHAI
 from contracts.http.figures import Overview
-from services.gateway.alerts import coarse, read_alerts
+from services.gateway.alerts import coarse, in_order, shown_briefly
 from services.gateway.feeds import Health
 from services.gateway.figures import meta_of
 from services.gateway.login import districts_in_scope, platforms_in_scope, principal_of
 from services.gateway.progress import Evaluations
+from services.gateway.register import Register
 from services.gateway.store import Store
 from yumai.access import Principal
 from yumai.districts import UNKNOWN, districts_of
@@ -53,10 +54,13 @@ HIDDEN_MOST = 0.05
 class Overviews:
     """Overviews by scope and their parts, each read by one request at a time."""
 
-    def __init__(self, store: Store, evaluations: Evaluations, health: Health) -> None:
+    def __init__(
+        self, store: Store, evaluations: Evaluations, health: Health, register: Register
+    ) -> None:
         self._store = store
         self._evaluations = evaluations
         self._health = health
+        self._register = register
         self._shown: Lately[dict[str, Any]] = Lately(
             share=SHARE, least=LEAST_SECONDS, most=MOST_SECONDS
         )
@@ -71,7 +75,26 @@ class Overviews:
         """Raises Unavailable."""
         scope = (principal.role, principal.code)
         shown = await self._shown.of(scope, lambda: self._read(principal))
-        return shown | {"meta": shown["meta"] | {"name": principal.name}}
+        alerts = await self._alerts(principal, shown["meta"]["year"])
+        return {
+            "meta": shown["meta"] | {"name": principal.name},
+            "data": shown["data"] | {"alerts": alerts},
+        }
+
+    async def _alerts(self, principal: Principal, year: int) -> list[dict[str, Any]]:
+        """As they are now: what is read of the store may be some seconds old. Raises Unavailable."""
+        if principal.role == "platform":
+            return []
+        await self._register.ready()
+        journal = self._register.journal
+        found = [
+            shown_briefly(journal, step)
+            for step in journal.alerts.values()
+            if step.year == year and principal.may_see_district(step.district)
+        ]
+        if principal.role == "district":
+            found = [alert | coarse(alert) for alert in found]
+        return in_order(found)
 
     async def _read(self, principal: Principal) -> dict[str, Any]:
         now = datetime.now(UTC)
@@ -96,7 +119,6 @@ class Overviews:
 
         before = await self._before.of((principal.role, principal.code), read_before)
         judged: Mapping[str, ProgressRow] = {}
-        alerts: list[dict[str, Any]] = []
         troubled: dict[str, list[Feed]] = {}
         if principal.role != "platform":
             rows = await self._judged(at)
@@ -107,9 +129,6 @@ class Overviews:
                 shown = by_sector((row[1], row[2], row[3], row[6]) for row in sums)
                 judged = {code: shown_row(row, shown) for code, row in judged.items()}
             troubled = affected(await self._health.lately())
-            alerts = await read_alerts(self._store, year, districts)
-            if own:
-                alerts = [alert | coarse(alert) for alert in alerts]
         return {
             "meta": meta_of(freshness, now)
             | {
@@ -124,7 +143,6 @@ class Overviews:
                 **_totals(sums),
                 "districts": _districts(sums, judged, troubled, year, principal),
                 "sectors": _sectors(sums, before),
-                "alerts": alerts,
             },
         }
 

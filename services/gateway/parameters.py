@@ -19,7 +19,7 @@ from yumai.http.parameters import Asked, Day, Listed, OneOf, Platform
 from yumai.http.refusals import Refused
 from yumai.sectors import SECTOR_NUMBERS
 from yumai.store.figures import DIMENSIONS
-from yumai.targets import SECTORS
+from yumai.targets.asked import SECTORS
 
 TASKS = 20
 

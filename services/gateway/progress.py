@@ -25,8 +25,9 @@ from services.gateway.feeds import Health
 from services.gateway.figures import meta_of
 from services.gateway.login import principal_of
 from services.gateway.parameters import ProgressParameters, as_of_of
+from services.gateway.register import Register
 from services.gateway.store import Store
-from services.gateway.targets import TargetLog, in_scope
+from services.gateway.targets import in_scope
 from yumai.districts import districts, districts_of
 from yumai.evaluation import cells, feeds, judge
 from yumai.evaluation.books import Books, table_of
@@ -44,7 +45,8 @@ from yumai.sharing.lately import Lately
 from yumai.sharing.workers import Workers
 from yumai.store import disclosure
 from yumai.store.figures import Filter, Freshness
-from yumai.targets import SECTORS, Held
+from yumai.targets.asked import SECTORS
+from yumai.targets.held import Held
 
 router = APIRouter(route_class=Direct, tags=["targets"])
 KEPT = 6
@@ -60,12 +62,12 @@ class Evaluations:
     """Courses by year and knowledge, each judged by one request at a time."""
 
     def __init__(
-        self, store: Store, targets: TargetLog, health: Health, rules: str, workers: Workers
+        self, store: Store, register: Register, health: Health, rules: str, workers: Workers
     ) -> None:
         self._workers = workers
         self._store = store
         self._health = health
-        self._targets = targets
+        self._register = register
         self._books: OrderedDict[date | None, tuple[asyncio.Lock, Books]] = OrderedDict()
         self._kept: OrderedDict[tuple[Any, ...], Judged] = OrderedDict()
         self.lately: Lately[Course] = Lately(keys=8)
@@ -87,7 +89,7 @@ class Evaluations:
         self, year: int, moment: Moment, today: date, as_of: date | None
     ) -> tuple[Judged, int]:
         """A course, and the place of the moment's day in it. Raises Unavailable."""
-        held = await self._targets.current()
+        held = await self._register.targets()
         lock, books = self._books_of(as_of)
         async with lock:
             # What is known now is read for all who ask; another day's knowledge for its asker alone.
@@ -107,7 +109,7 @@ class Evaluations:
             if as_of is None and today - asked.day <= timedelta(days=1):
                 doubts = feeds.doubts(await self._health.lately())
             doubted = tuple(sorted(doubts.items()))
-            key = (year, asked, books.serial, books.changes, self._targets.changes, doubted)
+            key = (year, asked, books.serial, books.changes, held.changes, doubted)
             judged = self._kept.get(key)
             if judged is None:
                 judged = await self._workers.run(
@@ -147,8 +149,7 @@ class Evaluations:
 
     async def targets_stand(self) -> int:
         """Grows whenever a target is set. Raises Unavailable."""
-        await self._targets.current()
-        return self._targets.changes
+        return (await self._register.targets()).changes
 
     def _judge(
         self,

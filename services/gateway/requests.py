@@ -31,8 +31,8 @@ from services.gateway.bodies import (
     UntilGiven,
 )
 from services.gateway.parameters import TASKS
-from services.gateway.register import plan_items
 from yumai.http.parameters import OneOf
+from yumai.journal.fold import plan_items
 from yumai.store.figures import SERVICE_SECTORS
 
 MILESTONES_MOST = 100

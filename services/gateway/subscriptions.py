@@ -31,9 +31,10 @@ from contracts.alerts.outbox import (
     office_of,
 )
 from contracts.http import alerts as contract
-from services.gateway.alerts import alerts_in_scope, meta, register_of
+from services.gateway.alerts import alerts_in_scope, meta
 from services.gateway.bodies import parsed, read, taken
 from services.gateway.login import principal_of
+from services.gateway.register import register_of
 from services.gateway.requests import SubscriptionAsked, is_secret
 from yumai import apprise_addresses, webhooks
 from yumai.access import Principal
@@ -68,7 +69,7 @@ async def list_subscriptions(request: Request, _: Annotated[Asked, FROM_QUERY]) 
     office = _office(principal_of(request))
     register = register_of(request)
     await register.ready()
-    return answer(await _shown(request, register.offices.get(office, [])))
+    return answer(await _shown(request, register.journal.offices.get(office, [])))
 
 
 @router.put(
@@ -91,7 +92,7 @@ async def put(request: Request) -> Response:
         body = body["data"]  # as GET gives it
     if not isinstance(body, list) or len(body) > MOST:
         raise Refused("invalid_field", None, f"want a JSON array of at most {MOST} subscriptions")
-    known = {s.id: s for s in register.offices.get(office, ())}
+    known = {s.id: s for s in register.journal.offices.get(office, ())}
     allowed = networks(request.app.state.settings.webhook_allow_networks)
     found: list[Subscription] = []
     problems: list[Refused] = []
@@ -135,10 +136,10 @@ async def test(
     office = _office(principal)
     register = register_of(request)
     await register.ready()
-    if not any(s.id == id_ for s in register.offices.get(office, ())):
+    if not any(s.id == id_ for s in register.journal.offices.get(office, ())):
         raise Refused("not_found", "id", f"no subscription {id_}")
     tests: Tests = request.app.state.tests
-    tests.allow(office, register.deliveries.values())
+    tests.allow(office, register.journal.deliveries.values())
     action = Action(
         uuid.uuid4().hex,
         "test",

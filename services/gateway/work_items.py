@@ -15,11 +15,11 @@ from contracts.alerts.codec import Step, district_of
 from contracts.days import SHANGHAI
 from contracts.http.alerts import OneWorkItem, WorkItems
 from contracts.work_items.codec import EMPTY, Event, Kind, encode, is_overdue
-from services.gateway.alerts import alerts_in_scope, instant, meta, register_of
+from services.gateway.alerts import alerts_in_scope, instant, meta
 from services.gateway.bodies import parsed, read, taken
 from services.gateway.login import principal_of
 from services.gateway.parameters import WorkItemsParameters
-from services.gateway.register import Register, plan_items
+from services.gateway.register import Register, register_of
 from services.gateway.requests import WorkItemChange, WorkItemNew
 from yumai.access import Principal
 from yumai.districts import districts
@@ -28,6 +28,7 @@ from yumai.http.direct import Direct
 from yumai.http.document import errors, takes
 from yumai.http.parameters import FROM_QUERY, Asked
 from yumai.http.refusals import Refused
+from yumai.journal.fold import plan_items
 from yumai.topics import WORK_ITEMS
 
 router = APIRouter(route_class=Direct, tags=["work items"])
@@ -53,7 +54,7 @@ async def list_items(
         alert = ""  # another's is like none
     found = [
         item_of(register, id_, principal)
-        for id_, item in register.items.items.items()
+        for id_, item in register.journal.items.items.items()
         if (tasks is None or str(item["task"]) in tasks)
         and (scope is None or item["district"] in scope)
         and (alert is None or item["alert_id"] == alert)
@@ -117,7 +118,7 @@ async def change(request: Request, id_: ItemId) -> Response:
     await _check_mine(request, register, id_)
     asked = read(WorkItemChange, parsed(await taken(request)))
     changes = _changes(asked, principal, register)
-    known = register.items.items[id_]
+    known = register.journal.items.items[id_]
     # What holds already makes no event: changing twice is harmless.
     changes = {name: value for name, value in changes.items() if known[name] != value}
     if "alert_id" in changes or "district" in changes:
@@ -142,15 +143,15 @@ async def _check_mine(request: Request, register: Register, id_: str) -> None:
     principal = principal_of(request)
     alerts_in_scope(principal, None)
     await register.ready()
-    item = register.items.items.get(id_)
+    item = register.journal.items.items.get(id_)
     if item is None or not principal.may_see_district(item["district"] or ""):
         raise Refused("not_found", "id", f"no work item {id_}")
 
 
 def item_of(register: Register, id_: str, principal: Principal) -> dict[str, Any]:
     """The item as it stands, and what happened to it while it was the reader's."""
-    item = register.items.items[id_]
-    history = seen_history(register.items.history.get(id_, ()), principal)
+    item = register.journal.items.items[id_]
+    history = seen_history(register.journal.items.history.get(id_, ()), principal)
     today = datetime.now(SHANGHAI).date().isoformat()
     return {
         "id": id_,
@@ -222,13 +223,13 @@ def _check_district(code: str | None, principal: Principal) -> None:
 
 def _seen_alert(principal: Principal, register: Register, id_: str) -> Step | None:
     """Another's alert is not there."""
-    alert = register.alerts.get(id_)
+    alert = register.journal.alerts.get(id_)
     return alert if alert is not None and principal.may_see_district(alert.district) else None
 
 
 def _check_alert(item: dict[str, Any], register: Register) -> None:
     """An item of one district names no alert of another. Raises Refused."""
-    alert = register.alerts.get(item["alert_id"] or "")
+    alert = register.journal.alerts.get(item["alert_id"] or "")
     if alert is not None and item["district"] not in (None, alert.district):
         message = f"alert {alert.id} is of another district than the item"
         raise Refused("invalid_field", "alert_id", message)

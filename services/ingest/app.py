@@ -83,7 +83,7 @@ class Ingest:
             self.registry.tell()
             asyncio.run_coroutine_threadsafe(self.merchants.moved(position), loop)
 
-        self.follower = Follower(self._bootstrap, MERCHANTS.name, self.registry.apply, moved)
+        self.follower = Follower(self._bootstrap, MERCHANTS, self.registry.apply, moved)
         self.follower.start()
         tasks = [
             asyncio.create_task(self.publisher.run()),
@@ -111,9 +111,14 @@ class Ingest:
             since_ms = time.time_ns() // 1_000_000 - KEPT_MS
             try:
                 values = await asyncio.to_thread(
-                    read_tail, self._bootstrap, RECEIPTS.name, KEPT, since_ms, _PRELOAD_SECONDS
+                    read_tail,
+                    self._bootstrap,
+                    RECEIPTS,
+                    back=KEPT,
+                    since_ms=since_ms,
+                    seconds=_PRELOAD_SECONDS,
                 )
-            except (KafkaError, OSError, ValueError, KeyError, AssertionError) as error:
+            except (KafkaError, OSError) as error:
                 log.warning("receipts_away %s", error)
                 await asyncio.sleep(0.5)
                 continue

@@ -1,58 +1,43 @@
-"""Reading small topics: the registry as it grows, and the receipts of the last day at the start."""
+"""Reading small topics in threads: the registry as it grows, and the receipts of the last day at the start."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable
 
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from aiokafka import ConsumerRecord
 
-from yumai.broker.security import Bootstrap, client_options
-from yumai.broker.stray import passed_over
+from yumai.broker.reader import Reader, read_all
+from yumai.broker.security import Bootstrap
+from yumai.topics import Topic
 
 log = logging.getLogger("yumai.ingest")
 
 _RETRY_SECONDS = 0.5
-
-
-def reader(bootstrap: Bootstrap, topic: str) -> tuple[KafkaConsumer, TopicPartition]:
-    """A consumer of a topic's only partition, without a group. Raises KafkaError."""
-    consumer = KafkaConsumer(
-        **client_options(bootstrap),
-        client_id="yumai-ingest",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        allow_auto_create_topics=False,
-        max_poll_records=5_000,
-        max_partition_fetch_bytes=8 * 1024 * 1024,
-        reconnect_backoff_max_ms=1_000,
-        metrics_enabled=False,
-    )
-    partition = TopicPartition(topic, 0)
-    consumer.assign([partition])
-    return consumer, partition
+_LOOK_SECONDS = 0.5
 
 
 class Follower(threading.Thread):
     """Applies every record of a topic in order, from its beginning, for ever.
 
-    `apply(key, value, end)`: `end` is the offset after the record. Runs in the thread.
+    `apply(key, value, end)`: `end` is the offset after the record. `moved(position)`: how far it is. Both run in
+    the thread: a large registry would stop the event loop of those who ask.
     """
 
     def __init__(
         self,
         bootstrap: Bootstrap,
-        topic: str,
+        topic: Topic,
         apply: Callable[[bytes, bytes | None, int], None],
         moved: Callable[[int], None],
     ) -> None:
-        super().__init__(name=f"follow-{topic}", daemon=True)
-        self._servers, self._topic, self._apply, self._moved = bootstrap, topic, apply, moved
+        super().__init__(name=f"follow-{topic.name}", daemon=True)
+        self._topic, self._apply, self._moved = topic, apply, moved
+        self._reader = Reader(bootstrap, [topic], self._take, "yumai-ingest")
         self._ending = threading.Event()
-        self.position = 0
         self.caught_up = threading.Event()
 
     def stop(self) -> None:
@@ -61,55 +46,51 @@ class Follower(threading.Thread):
     def run(self) -> None:
         while not self._ending.is_set():
             try:
-                self._follow()
-            except (KafkaError, OSError, ValueError, AssertionError) as error:
-                log.warning("follow_retry topic=%s %s", self._topic, error)
-                self._ending.wait(_RETRY_SECONDS)
+                asyncio.run(self._follow())
             except Exception:
-                log.exception("follow_failed topic=%s", self._topic)
+                log.exception("follow_failed topic=%s", self._topic.name)
                 self._ending.wait(_RETRY_SECONDS)
 
-    def _follow(self) -> None:
-        consumer, partition = reader(self._servers, self._topic)
+    async def _follow(self) -> None:
+        reading = asyncio.ensure_future(self._reader.run())
+        told = -1
         try:
-            end = consumer.end_offsets([partition])[partition]
-            if end < self.position:  # the topic was made anew
-                self.position = 0
-            consumer.seek(partition, self.position)
-            while not self._ending.is_set():
-                for records in consumer.poll(timeout_ms=500).values():
-                    for record in records:
-                        try:
-                            self._apply(record.key, record.value, record.offset + 1)
-                        except Exception as error:
-                            passed_over(self._topic, record.offset, error)
-                self.position = consumer.position(partition)
-                if not self.caught_up.is_set() and self.position >= end:
+            while not self._ending.is_set() and not reading.done():
+                await self._reader.until(self._has_news(told), _LOOK_SECONDS)
+                if self._reader.whole:
                     self.caught_up.set()
-                self._moved(self.position)
+                told = self._reader.next.get(self._topic.name, 0)
+                self._moved(told)
         finally:
-            consumer.close()
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reading
+
+    def _has_news(self, told: int) -> Callable[[], bool]:
+        return lambda: self._reader.next.get(self._topic.name, 0) != told
+
+    def _take(self, record: ConsumerRecord) -> None:
+        self._apply(record.key, record.value, record.offset + 1)
 
 
 def read_tail(
-    bootstrap: Bootstrap, topic: str, records: int, since_ms: int, seconds: float
+    bootstrap: Bootstrap, topic: Topic, *, back: int, since_ms: int, seconds: float
 ) -> list[tuple[int, bytes | None]]:
-    """(offset, value) of the last `records` offsets that are not older than `since_ms`, oldest first.
+    """(offset, value) of the last `back` offsets that are not older than `since_ms`, oldest first.
 
-    Stops after `seconds` with what it has. Raises KafkaError.
+    Stops after `seconds` with what it has. Blocking. Raises KafkaError, OSError; TimeoutError before the first one.
     """
-    consumer, partition = reader(bootstrap, topic)
+    found: list[tuple[int, bytes | None]] = []
+
+    def take(record: ConsumerRecord) -> None:
+        found.append((record.offset, record.value))
+
     try:
-        deadline = time.monotonic() + seconds
-        begin = consumer.beginning_offsets([partition])[partition]
-        end = consumer.end_offsets([partition])[partition]
-        at_time = consumer.offsets_for_times({partition: since_ms})[partition]
-        begin = max(begin, end - records, at_time.offset if at_time else end)
-        consumer.seek(partition, begin)
-        values: list[tuple[int, bytes | None]] = []
-        while consumer.position(partition) < end and time.monotonic() < deadline:
-            for found in consumer.poll(timeout_ms=500).values():
-                values.extend((record.offset, record.value) for record in found)
-        return values
-    finally:
-        consumer.close()
+        read_all(
+            Reader(bootstrap, [topic], take, "yumai-ingest", back=back, since_ms=since_ms), seconds
+        )
+    except TimeoutError:
+        if not found:
+            raise
+        log.warning("of %s not everything could be read in %.0f s", topic.name, seconds)
+    return found

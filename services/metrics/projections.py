@@ -1,4 +1,4 @@
-"""Small topics as tables: receipts, dead letters, merchants, targets, alerts and what is around them.
+"""Small topics as tables that are asked by SQL: receipts, dead letters, deliveries.
 
 Placed by the table `projections`, not by a group, so that a lost store reads them from the start.
 Each row is keyed by what it says: reading a record twice changes nothing. One worker does it (the
@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,9 @@ from clickhouse_connect.driver.client import Client
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from contracts.alerts import outbox as deliveries
 from contracts.dead_letters import codec as dead_letters
-from contracts.merchants import codec as merchants
 from contracts.receipts import codec as receipts
-from contracts.targets import codec as targets
-from services.metrics import alert_projections
 from services.metrics.ledger import milliseconds, stream_bytes
 from services.metrics.pump import die
 from yumai import topics
@@ -39,7 +37,6 @@ from yumai.store.migrate import APPLIED, require_schema
 
 log = logging.getLogger("yumai.metrics.projections")
 
-UNTIL_FURTHER_NOTICE = date(2299, 12, 31)
 POLL_RECORDS = 500
 FETCH_BYTES = 4 * 1024 * 1024
 """Of one partition at once; a larger record comes by itself."""
@@ -85,66 +82,30 @@ def dead_letters_rows(messages: list[Message]) -> pa.RecordBatch:
     return table.combine_chunks().to_batches()[0] if table.num_rows else _nothing()
 
 
-def merchants_rows(messages: list[Message]) -> pa.RecordBatch:
-    found = [(merchants.decode(m.value), m.offset) for m in messages if m.value]
+def deliveries_rows(messages: list[Message]) -> pa.RecordBatch:
+    found = [(deliveries.decode_delivery(m.value), m.offset) for m in messages if m.value]
 
     def texts(name: str) -> pa.Array:
-        return pa.array(
-            [[getattr(span, name) or "" for span in merchant.spans] for merchant, _ in found],
-            pa.list_(pa.string()),
-        )
+        return pa.array([str(getattr(d, name) or "") for d, _ in found], pa.string())
 
-    def days(name: str) -> pa.Array:
-        return pa.array(
-            [
-                [getattr(span, name) or UNTIL_FURTHER_NOTICE for span in merchant.spans]
-                for merchant, _ in found
-            ],
-            pa.list_(pa.date32()),
-        )
+    def numbers(name: str) -> pa.Array:
+        return pa.array([getattr(d, name) or 0 for d, _ in found], pa.uint32())
+
+    def instants(name: str) -> pa.Array:
+        return milliseconds(np.array([getattr(d, name) for d, _ in found], dtype=np.int64))
 
     return pa.RecordBatch.from_pydict(
         {
-            "platform_id": pa.array([m.platform_id for m, _ in found], pa.string()),
-            "merchant_id": pa.array([m.merchant_id for m, _ in found], pa.string()),
-            "district_code": texts("district_code"),
-            "mcc": texts("mcc"),
-            "industry": texts("industry"),
-            "group_id": texts("group_id"),
-            "valid_from": days("valid_from"),
-            "valid_to": days("valid_to"),
+            **{
+                name: texts(name)
+                for name in ("id", "office", "subscription", "source", "alert_id", "state")
+            },
+            "seq": numbers("seq"),
+            "attempts": numbers("attempts"),
+            "last_error": texts("last_error"),
+            "created_at": instants("created_at"),
+            "at": instants("at"),
             "version": pa.array([offset for _, offset in found], pa.uint64()),
-        }
-    )
-
-
-def targets_rows(messages: list[Message]) -> pa.RecordBatch:
-    """A row a version: each record carries its key's whole history."""
-    found = [
-        (target, version, m.timestamp)
-        for m in messages
-        if m.value
-        for target in (targets.decode(m.value),)
-        for version in target.versions
-    ]
-    at = [version.at if version.at is not None else sent for _, version, sent in found]
-    return pa.RecordBatch.from_pydict(
-        {
-            "year": pa.array([t.year for t, _, _ in found], pa.uint16()),
-            "district": pa.array([t.district for t, _, _ in found], pa.string()),
-            "sector": pa.array([t.sector or "" for t, _, _ in found], pa.string()),
-            "form": pa.array([v.form for _, v, _ in found], pa.string()),
-            "value": pa.array([float(v.value) for _, v, _ in found], pa.float64()),
-            "target_fen": pa.array([v.target_fen or 0 for _, v, _ in found], pa.int64()),
-            "base_fen": pa.array([v.base_fen for _, v, _ in found], pa.int64()),
-            "base_approximate": pa.array(
-                [int(v.base_approximate) for _, v, _ in found], pa.uint8()
-            ),
-            "basis": pa.array([v.basis or "" for _, v, _ in found], pa.string()),
-            "note": pa.array([v.note or "" for _, v, _ in found], pa.string()),
-            "by": pa.array([v.by or "" for _, v, _ in found], pa.string()),
-            "at": milliseconds(np.array(at, dtype=np.int64)),
-            "version": pa.array([v.version for _, v, _ in found], pa.uint64()),
         }
     )
 
@@ -156,12 +117,7 @@ def _nothing() -> pa.RecordBatch:
 PROJECTED: dict[str, tuple[str, Callable[[list[Message]], pa.RecordBatch]]] = {
     topics.RECEIPTS.name: ("receipts", receipts_rows),
     topics.DEAD_LETTERS.name: ("dead_letters", dead_letters_rows),
-    topics.MERCHANTS.name: ("merchants", merchants_rows),
-    topics.TARGETS.name: ("targets", targets_rows),
-    topics.ALERTS.name: ("alerts", alert_projections.alerts_rows),
-    topics.ACTIONS.name: ("actions", alert_projections.actions_rows),
-    topics.WORK_ITEMS.name: ("work_item_events", alert_projections.work_items_rows),
-    topics.DELIVERIES.name: ("deliveries", alert_projections.deliveries_rows),
+    topics.DELIVERIES.name: ("deliveries", deliveries_rows),
 }
 
 _UNFIT = frozenset((6, 26, 27, 33, 36, 38, 41, 53, 69, 70, 72, 117, 131, 321, 349, 691))

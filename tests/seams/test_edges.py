@@ -22,10 +22,10 @@ from services.ingest import app as ingest_app
 from tests import documented
 from tests.conftest import free_port, running
 from tests.seams.test_gateway import world
-from yumai import targets
 from yumai.access import Identity
 from yumai.broker import epochs
 from yumai.process.settings import Settings
+from yumai.targets.asked import FIELDS as TARGET_FIELDS
 
 ROLES = ("bureau", "district:500101", "platform:p1")
 DAYS = [
@@ -181,7 +181,7 @@ RAW += [
     b'{"a":1,"a":2}',
 ]
 FIELDS = [
-    *targets.FIELDS,
+    *TARGET_FIELDS,
     *ITEM_FIELDS,
     *requests.SubscriptionAsked.model_fields,
     "note",
@@ -339,7 +339,7 @@ def bodies(draw: random.Random) -> Iterator[bytes]:
         row = {draw.choice(FIELDS): draw.choice(VALUES) for _ in range(draw.randrange(1, 7))}
         yield json.dumps(draw.choice([row, [row], [row, row]])).encode()
     good = {"year": 2026, "district": "500101", "form": "amount", "value": 1}
-    for name in draw.sample([*targets.FIELDS], 5):
+    for name in draw.sample([*TARGET_FIELDS], 5):
         yield json.dumps([good | {name: draw.choice(VALUES)}]).encode()
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from contracts.entries.ids import id_of
 from yumai.store.address import Cluster
 from yumai.store.client import connect
 from yumai.store.layout import SHARDED, Layout
@@ -180,14 +179,4 @@ def test_what_maintenance_did_is_found_again(store: str, unique: str) -> None:
     assert found["audit"].report["blocks"] == 3
     held = backed_up(client.query(LAST_GOOD_BACKUP.sql).result_rows)
     assert held == ("one", {(1, 0): 1024})
-    client.close()
-
-
-def test_the_store_makes_a_merchants_number_itself(store: str, unique: str) -> None:
-    migrate(f"{store}/{unique}")
-    client = connect(f"{store}/{unique}")
-    names = ["platform_id", "merchant_id", "version"]
-    client.insert("merchants", [["unipay", "商户 2", 1]], column_names=names)
-    (found,) = client.query("SELECT merchant FROM merchants FINAL").result_rows
-    assert found == (int.from_bytes(id_of("unipay", "商户 2")[:8], "little"),)
     client.close()

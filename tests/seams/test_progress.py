@@ -13,10 +13,10 @@ import pytest
 from console.cli import main
 from tests import documented
 from tests.seams.test_gateway import CELLS, SHANGHAI, World, book_progress, world
-from yumai import targets as targets_
 from yumai.broker import target_log
 from yumai.districts import districts_of
 from yumai.store.client import connect
+from yumai.targets import plan
 
 TODAY = datetime.now(SHANGHAI).date()
 YEAR = TODAY.year
@@ -269,7 +269,7 @@ def test_expected_never_falls(at: World):
 def test_the_city_knows_its_share_and_the_distance_to_the_path(at: World):
     (row,) = at.get("/v1/progress", district="city").json()["data"]
     assert 0.3 < row["share"] < 0.5
-    assert row["share_path"] == targets_.plan_shares()[YEAR]
+    assert row["share_path"] == plan.plan_shares()[YEAR]
     assert row["share_gap"] == pytest.approx(row["share"] - row["share_path"])
 
 

@@ -80,13 +80,13 @@ async def test_it_goes_on_by_itself(tmp_path: Path, how: str) -> None:
                 await asyncio.sleep(0.05)
             _signal(place, signal.SIGSTOP)
             await asyncio.sleep(25)
-            if how == "stopped at the start" and not register.whole:
+            if how == "stopped at the start" and not register._reader.whole:
                 with pytest.raises(Unavailable):
                     await register.ready()
             _signal(place, signal.SIGCONT)
         took = await _until(can_add)
         await register.ready()
-        assert "before" in register.items.items
+        assert "before" in register.journal.items.items
         print(f"\n{how}: {took:.1f} s")
     finally:
         running.cancel()

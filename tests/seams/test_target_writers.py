@@ -27,15 +27,16 @@ async def test_no_version_is_lost(kafka: str, tmp_path: Path) -> None:
     apps = [build(settings) for _ in range(2)]
 
     async def act(number: int) -> list[tuple[int, int]]:
-        log = apps[number].state.targets
-        write = log.write
+        register = apps[number].state.register
+        reading = asyncio.ensure_future(register.run())
+        write = register.write_all
 
-        async def slowly(records: object) -> None:
+        async def slowly(topic: topics.Topic, records: object) -> int:
             # Long enough that the other has read the same log by now.
             await asyncio.sleep(0.05)
-            await write(records)
+            return await write(topic, records)
 
-        log.write = slowly
+        register.write_all = slowly
         transport = httpx.ASGITransport(apps[number])
         async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
             row = {"year": YEAR, "district": "500110", "form": "amount"}
@@ -45,7 +46,9 @@ async def test_no_version_is_lost(kafka: str, tmp_path: Path) -> None:
                 assert answer.status_code == 200, answer.text
             await together.wait()
             answer = await client.get(f"/v1/targets?year={YEAR}", headers=headers, timeout=60)
-        await log.close()
+        reading.cancel()
+        await asyncio.wait([reading])
+        await register.close()
         (found,) = (t for t in answer.json()["data"] if t["district"] == "500110")
         return [(v["version"], v["value"]) for v in found["history"]]
 

@@ -68,21 +68,21 @@ class Outbox:
     """What waits, as the log would hold it."""
 
     def __init__(self, offices: dict[str, list[Subscription]]) -> None:
-        self.journal = SimpleNamespace(deliveries={}, offices=offices, messages={})
+        self.journal = SimpleNamespace(waiting={}, offices=offices, messages={})
         self.done: dict[str, Delivery] = {}
         settings = Settings(webhook_allow_networks="127.0.0.0/8")
         self.sending = Sending(settings, self.journal, self._write, SetAside())  # type: ignore[arg-type]
 
     async def _write(self, changed: list[Delivery]) -> None:
         for delivery in changed:
-            self.journal.deliveries[delivery.id] = delivery
+            self.journal.waiting[delivery.id] = delivery
             if delivery.state in ("delivered", "given_up"):
-                self.done[delivery.id] = self.journal.deliveries.pop(delivery.id)
+                self.done[delivery.id] = self.journal.waiting.pop(delivery.id)
 
     def test_message(self, office: str, subscription: str, number: int) -> str:
         now = int(time.time() * 1000)
         made = outbox.made(f"{office}/{subscription}", f"test/{number}", now, now)
-        self.journal.deliveries[made.id] = made
+        self.journal.waiting[made.id] = made
         return made.id
 
     async def until(self, ids: list[str], seconds: float) -> float:
@@ -188,10 +188,10 @@ def test_an_address_with_a_time_out_of_its_own_is_not_tried(tarpit):
         for _ in range(100):
             await box.sending.look()
             await asyncio.sleep(0.1)
-            if box.journal.deliveries[id_].last_error:
+            if box.journal.waiting[id_].last_error:
                 break
-        assert "'rto'" in box.journal.deliveries[id_].last_error or "'cto'" in (
-            box.journal.deliveries[id_].last_error
+        assert "'rto'" in box.journal.waiting[id_].last_error or "'cto'" in (
+            box.journal.waiting[id_].last_error
         )
         assert tarpit.open == 0
         await box.sending.close()

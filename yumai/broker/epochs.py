@@ -7,21 +7,22 @@ remembers those of a lost broker. Only the set-up step (`ensure`) makes one.
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict, dataclass
 
 import msgspec
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from aiokafka import ConsumerRecord
+from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 
 from contracts.entries.codec import SLOT_FUNCTION, SLOT_FUNCTIONS
+from yumai.broker.reader import Reader, read_all
 from yumai.broker.security import Bootstrap, client_options
-from yumai.broker.stray import passed_over
 from yumai.broker.waiting import NotYet
 from yumai.store.client import connect
 from yumai.store.inserts import insert_rows
 from yumai.topics import ENTRIES, EPOCHS
 
+READ_SECONDS = 30.0
 # The default grows to 30 s: a broker that is back would be noticed that late.
 _PATIENCE = {"reconnect_backoff_max_ms": 1_000}
 
@@ -49,32 +50,18 @@ def topic_state(bootstrap: Bootstrap, topic: str = ENTRIES.name) -> tuple[str, i
 
 
 def recorded(bootstrap: Bootstrap) -> list[Epoch]:
-    """Every epoch in `epochs.v1`, oldest first."""
-    consumer = KafkaConsumer(
-        **client_options(bootstrap),
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        **_PATIENCE,
-    )
-    try:
-        partition = TopicPartition(EPOCHS.name, 0)
-        consumer.assign([partition])
-        consumer.seek_to_beginning(partition)
-        end = consumer.end_offsets([partition])[partition]
-        found: dict[int, Epoch] = {}
-        deadline = time.monotonic() + 30
-        while consumer.position(partition) < end and time.monotonic() < deadline:
-            for records in consumer.poll(timeout_ms=500).values():
-                for record in records:
-                    try:
-                        epoch = msgspec.json.decode(record.value or b"", type=Epoch)
-                    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-                        passed_over(EPOCHS.name, record.offset, error)
-                        continue
-                    found[epoch.epoch] = epoch
-        return [found[number] for number in sorted(found)]
-    finally:
-        consumer.close()
+    """Every epoch in `epochs.v1`, oldest first.
+
+    Raises KafkaError, or TimeoutError where the topic can't be read to its end.
+    """
+    found: dict[int, Epoch] = {}
+
+    def take(record: ConsumerRecord) -> None:
+        epoch = msgspec.json.decode(record.value or b"", type=Epoch)
+        found[epoch.epoch] = epoch
+
+    read_all(Reader(bootstrap, [EPOCHS], take, "yumai-epochs"), READ_SECONDS)
+    return [found[number] for number in sorted(found)]
 
 
 def current(bootstrap: Bootstrap) -> Epoch:

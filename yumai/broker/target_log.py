@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from aiokafka import ConsumerRecord
+from kafka import KafkaProducer
 
 from contracts.targets.codec import encode
-from yumai import targets
+from yumai.broker.reader import Reader, read_all
 from yumai.broker.security import Bootstrap, client_options
-from yumai.topics import MESSAGE_MAX_BYTES, TARGETS
+from yumai.targets import plan
+from yumai.topics import TARGETS
 
 READ_SECONDS = 30.0
 
@@ -19,7 +21,7 @@ def seed(bootstrap: Bootstrap) -> int:
 
     Raises KafkaError, or TimeoutError where the topic can't be read to its end.
     """
-    fresh = targets.missing(keys(bootstrap), targets.plan_targets(int(time.time() * 1000)))
+    fresh = plan.missing(keys(bootstrap), plan.plan_targets(int(time.time() * 1000)))
     if fresh:
         producer = KafkaProducer(
             **client_options(bootstrap), acks="all", retries=10, client_id="yumai-target-seeds"
@@ -38,26 +40,11 @@ def keys(bootstrap: Bootstrap) -> set[str]:
 
     Raises KafkaError, or TimeoutError where the topic can't be read to its end.
     """
-    partition = TopicPartition(TARGETS.name, 0)
-    consumer = KafkaConsumer(
-        **client_options(bootstrap),
-        client_id="yumai-target-seeds",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=MESSAGE_MAX_BYTES,
-    )
     known: set[str] = set()
-    try:
-        consumer.assign([partition])
-        end = consumer.end_offsets([partition])[partition]
-        consumer.seek_to_beginning(partition)
-        deadline = time.monotonic() + READ_SECONDS
-        while consumer.position(partition) < end:
-            for record in consumer.poll(timeout_ms=500).get(partition, ()):
-                key = (record.key or b"").decode(errors="replace")
-                (known.discard if record.value is None else known.add)(key)
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{TARGETS.name} can't be read to offset {end}")
-    finally:
-        consumer.close()
+
+    def take(record: ConsumerRecord) -> None:
+        key = (record.key or b"").decode(errors="replace")
+        (known.discard if record.value is None else known.add)(key)
+
+    read_all(Reader(bootstrap, [TARGETS], take, "yumai-target-seeds"), READ_SECONDS)
     return known

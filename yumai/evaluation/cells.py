@@ -21,7 +21,7 @@ from yumai.methods import like_for_like
 from yumai.methods.festival import days_of
 from yumai.methods.like_for_like import Panel, Present
 from yumai.methods.monthly import by_month
-from yumai.targets import SECTORS
+from yumai.targets.asked import SECTORS
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from datetime import date, datetime
 
 import numpy as np
 
-from yumai.districts import CHANGE_DATE
+from yumai.districts import CHANGE_DATE, changed_districts
 from yumai.evaluation import cells, coverage
 from yumai.evaluation.cells import Floats, Frame, Placed
 from yumai.evaluation.columns import GOODS, Bools, Ints, Year, first_day
@@ -21,7 +21,6 @@ from yumai.evaluation.coverage import Doubts, Quiet
 from yumai.evaluation.segment import Ground, Memory, Segment, joined, segment
 from yumai.methods import city_share, levels, like_for_like
 from yumai.methods.like_for_like import Gone, Panel, Run
-from yumai.targets import changed_districts
 
 PAST_YEARS = 5
 FIRST_JUDGED = (3, 1)

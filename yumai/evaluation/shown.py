@@ -15,7 +15,7 @@ from typing import Any
 from yumai.evaluation.rows import FROM_ENTRIES, ProgressRow
 from yumai.methods import guards
 from yumai.store.disclosure import LEAST
-from yumai.targets import SECTORS
+from yumai.targets.asked import SECTORS
 
 MOST_DIGITS = 3
 SECTOR_DIGITS = 2

@@ -96,8 +96,7 @@ BUDGETS = ("requests", "bytes", "queries", "streams", "tests")
 CANARY_FAULTS = ("refused", "unanswered", "late", "wrong", OTHER)
 TABLES = (
     *("entries", "cells", "blocks", "progress", "receipt_bookings", "verdicts", "receipts"),
-    *("dead_letters", "projections", "epochs", "merchants", "targets", "alerts", "actions"),
-    *("work_item_events", "deliveries", OTHER),
+    *("dead_letters", "projections", "epochs", "deliveries", OTHER),
 )
 """Tables of the store that grow."""
 

@@ -21,13 +21,11 @@ from typing import Any
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from yumai import districts, sectors
 from yumai.store.address import Dsn
 from yumai.store.client import STORE_ERRORS, connect
 from yumai.store.inserts import insert_rows
 from yumai.store.layout import Layout
 
-TAXONOMY_VERSION = 1
 LOCK = "migration_lock"
 LOCK_SECONDS = 900.0
 """A lock older than this belongs to somebody who died; no migration takes so long."""
@@ -166,8 +164,6 @@ def _apply(client: Client, layout: Layout) -> list[str]:
             ["number", "name", "checksum"],
         )
         done.append(migration.name)
-    if done:
-        _load_taxonomy(client)
     return done
 
 
@@ -220,30 +216,3 @@ def _is_dead(holder: str) -> bool:
     except PermissionError:
         pass
     return False
-
-
-def _load_taxonomy(client: Client) -> None:
-    insert_rows(
-        client,
-        "districts",
-        [
-            [int(d.code), d.zh, d.en, d.kind, d.group, d.population]
-            for d in districts.districts().values()
-        ],
-        ["code", "zh", "en", "kind", "group", "population"],
-    )
-    insert_rows(
-        client,
-        "sectors",
-        [[s["code"], s["zh"], s["en"], s["kind"]] for s in sectors.sectors()],
-        ["code", "zh", "en", "kind"],
-    )
-    insert_rows(
-        client,
-        "mcc_sectors",
-        [
-            [mcc, sectors.SECTOR_CODES[number], TAXONOMY_VERSION]
-            for mcc, number in sectors.mcc_sectors().items()
-        ],
-        ["mcc", "sector", "map_version"],
-    )

@@ -17,7 +17,6 @@ from contracts.alerts import codec as alerts
 from contracts.alerts import outbox as records
 from contracts.targets import codec as targets
 from contracts.work_items import codec as items
-from services.alerts.journal import Journal
 from services.alerts.judge import Evaluation
 from services.alerts.publish import Record
 from services.alerts.rounds import Rounds
@@ -51,15 +50,16 @@ class World:
         self.log.append(Record(topic, key, value))
 
 
-class LogJournal(Journal):
-    def __init__(self, world: World) -> None:
-        self.world, self.next = world, 0
-        super().__init__("")
+class LogReader:
+    """Reads the list as a consumer reads topics: one topic after the other, and then what comes."""
+
+    def __init__(self, world: World, take: Callable[[Any], Any]) -> None:
+        self.world, self.take, self.next = world, take, 0
+
+    def forget(self) -> None:
+        self.next = 0
 
     async def open(self) -> None:
-        self.clear()
-        self.next = 0
-        # Topic by topic, as a consumer may read them.
         found = sorted(self.world.log, key=lambda r: r.topic.name)
         self.next = len(found)
         self._read(found)
@@ -71,16 +71,16 @@ class LogJournal(Journal):
         fresh, self.next = self.world.log[self.next :], len(self.world.log)
         self._read(fresh)
 
-    async def follow(self, milliseconds: int) -> None:
+    async def poll(self, milliseconds: int) -> None:
         await self.catch_up()
         await asyncio.sleep(0)
 
     def _read(self, found: list[Record]) -> None:
         for number, r in enumerate(found):
-            record: Any = SimpleNamespace(
+            record = SimpleNamespace(
                 topic=r.topic.name, key=r.key.encode(), value=r.value, offset=number, timestamp=1
             )
-            self._take[r.topic.name](record)
+            self.take(record)
 
 
 class LogPublisher:
@@ -126,9 +126,8 @@ class Says:
 
 def rounds(world: World) -> Rounds:
     made = Rounds(Settings(), lambda: True, Says(world))
-    made._journal = LogJournal(world)
+    made._reader = LogReader(world, made._journal.take)  # type: ignore[assignment]
     made._publisher = LogPublisher(world)  # type: ignore[assignment]
-    made.sending._journal = made._journal
     return made
 
 

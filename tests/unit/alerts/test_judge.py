@@ -1,11 +1,9 @@
-"""What is judged, as of when, and by which targets."""
+"""What is judged, and as of when."""
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 from contracts.commits import codec as commits
 from contracts.days import SHANGHAI
-from contracts.targets.codec import Version, of_versions
-from services.alerts.judge import as_set_by
 from services.alerts.looking import over, years_judged
 from services.alerts.worker import districts_of
 from yumai.evaluation.judge import Moment
@@ -17,13 +15,6 @@ def test_the_districts_of_a_commit_are_found_and_nonsense_changes_none():
     assert districts_of(commits.encode(commit)) == {"500101", "500102"}
     assert districts_of(b"nonsense") == set()
     assert districts_of(None) == set()
-
-
-def test_targets_are_those_that_held_at_an_instant():
-    versions = tuple(Version(n, "amount", n, n, at=n * 1_000) for n in (1, 2, 3))
-    targets = {"a": of_versions(2026, "500101", None, versions)}
-    assert as_set_by(targets, datetime.fromtimestamp(2.5, UTC))["a"].target_fen == 2
-    assert as_set_by(targets, datetime.fromtimestamp(0.5, UTC)) == {}
 
 
 def test_last_year_is_judged_until_february_closes():

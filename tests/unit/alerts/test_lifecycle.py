@@ -12,14 +12,12 @@ from contracts.actions.codec import Action
 from contracts.alerts import codec
 from contracts.alerts.codec import Sector, Whole
 from services.alerts.lifecycle import (
-    Alerts,
     Ended,
     Event,
     Judged,
     Overdue,
     Tick,
     advance,
-    applied,
     is_told,
     next_step,
     worst,
@@ -264,30 +262,6 @@ def test_the_same_event_twice_brings_nothing_more(course):
     doubled = [event for event in course for _ in (1, 2)]
     once = [(s.kind, s.state, s.level) for s in live(course)[1]]
     assert [(s.kind, s.state, s.level) for s in live(doubled)[1]] == once
-
-
-@given(st.lists(events, max_size=40), st.data())
-def test_a_log_read_again_from_anywhere_comes_to_the_same_state(course, data):
-    _, steps = live(course)
-    alerts: Alerts = {}
-    for step in steps:
-        assert applied(alerts, codec.decode_whole(codec.encode(step)))
-    before = dict(alerts)
-    for step in steps[data.draw(st.integers(0, len(steps))) :]:
-        assert not applied(alerts, step)
-    assert alerts == before
-
-
-@given(st.lists(events, max_size=30), st.data())
-def test_a_worker_that_comes_late_changes_nothing(course, data):
-    _, steps = live(course)
-    if not steps:
-        return
-    alerts: Alerts = {}
-    for step in steps:
-        assert applied(alerts, step)
-        stale = data.draw(st.sampled_from(steps[: step.seq]))
-        assert not applied(alerts, stale)
 
 
 def test_a_level_that_is_frozen_opens_nothing_and_ends_nothing():

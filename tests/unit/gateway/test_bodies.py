@@ -9,8 +9,8 @@ from services.gateway import subscriptions
 from services.gateway.bodies import Until, parsed
 from services.gateway.bodies import read as read_body
 from services.gateway.requests import SubscriptionAsked, TargetAsked, is_secret
-from yumai import targets
 from yumai.http.refusals import Refused
+from yumai.targets.asked import FIELDS
 
 
 def read(body: object) -> tuple[object, set[str | None]]:
@@ -89,4 +89,4 @@ def test_an_inbox_needs_no_address():
 
 
 def test_the_document_names_the_fields_of_a_target():
-    assert tuple(TargetAsked.model_fields) == targets.FIELDS
+    assert tuple(TargetAsked.model_fields) == FIELDS
