@@ -16,7 +16,7 @@ from yumai.process import settings
 
 COLLECTOR = "http://otel-collector.observability:4318"
 
-OWN = {variable for variable, _ in settings._VARIABLES.values()}
+OWN = set(settings._BY_VARIABLE)
 BESIDE = {"CLICKHOUSE_PASSWORD", "CLICKHOUSE_CAFILE", "KAFKA_SASL_PASSWORD"}
 FILES = {"CLICKHOUSE_PASSWORD_FILE", "KAFKA_SASL_PASSWORD_FILE"}
 OTEL = {

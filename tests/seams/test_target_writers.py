@@ -1,7 +1,6 @@
 """Who else writes targets: a second gateway at the same time, the demo after the bureau. On the real broker."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -22,7 +21,7 @@ YEAR = 2031
 
 async def test_no_version_is_lost(kafka: str, tmp_path: Path) -> None:
     provision.ensure(kafka)
-    settings = replace(Settings(), kafka_bootstrap=kafka, identity_dir=tmp_path)
+    settings = Settings(kafka_bootstrap=kafka, identity_dir=tmp_path)
     headers = {"Authorization": f"Bearer {Identity(tmp_path).issue_token('bureau')}"}
     apps = [build(settings) for _ in range(2)]
 

@@ -12,8 +12,11 @@ import re
 import ssl
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from yumai.broker.security import (
     MECHANISMS,
@@ -34,162 +37,8 @@ class BadSettings(Exception):
     """One line a problem: variable, what is wrong, an example."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What a service needs to know of the world. Times are seconds unless the name says else."""
+# -- kinds of values; each raises ValueError -----------------------------------------------------------
 
-    kafka_bootstrap: str = "127.0.0.1:8702"
-    kafka_security_protocol: str = PLAINTEXT
-    kafka_sasl_mechanism: str = MECHANISMS[0]
-    kafka_sasl_username: str = ""
-    kafka_sasl_password: str = field(default="", repr=False)
-    kafka_ssl_cafile: Path | None = None
-    """PEM of whom to trust as a broker; without it, whom the system trusts."""
-    clickhouse_dsn: str = field(default="http://127.0.0.1:8703/yumai", repr=False)
-    """With `?cluster=…` in it where CLICKHOUSE_CLUSTER names one (docs/clickhouse.md)."""
-    clickhouse_cluster: str = ""
-    """The cluster in ClickHouse's remote_servers; empty: one server, or the embedded engine."""
-    clickhouse_insert_quorum: str = "auto"
-    """Replicas that have an insert before it is acknowledged: a number, or auto (the majority)."""
-    backup_to: str = "File('{name}')"
-    """Where backups go, as ClickHouse's BACKUP names it; `{name}` is this backup's."""
-    identity_dir: Path = Path(".yumai/identity")
-    host: str = "127.0.0.1"
-    port: int = 8700
-    worker: str = ""
-    work_dir: Path = Path(".yumai/work")
-    ingest_url: str = "http://127.0.0.1:8701"
-    gateway_url: str = "http://127.0.0.1:8700"
-    canary_key: str = field(default="", repr=False)
-    """The canary's platform key; without one it signs a token with what `identity_dir` holds."""
-    service_urls: str = ""
-    """`name=url,…` of all services, whose readiness the gateway's includes; empty: its own alone."""
-    map_file: Path | None = None
-    """GeoJSON of the districts; a public map in China needs an approved one (审图号)."""
-    session_timeout: float = 6.0
-    """Kafka group session: how soon a killed worker's partitions move on."""
-
-    alerts_rules: str = RULES[0]
-    """Which rules make levels: ours, or those of 天津 2022."""
-    drain_seconds: float = 0.0
-    """After SIGTERM the doors are not ready, and take requests for so long: until nobody sends any."""
-    alerts_escalate_after: float = 7 * 86_400.0
-    """An alert that nobody answered for so long goes to the bureau."""
-    alerts_repeat_after: float = 14 * 86_400.0
-    delivery_give_up_after: float = 3 * 86_400.0
-    otlp_endpoint: str = ""
-    """Where traces and metrics go by OTLP (HTTP, protobuf); more of OTEL_* is the SDK's own to read."""
-    log: str = ""
-    """`json` or `pretty`; without it pretty on a terminal."""
-    metrics_token: str = field(default="", repr=False)
-    """Who reads `/metrics` brings it; without one it is open, and the network keeps others out."""
-    connections: int = 1_000
-    """HTTP connections of one process; where they are used up, the oldest idle one makes room."""
-    held_bytes: int = 1 << 30
-    """Of all request bodies that one process holds, as they came and unpacked."""
-    sender_bytes: int = 256 << 20
-    """Of these, one sender's."""
-    sender_requests: int = 128
-    """Requests with a body that one sender may have in work at once."""
-    reader_queries: int = 4
-    """Queries of one reader that the store answers at once; others of its own wait."""
-    reader_streams: int = 20
-    """Streams of events that one reader may have open."""
-    subscriptions_key: str = field(default="", repr=False)
-    """Fernet keys that seal addresses in `subscriptions.v1`; without one `identity_dir` has it."""
-    webhook_allow_networks: str = ""
-    """CIDRs inside which webhooks may point though they are private; http only there."""
-
-    @property
-    def kafka(self) -> Cluster:
-        """What every Kafka client is made from."""
-        return Cluster(
-            self.kafka_bootstrap,
-            self.kafka_security_protocol,
-            self.kafka_sasl_mechanism,
-            self.kafka_sasl_username,
-            self.kafka_sasl_password,
-            self.kafka_ssl_cafile,
-        )
-
-    def masked(self) -> dict[str, str]:
-        """What is in force, fit for printing."""
-        shown = {f.name: str(getattr(self, f.name)) for f in fields(self)}
-        shown["clickhouse_dsn"] = Dsn.parse(self.clickhouse_dsn).masked()
-        # A key of the bucket may stand in it.
-        shown["backup_to"] = f"{self.backup_to.partition('(')[0]}(…)"
-        if self.kafka_sasl_password:
-            shown["kafka_sasl_password"] = MASK
-        if self.canary_key:
-            shown["canary_key"] = MASK
-        if self.metrics_token:
-            shown["metrics_token"] = MASK
-        if self.subscriptions_key:
-            shown["subscriptions_key"] = MASK
-        return shown
-
-
-_VARIABLES = {
-    "kafka_bootstrap": ("KAFKA_BOOTSTRAP", "127.0.0.1:9092"),
-    "kafka_security_protocol": ("KAFKA_SECURITY_PROTOCOL", SASL_SSL),
-    "kafka_sasl_mechanism": ("KAFKA_SASL_MECHANISM", MECHANISMS[0]),
-    "kafka_sasl_username": ("KAFKA_SASL_USERNAME", "yumai-ingest"),
-    "kafka_sasl_password": ("KAFKA_SASL_PASSWORD", "…"),
-    "kafka_ssl_cafile": ("KAFKA_SSL_CAFILE", "/etc/yumai/kafka/ca.crt"),
-    "clickhouse_dsn": ("CLICKHOUSE_DSN", "http://127.0.0.1:8123/yumai"),
-    "clickhouse_cluster": ("CLICKHOUSE_CLUSTER", "yumai"),
-    "clickhouse_insert_quorum": ("CLICKHOUSE_INSERT_QUORUM", "auto"),
-    "backup_to": ("YUMAI_BACKUP_TO", "S3(backups, '{name}')"),
-    "identity_dir": ("YUMAI_IDENTITY_DIR", "/etc/yumai/identity"),
-    "host": ("YUMAI_HOST", "0.0.0.0"),
-    "port": ("YUMAI_PORT", "8700"),
-    "worker": ("YUMAI_WORKER", "metrics-1"),
-    "work_dir": ("YUMAI_WORK_DIR", "/var/lib/yumai"),
-    "ingest_url": ("YUMAI_INGEST_URL", "http://ingest:8701"),
-    "gateway_url": ("YUMAI_GATEWAY_URL", "https://yumai.example"),
-    "canary_key": ("YUMAI_CANARY_KEY", "yk_…"),
-    "service_urls": ("YUMAI_SERVICE_URLS", "ingest=http://ingest:8701"),
-    "map_file": ("YUMAI_MAP_FILE", "/etc/yumai/map.geojson"),
-    "session_timeout": ("YUMAI_SESSION_TIMEOUT", "6"),
-    "alerts_rules": ("ALERTS_RULES", RULES[1]),
-    "drain_seconds": ("YUMAI_DRAIN_SECONDS", "8"),
-    "alerts_escalate_after": ("ALERTS_ESCALATE_AFTER", "P7D"),
-    "alerts_repeat_after": ("ALERTS_REPEAT_AFTER", "P14D"),
-    "delivery_give_up_after": ("DELIVERY_GIVE_UP_AFTER", "P3D"),
-    "otlp_endpoint": ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://otel-collector:4318"),
-    "log": ("YUMAI_LOG", "json"),
-    "metrics_token": ("YUMAI_METRICS_TOKEN", "…"),
-    "connections": ("YUMAI_CONNECTIONS", "1000"),
-    "held_bytes": ("YUMAI_HELD_BYTES", "1073741824"),
-    "sender_bytes": ("YUMAI_SENDER_BYTES", "268435456"),
-    "sender_requests": ("YUMAI_SENDER_REQUESTS", "128"),
-    "reader_queries": ("YUMAI_READER_QUERIES", "4"),
-    "reader_streams": ("YUMAI_READER_STREAMS", "20"),
-    "subscriptions_key": ("YUMAI_SUBSCRIPTIONS_KEY", "… (32 bytes in base64url)"),
-    "webhook_allow_networks": ("WEBHOOK_ALLOW_NETWORKS", "10.20.0.0/16,fd00::/8"),
-}
-
-_FILES = (
-    "KAFKA_SASL_PASSWORD",
-    "CLICKHOUSE_PASSWORD",
-    "YUMAI_METRICS_TOKEN",
-    "YUMAI_SUBSCRIPTIONS_KEY",
-)
-"""Each also as `…_FILE`: a file that holds it, as a mounted secret does."""
-_APART = ("CLICKHOUSE_PASSWORD", "CLICKHOUSE_CAFILE")
-"""Set into the DSN, so that it can stand where everybody reads it."""
-_CHOICES = {
-    "kafka_security_protocol": PROTOCOLS,
-    "kafka_sasl_mechanism": MECHANISMS,
-    "alerts_rules": RULES,
-    "log": logs.FORMS,
-}
-
-_COUNTS = (
-    *("connections", "held_bytes", "sender_bytes", "sender_requests"),
-    *("reader_queries", "reader_streams"),
-)
-DURATIONS = ("alerts_escalate_after", "alerts_repeat_after", "delivery_give_up_after")
 _DURATION = re.compile(
     r"P(?=.)(?:(\d+(?:\.\d+)?)W)?(?:(\d+(?:\.\d+)?)D)?"
     r"(?:T(?=.)(?:(\d+(?:\.\d+)?)H)?(?:(\d+(?:\.\d+)?)M)?(?:(\d+(?:\.\d+)?)S)?)?"
@@ -210,10 +59,16 @@ def networks(text: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     return [ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip()]
 
 
-def variables() -> frozenset[str]:
-    """Every environment variable that `read` looks at."""
-    mine = {variable for variable, _ in _VARIABLES.values()}
-    return frozenset({*mine, *_APART, *(f"{name}_FILE" for name in _FILES)})
+def _port(text: str) -> int:
+    if not 0 < int(text) < 65_536:
+        raise ValueError("not a port")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 48):
+        raise ValueError("not a whole number above 0")
+    return int(text)
 
 
 def _backup_to(text: str) -> None:
@@ -228,59 +83,209 @@ def _sealing_keys(text: str) -> None:
     keys_of(text)
 
 
-_HIDDEN = ("clickhouse_dsn", "backup_to", "subscriptions_key")
-"""What a complaint does not repeat."""
-CHECKED: dict[str, Callable[[str], object]] = {
-    "clickhouse_dsn": Dsn.parse,
-    "clickhouse_cluster": cluster_name,
-    "clickhouse_insert_quorum": quorum,
-    "backup_to": _backup_to,
-    "subscriptions_key": _sealing_keys,
-    "webhook_allow_networks": networks,
-}
+def _pem(text: str) -> Path:
+    try:
+        ssl.create_default_context(cafile=text)
+    except OSError as error:  # ssl.SSLError is one
+        raise ValueError(f"no certificate can be read from it ({error})") from error
+    return Path(text)
+
+
+def _of_text(read: Callable[[str], Any]) -> BeforeValidator:
+    """A variable's text through `read`; what code gives stays as it is."""
+    return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
+
+
+def _checked(check: Callable[[str], object]) -> AfterValidator:
+    def checked(text: str) -> str:
+        if text:
+            check(text)
+        return text
+
+    return AfterValidator(checked)
+
+
+def _one_of(choices: tuple[str, ...]) -> AfterValidator:
+    def chosen(text: str) -> str:
+        if text and text not in choices:
+            raise ValueError(f"not one of {', '.join(choices)}")
+        return text
+
+    return AfterValidator(chosen)
+
+
+Port = Annotated[int, _of_text(_port)]
+Count = Annotated[int, _of_text(_count)]
+Seconds = Annotated[float, _of_text(float)]
+Duration = Annotated[float, _of_text(duration)]
+
+
+# -- the settings ---------------------------------------------------------------------------------------
+
+
+def _variable(
+    name: str, default: Any, example: str, *, secret: bool = False, hidden: bool = False
+) -> Any:
+    """A setting: its environment variable, its default, an example for who set it wrong.
+
+    `secret`: is shown to nobody. `hidden`: a complaint does not repeat it.
+    """
+    told: dict[str, Any] = {"secret": secret, "hidden": secret or hidden}
+    return Field(
+        default,
+        validation_alias=name,
+        examples=[example],
+        repr=not (secret or hidden),
+        json_schema_extra=told,
+    )
+
+
+class Settings(BaseModel):
+    """What a service needs to know of the world. Times are seconds unless the name says else."""
+
+    model_config = ConfigDict(frozen=True, validate_by_name=True, validate_by_alias=True)
+
+    kafka_bootstrap: str = _variable("KAFKA_BOOTSTRAP", "127.0.0.1:8702", "127.0.0.1:9092")
+    kafka_security_protocol: Annotated[str, _one_of(PROTOCOLS)] = _variable(
+        "KAFKA_SECURITY_PROTOCOL", PLAINTEXT, SASL_SSL
+    )
+    kafka_sasl_mechanism: Annotated[str, _one_of(MECHANISMS)] = _variable(
+        "KAFKA_SASL_MECHANISM", MECHANISMS[0], MECHANISMS[0]
+    )
+    kafka_sasl_username: str = _variable("KAFKA_SASL_USERNAME", "", "yumai-ingest")
+    kafka_sasl_password: str = _variable("KAFKA_SASL_PASSWORD", "", "…", secret=True)
+    kafka_ssl_cafile: Annotated[Path | None, _of_text(_pem)] = _variable(
+        "KAFKA_SSL_CAFILE", None, "/etc/yumai/kafka/ca.crt"
+    )
+    """PEM of whom to trust as a broker; without it, whom the system trusts."""
+    clickhouse_dsn: Annotated[str, _checked(Dsn.parse)] = _variable(
+        "CLICKHOUSE_DSN", "http://127.0.0.1:8703/yumai", "http://127.0.0.1:8123/yumai", hidden=True
+    )
+    """With `?cluster=…` in it where CLICKHOUSE_CLUSTER names one (docs/clickhouse.md)."""
+    clickhouse_cluster: Annotated[str, _checked(cluster_name)] = _variable(
+        "CLICKHOUSE_CLUSTER", "", "yumai"
+    )
+    """The cluster in ClickHouse's remote_servers; empty: one server, or the embedded engine."""
+    clickhouse_insert_quorum: Annotated[str, _checked(quorum)] = _variable(
+        "CLICKHOUSE_INSERT_QUORUM", "auto", "auto"
+    )
+    """Replicas that have an insert before it is acknowledged: a number, or auto (the majority)."""
+    backup_to: Annotated[str, _checked(_backup_to)] = _variable(
+        "YUMAI_BACKUP_TO", "File('{name}')", "S3(backups, '{name}')", hidden=True
+    )
+    """Where backups go, as ClickHouse's BACKUP names it; `{name}` is this backup's."""
+    identity_dir: Path = _variable(
+        "YUMAI_IDENTITY_DIR", Path(".yumai/identity"), "/etc/yumai/identity"
+    )
+    host: str = _variable("YUMAI_HOST", "127.0.0.1", "0.0.0.0")
+    port: Port = _variable("YUMAI_PORT", 8700, "8700")
+    worker: str = _variable("YUMAI_WORKER", "", "metrics-1")
+    work_dir: Path = _variable("YUMAI_WORK_DIR", Path(".yumai/work"), "/var/lib/yumai")
+    ingest_url: str = _variable("YUMAI_INGEST_URL", "http://127.0.0.1:8701", "http://ingest:8701")
+    gateway_url: str = _variable(
+        "YUMAI_GATEWAY_URL", "http://127.0.0.1:8700", "https://yumai.example"
+    )
+    canary_key: str = _variable("YUMAI_CANARY_KEY", "", "yk_…", secret=True)
+    """The canary's platform key; without one it signs a token with what `identity_dir` holds."""
+    service_urls: str = _variable("YUMAI_SERVICE_URLS", "", "ingest=http://ingest:8701")
+    """`name=url,…` of all services, whose readiness the gateway's includes; empty: its own alone."""
+    map_file: Path | None = _variable("YUMAI_MAP_FILE", None, "/etc/yumai/map.geojson")
+    """GeoJSON of the districts; a public map in China needs an approved one (审图号)."""
+    session_timeout: Seconds = _variable("YUMAI_SESSION_TIMEOUT", 6.0, "6")
+    """Kafka group session: how soon a killed worker's partitions move on."""
+    alerts_rules: Annotated[str, _one_of(RULES)] = _variable("ALERTS_RULES", RULES[0], RULES[1])
+    """Which rules make levels: ours, or those of 天津 2022."""
+    drain_seconds: Seconds = _variable("YUMAI_DRAIN_SECONDS", 0.0, "8")
+    """After SIGTERM the doors are not ready, and take requests for so long: until nobody sends any."""
+    alerts_escalate_after: Duration = _variable("ALERTS_ESCALATE_AFTER", 7 * 86_400.0, "P7D")
+    """An alert that nobody answered for so long goes to the bureau."""
+    alerts_repeat_after: Duration = _variable("ALERTS_REPEAT_AFTER", 14 * 86_400.0, "P14D")
+    delivery_give_up_after: Duration = _variable("DELIVERY_GIVE_UP_AFTER", 3 * 86_400.0, "P3D")
+    otlp_endpoint: str = _variable("OTEL_EXPORTER_OTLP_ENDPOINT", "", "http://otel-collector:4318")
+    """Where traces and metrics go by OTLP (HTTP, protobuf); more of OTEL_* is the SDK's own to read."""
+    log: Annotated[str, _one_of(logs.FORMS)] = _variable("YUMAI_LOG", "", "json")
+    """`json` or `pretty`; without it pretty on a terminal."""
+    metrics_token: str = _variable("YUMAI_METRICS_TOKEN", "", "…", secret=True)
+    """Who reads `/metrics` brings it; without one it is open, and the network keeps others out."""
+    connections: Count = _variable("YUMAI_CONNECTIONS", 1_000, "1000")
+    """HTTP connections of one process; where they are used up, the oldest idle one makes room."""
+    held_bytes: Count = _variable("YUMAI_HELD_BYTES", 1 << 30, "1073741824")
+    """Of all request bodies that one process holds, as they came and unpacked."""
+    sender_bytes: Count = _variable("YUMAI_SENDER_BYTES", 256 << 20, "268435456")
+    """Of these, one sender's."""
+    sender_requests: Count = _variable("YUMAI_SENDER_REQUESTS", 128, "128")
+    """Requests with a body that one sender may have in work at once."""
+    reader_queries: Count = _variable("YUMAI_READER_QUERIES", 4, "4")
+    """Queries of one reader that the store answers at once; others of its own wait."""
+    reader_streams: Count = _variable("YUMAI_READER_STREAMS", 20, "20")
+    """Streams of events that one reader may have open."""
+    subscriptions_key: Annotated[str, _checked(_sealing_keys)] = _variable(
+        "YUMAI_SUBSCRIPTIONS_KEY", "", "… (32 bytes in base64url)", secret=True
+    )
+    """Fernet keys that seal addresses in `subscriptions.v1`; without one `identity_dir` has it."""
+    webhook_allow_networks: Annotated[str, _checked(networks)] = _variable(
+        "WEBHOOK_ALLOW_NETWORKS", "", "10.20.0.0/16,fd00::/8"
+    )
+    """CIDRs inside which webhooks may point though they are private; http only there."""
+
+    @property
+    def kafka(self) -> Cluster:
+        """What every Kafka client is made from."""
+        return Cluster(
+            self.kafka_bootstrap,
+            self.kafka_security_protocol,
+            self.kafka_sasl_mechanism,
+            self.kafka_sasl_username,
+            self.kafka_sasl_password,
+            self.kafka_ssl_cafile,
+        )
+
+    def masked(self) -> dict[str, str]:
+        """What is in force, fit for printing."""
+        shown = {name: str(getattr(self, name)) for name in _FIELDS}
+        shown |= {name: MASK for name in _FIELDS if shown[name] and _told(name, "secret")}
+        shown["clickhouse_dsn"] = Dsn.parse(self.clickhouse_dsn).masked()
+        # A key of the bucket may stand in it.
+        shown["backup_to"] = f"{self.backup_to.partition('(')[0]}(…)"
+        return shown
+
+
+_FIELDS: dict[str, FieldInfo] = dict(Settings.model_fields)
+_BY_VARIABLE = {str(field.validation_alias): name for name, field in _FIELDS.items()}
+
+_FILES = (
+    "KAFKA_SASL_PASSWORD",
+    "CLICKHOUSE_PASSWORD",
+    "YUMAI_METRICS_TOKEN",
+    "YUMAI_SUBSCRIPTIONS_KEY",
+)
+"""Each also as `…_FILE`: a file that holds it, as a mounted secret does."""
+_APART = ("CLICKHOUSE_PASSWORD", "CLICKHOUSE_CAFILE")
+"""Set into the DSN, so that it can stand where everybody reads it."""
+
+
+def _told(name: str, what: str) -> bool:
+    extra = _FIELDS[name].json_schema_extra
+    return isinstance(extra, dict) and bool(extra[what])
+
+
+def variables() -> frozenset[str]:
+    """Every environment variable that `read` looks at."""
+    return frozenset({*_BY_VARIABLE, *_APART, *(f"{name}_FILE" for name in _FILES)})
 
 
 def read(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings of this process. Raises BadSettings with all problems at once."""
     environment = os.environ if environment is None else environment
-    values: dict[str, object] = {}
     environment, problems = _with_files(environment)
-    for name, (variable, example) in _VARIABLES.items():
-        text = environment.get(variable)
-        if text is None or text == "":
-            continue
-        try:
-            if name in ("identity_dir", "work_dir", "map_file"):
-                values[name] = Path(text)
-            elif name == "kafka_ssl_cafile":
-                values[name] = _pem(text)
-            elif name in _CHOICES:
-                if text not in _CHOICES[name]:
-                    raise ValueError(f"not one of {', '.join(_CHOICES[name])}")
-                values[name] = text
-            elif name == "port":
-                port = int(text)
-                if not 0 < port < 65_536:
-                    raise ValueError("not a port")
-                values[name] = port
-            elif name in ("session_timeout", "drain_seconds"):
-                values[name] = float(text)
-            elif name in _COUNTS:
-                if not (text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 48):
-                    raise ValueError("not a whole number above 0")
-                values[name] = int(text)
-            elif name in DURATIONS:
-                values[name] = duration(text)
-            else:
-                if name in CHECKED:
-                    CHECKED[name](text)
-                values[name] = text
-        except ValueError as error:
-            shown = "" if name in _HIDDEN else f"={text!r}"
-            problems.append(f"{variable}{shown}: {error}; for example {variable}={example}")
+    given = {name: environment[name] for name in _BY_VARIABLE if environment.get(name)}
+    settings = Settings()
+    try:
+        settings = Settings.model_validate(given)
+    except ValidationError as error:
+        problems += [_problem(given, fault) for fault in error.errors()]
     problems += otel_variables.problems(environment)
     if not problems:
-        settings = Settings(**values)  # type: ignore[arg-type]
         problems = _contradictions(settings)
     if problems:
         raise BadSettings("\n".join(problems))
@@ -288,7 +293,16 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
     dsn = with_secrets(settings.clickhouse_dsn, password, cafile)
     # In the address, so that nobody can connect to a cluster without what it guarantees.
     dsn = with_cluster(dsn, settings.clickhouse_cluster, settings.clickhouse_insert_quorum)
-    return replace(settings, clickhouse_dsn=dsn)
+    return settings.model_copy(update={"clickhouse_dsn": dsn})
+
+
+def _problem(given: Mapping[str, str], fault: Any) -> str:
+    variable = str(fault["loc"][0])
+    name = _BY_VARIABLE[variable]
+    shown = "" if _told(name, "hidden") else f"={given[variable]!r}"
+    said = (fault.get("ctx") or {}).get("error") or fault["msg"]
+    (example,) = _FIELDS[name].examples or [""]
+    return f"{variable}{shown}: {said}; for example {variable}={example}"
 
 
 def _with_files(environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -309,14 +323,6 @@ def _with_files(environment: Mapping[str, str]) -> tuple[dict[str, str], list[st
         if not found[variable]:
             problems.append(f"{variable}_FILE={path!r}: the file is empty")
     return found, problems
-
-
-def _pem(text: str) -> Path:
-    try:
-        ssl.create_default_context(cafile=text)
-    except OSError as error:  # ssl.SSLError is one
-        raise ValueError(f"no certificate can be read from it ({error})") from error
-    return Path(text)
 
 
 def _contradictions(settings: Settings) -> list[str]:
