@@ -4,7 +4,6 @@
     time ───────┼─▶ lifecycle ─▶ alerts.v1 ─▶ journal ─▶ settle: work items, deliveries, verdicts
     commits.v1 ─┴─▶ judge (figures of the store)                         └─▶ sending
 
-The state changes only by reading `alerts.v1` back, so that what is told and what is remembered are one.
 Every decision begins with everything that the log holds; of two workers that both believe they own it,
 the one whose step comes first in the log is right.
 """
@@ -16,7 +15,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import get_args
 
@@ -25,34 +24,28 @@ import msgspec
 from contracts.actions.codec import Action
 from contracts.alerts import codec
 from contracts.alerts import outbox as outbox_records
-from contracts.alerts.outbox import Delivery, FeedStep, encode
+from contracts.alerts.outbox import FeedStep, encode
 from contracts.days import SHANGHAI
-from contracts.traces import to_kafka
 from services.alerts import outbox, settle
 from services.alerts.away import AWAY, BROKER_AWAY
 from services.alerts.causes import Causes
-from services.alerts.journal import Journal
 from services.alerts.judge import Judge
 from services.alerts.lifecycle import (
     Ended,
     Event,
-    Judged,
     Overdue,
     Tick,
     next_step,
-    rests_on,
 )
+from services.alerts.log import AWAY_SECONDS, Log
 from services.alerts.looking import Found, Looks, day_of, over
-from services.alerts.publish import Publisher, Record
+from services.alerts.publish import Record
 from services.alerts.sending import Sending
 from services.alerts.set_aside import TRIES as FAILURES
 from services.alerts.set_aside import SetAside
 from yumai import topics
-from yumai.broker.reader import Reader
-from yumai.journal.fold import TOPICS
 from yumai.observability import telemetry, tracing
 from yumai.process.settings import Settings
-from yumai.sealing import Sealer
 from yumai.store.client import STORE_ERRORS
 
 log = logging.getLogger("yumai.alerts")
@@ -68,11 +61,6 @@ ALL_SECONDS = 60.0
 HEARD_SECONDS = 0.5
 """With tracing on, a step waits so long for the announcement of the commit that led to it."""
 CLOCK_SECONDS = 1.0
-AWAY_SECONDS = 5.0
-"""A broker that does not answer for so long is away."""
-OPEN_SECONDS = 60.0
-NOT_JUDGED = ("acknowledged", "explained", "silenced", "escalated", "reminded", "missed")
-"""Steps that follow from no figures."""
 TRIES = 50
 """Steps of one event at most: a machine that never ends is a bug."""
 
@@ -82,17 +70,13 @@ class Rounds:
 
     def __init__(self, settings: Settings, owns: Callable[[], bool], judge: Judge) -> None:
         self._owns = owns
-        sealer = Sealer(settings.subscriptions_key, settings.identity_dir)
-        self._journal = Journal(sealer.opened)
-        self._reader = Reader(settings.kafka, TOPICS, self._journal.take, "yumai-alerts-journal")
-        self._publisher = Publisher(settings.kafka)
         self._aside = SetAside()
+        self._causes = Causes()
+        self._log = Log(settings, owns, self._aside, self._causes)
         self._looks = Looks(judge, self._aside)
-        self.sending = Sending(settings, self._journal, self._write, self._aside)
+        self.sending = Sending(settings, self._log.journal, self._log.write, self._aside)
         self._escalate_after = int(settings.alerts_escalate_after * 1000)
         self._repeat_after = int(settings.alerts_repeat_after * 1000)
-        self._stands: dict[str, Judged] = {}
-        """What the last round said of each."""
         self._changed: set[str] = set()
         self._all = True
         self._day: date | None = None
@@ -100,7 +84,6 @@ class Rounds:
         self.set_aside: dict[str, str] = {}
         """What failed twice -> why."""
         self._asked: tuple[set[str], bool] = (set(), False)
-        self._causes = Causes()
         self._due = 0.0
         self._all_due = 0.0
         self._clock_due = 0.0
@@ -139,38 +122,32 @@ class Rounds:
             await asyncio.sleep(FOLLOW_MS / 1000)
             return
         if not self.opened:
-            async with asyncio.timeout(OPEN_SECONDS):
-                self._journal.clear()
-                self._reader.forget()
-                await self._reader.open()
-                await self._reader.catch_up()
+            await self._log.open()
             log.info(
                 "journal read: %d alerts, %d targets, %d messages wait",
-                len(self._journal.alerts),
-                len(self._journal.targets.ordered()),
-                len(self._journal.waiting) + len(self._journal.untold),
+                len(self._log.journal.alerts),
+                len(self._log.journal.targets.ordered()),
+                len(self._log.journal.waiting) + len(self._log.journal.untold),
             )
             self.opened, self._all = True, True
             self._aside.clear()
-            self._stands.clear()
             self._clock_due = 0.0
-            await self._settle()
-        async with asyncio.timeout(AWAY_SECONDS):
-            await self._reader.poll(FOLLOW_MS)
+            await self._log.settle()
+        await self._log.follow(FOLLOW_MS)
         await self._act()
         await self._clock()
         self._tell_states()
         self.set_aside = self._aside.now()
         await self._judge_round()
-        await self._settle()
+        await self._log.settle()
         await self.sending.look()
 
     # -- people -----------------------------------------------------------------------------------
 
     async def _act(self) -> None:
         """Everything asked and not done yet, one after the other, in the log's order."""
-        for action in list(self._journal.actions.values()):
-            of = self._seq(action.alert_id or "")
+        for action in list(self._log.journal.actions.values()):
+            of = self._log.seq(action.alert_id or "")
             if self._aside.has("action", action.id, of):
                 continue
             with self._aside.guard("action", action.id, of):
@@ -178,21 +155,16 @@ class Rounds:
 
     async def _act_on(self, action: Action) -> None:
         if action.kind == "test":
-            self._journal.test(action)
+            self._log.journal.test(action)
         else:
             with contextlib.suppress(Ended):
-                while (step := settle.step_for(self._journal, action)) is not None:
-                    if not await self._tell([step]):
+                while (step := settle.step_for(self._log.journal, action)) is not None:
+                    if not await self._log.tell([step]):
                         raise ValueError(f"the step {step.kind} can't be said")
-        await self._settle()
-        verdict = settle.verdict(self._journal, action, _now())
-        await self._put([settle.verdict_record(verdict)])
-        await self._catch_up()
-
-    def _seq(self, alert: str) -> int:
-        """What an alert's state rests on."""
-        known = self._journal.alerts.get(alert)
-        return known.seq if known is not None else 0
+        await self._log.settle()
+        verdict = settle.verdict(self._log.journal, action, _now())
+        await self._log.put([settle.verdict_record(verdict)])
+        await self._log.catch_up()
 
     # -- time -------------------------------------------------------------------------------------
 
@@ -203,34 +175,34 @@ class Rounds:
         now = _now()
         today = day_of(now)
         tick = Tick(
-            now, self._escalate_after, self._repeat_after, over(today, self._journal.alerts)
+            now, self._escalate_after, self._repeat_after, over(today, self._log.journal.alerts)
         )
-        await self._live([(id_, tick) for id_ in self._journal.alerts])
-        for id_ in list(self._journal.items.items):
+        await self._live([(id_, tick) for id_ in self._log.journal.alerts])
+        for id_ in list(self._log.journal.items.items):
             day = today.isoformat()
             if not self._aside.has("work_item", id_, day):
                 with self._aside.guard("work_item", id_, day):
                     await self._escalate(id_, day, now)
 
     async def _escalate(self, id_: str, today: str, now: int) -> None:
-        event = settle.escalation(self._journal, id_, today, now)
+        event = settle.escalation(self._log.journal, id_, today, now)
         if event is None:
             return
-        alert = self._journal.alerts.get(event.fields["alert_id"] or "")
+        alert = self._log.journal.alerts.get(event.fields["alert_id"] or "")
         if alert is not None and next_step(alert, Overdue(now)) is not None:
             await self._live([(alert.id, Overdue(now))])
         else:
             # No alert says it to the bureau, so the item does.
-            offices = self._journal.offices
+            offices = self._log.journal.offices
             event.tell = outbox.told_of_item(event.fields["district"], offices)
-        await self._put([settle.item_record(event)])
-        await self._catch_up()
+        await self._log.put([settle.item_record(event)])
+        await self._log.catch_up()
         log.info("overdue work item: %s", id_)
 
     def _tell_states(self) -> None:
-        live = Counter(a.level for a in self._journal.alerts.values() if a.state in codec.LIVE)
+        live = Counter(a.level for a in self._log.journal.alerts.values() if a.state in codec.LIVE)
         telemetry.ALERTS_LIVE.set_all({level: live[level] for level in get_args(codec.Level)})
-        feeds = Counter(feed.state for feed in self._journal.feeds.values())
+        feeds = Counter(feed.state for feed in self._log.journal.feeds.values())
         states = get_args(outbox_records.FeedState)
         telemetry.ALERTS_FEEDS.set_all({state: feeds[state] for state in states})
 
@@ -242,19 +214,19 @@ class Rounds:
             steps = [step for step in found if step is not None]
             if not steps:
                 return
-            await self._tell(steps)
+            await self._log.tell(steps)
         for step in steps:
             error = AssertionError(f"no end of steps: {step.kind}")
-            self._aside.failed("alert", step.id, self._seq(step.id), error, FAILURES)
+            self._aside.failed("alert", step.id, self._log.seq(step.id), error, FAILURES)
 
     def _next(self, id_: str, event: Event) -> codec.Whole | None:
         """The next step; None where there is none, or where the alert is set aside."""
-        of = self._seq(id_)
+        of = self._log.seq(id_)
         if self._aside.has("alert", id_, of):
             return None
         step = None
         with contextlib.suppress(Ended), self._aside.guard("alert", id_, of, whole=False):
-            step = next_step(self._journal.alerts.get(id_), event)
+            step = next_step(self._log.journal.alerts.get(id_), event)
         return step
 
     # -- figures ----------------------------------------------------------------------------------
@@ -265,8 +237,8 @@ class Rounds:
                 task, self._judging = self._judging, None
                 await self._judged(task)
             return
-        self._changed |= self._journal.changed
-        self._journal.changed.clear()
+        self._changed |= self._log.journal.changed
+        self._log.journal.changed.clear()
         today = datetime.now(SHANGHAI).date()
         if today != self._day or time.monotonic() >= self._all_due:
             # The year goes on and feeds fall silent without any commit.
@@ -277,11 +249,11 @@ class Rounds:
         self._asked = (self._changed, self._all)
         self._changed, self._all = set(), False
         districts = None if self._asked[1] else set(self._asked[0])
-        await self._catch_up()
-        targets = self._journal.targets.copy()
+        await self._log.catch_up()
+        targets = self._log.journal.targets.copy()
         self._causes.begin()
         self._judging = asyncio.create_task(
-            asyncio.to_thread(self._looks.look, districts, targets, dict(self._journal.alerts))
+            asyncio.to_thread(self._looks.look, districts, targets, dict(self._log.journal.alerts))
         )
 
     async def _judged(self, task: asyncio.Task[Found]) -> None:
@@ -326,15 +298,15 @@ class Rounds:
         events = {codec.alert_id(e.year, e.district): e for e in found.events}
         if tracing.on() and any(self._next(i, e) for i, e in events.items()):
             await asyncio.sleep(HEARD_SECONDS)
-        await self._catch_up()
-        self._stands |= events
+        await self._log.catch_up()
+        self._log.stands |= events
         await self._live(list(events.items()))
         await self._feeds(found.feeds)
 
     async def _feeds(self, feeds: list[dict]) -> None:
         for feed in feeds:
             platform, state = feed["platform_id"], feed["state"]
-            known = self._journal.feeds.get(platform)
+            known = self._log.journal.feeds.get(platform)
             if state == (known.state if known is not None else "ok"):
                 continue
             districts = sorted(feed.get("districts") or [])
@@ -348,92 +320,11 @@ class Rounds:
             )
             heard = sorted({*districts, *(known.districts if known is not None else ())})
             step.tell = outbox.told_of_feed(
-                msgspec.structs.replace(step, districts=heard), self._journal.offices
+                msgspec.structs.replace(step, districts=heard), self._log.journal.offices
             )
-            await self._put([Record(topics.FEEDS, platform, encode(step))])
-            await self._catch_up()
+            await self._log.put([Record(topics.FEEDS, platform, encode(step))])
+            await self._log.catch_up()
             log.info("feed %s is %s", platform, state)
-
-    # -- the log ----------------------------------------------------------------------------------
-
-    async def _tell(self, steps: list[codec.Whole]) -> bool:
-        """Steps, with whom they are told, to the log; then what the log says holds. False: none could be said."""
-        if not self._owns():
-            raise TimeoutError("partition 0 of the commits went to another worker")
-        attributes = {"messaging.system": "kafka", "messaging.destination.name": topics.ALERTS.name}
-        ready = [(step, value) for step in steps if (value := self._said(step)) is not None]
-        records = []
-        with contextlib.ExitStack() as sends:
-            for step, value in ready:
-                parents = self._causes.of(step.district)
-                sent = tracing.work(f"send {topics.ALERTS.name}", parents, "producer", attributes)
-                headers = tuple(to_kafka(sends.enter_context(sent).parents or parents))
-                records.append(Record(topics.ALERTS, step.id, value, headers))
-            await self._put(records)
-        await self._catch_up()
-        for step, _ in ready:
-            self._aside.done("alert", step.id)
-            telemetry.ALERTS_STEPS.inc(kind=step.kind)
-            log.info(
-                "alert %s seq=%d %s level=%s pace=%s by=%s",
-                step.id,
-                step.seq,
-                step.kind,
-                step.level,
-                step.figures.get("pace"),
-                step.by,
-            )
-        return bool(ready)
-
-    def _said(self, step: codec.Whole) -> bytes | None:
-        """The step as it goes to the log; None: it can't be said, and counts against its alert."""
-        with self._aside.guard("alert", step.id, self._seq(step.id), whole=False):
-            self._figures_of_now(step)
-            step.tell = outbox.told(step, self._journal.offices)
-            return codec.encode(step)
-        return None
-
-    def _figures_of_now(self, step: codec.Whole) -> None:
-        """People and time act on an alert as it stands, not as it was judged when it opened."""
-        judged = self._stands.get(step.id)
-        if step.kind not in NOT_JUDGED or judged is None or not judged.figures:
-            return
-        # What lagged and may not be judged now stays in it: else its silence would look like recovery.
-        if not rests_on(step, judged.unknown):
-            step.figures, step.sectors = judged.figures, list(judged.sectors)
-
-    async def _settle(self) -> None:
-        """What follows from the log and is not in it."""
-        made: list[Delivery] = []
-        for source in list(self._journal.untold):
-            if not self._aside.has("message", source):
-                with self._aside.guard("message", source):
-                    made += settle.deliveries(self._journal, source, _now())
-        # Items one by one: whether one is new depends on the one before.
-        for event_id in list(self._journal.explained):
-            if self._aside.has("work_item", event_id):
-                continue
-            with self._aside.guard("work_item", event_id):
-                step = self._journal.explained[event_id]
-                known = step.work_item_id in self._journal.items.items
-                event = settle.work_item_event(step, event_id, known)
-                await self._put([settle.item_record(event)])
-                await self._catch_up()
-        if made:
-            await self._write(made)
-
-    async def _write(self, deliveries: list[Delivery]) -> None:
-        await self._put([settle.delivery_record(delivery) for delivery in deliveries])
-        for delivery in deliveries:
-            self._journal.note(delivery)
-
-    async def _put(self, records: Iterable[Record]) -> None:
-        async with asyncio.timeout(OPEN_SECONDS):
-            await self._publisher.tell(records)
-
-    async def _catch_up(self) -> None:
-        async with asyncio.timeout(OPEN_SECONDS):
-            await self._reader.catch_up()
 
     async def _close(self) -> None:
         self.opened = False
@@ -450,10 +341,7 @@ class Rounds:
         telemetry.ALERTS_OUTBOX_AGE.set(None)
         with contextlib.suppress(*AWAY):
             await self.sending.close()
-        for part in (self._reader, self._publisher):
-            with contextlib.suppress(*AWAY):
-                async with asyncio.timeout(AWAY_SECONDS):
-                    await part.close()
+        await self._log.close()
 
 
 def _now() -> int:

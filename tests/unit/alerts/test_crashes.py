@@ -126,8 +126,8 @@ class Says:
 
 def rounds(world: World) -> Rounds:
     made = Rounds(Settings(), lambda: True, Says(world))
-    made._reader = LogReader(world, made._journal.take)  # type: ignore[assignment]
-    made._publisher = LogPublisher(world)  # type: ignore[assignment]
+    made._log._reader = LogReader(world, made._log.journal.take)  # type: ignore[assignment]
+    made._log._publisher = LogPublisher(world)  # type: ignore[assignment]
     return made
 
 
