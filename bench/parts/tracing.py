@@ -32,8 +32,9 @@ from services.ingest.classify import MerchantIndex
 from services.ingest.judging import Request, judge
 from services.ingest.publish import Message, _sending
 from services.ingest.rounds import messages
+from services.metrics.decoding import Record
 from services.metrics.ledger import LedgerBuffer
-from services.metrics.processor import Known, Processor, Record
+from services.metrics.processor import Known, Processor
 from services.metrics.pump import _work
 from services.metrics.seen import Filter
 from yumai.observability import tracing

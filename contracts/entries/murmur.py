@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit, types
 
 from contracts.entries.ids import prefixes
+from contracts.entries.kernel_types import BOOL, BYTES, INT32, INT64
 
 _C1 = np.uint64(0x87C37B91114253D5)
 _C2 = np.uint64(0x4CF5AD432745937F)
@@ -82,14 +83,8 @@ def murmur128(data, start, length, seed):
     return h1, h2
 
 
-_BYTES = types.Array(types.uint8, 1, "C", readonly=True)
-_INT64 = types.Array(types.int64, 1, "C", readonly=True)
-_INT32 = types.Array(types.int32, 1, "C", readonly=True)
-_BOOL = types.Array(types.boolean, 1, "C", readonly=True)
-
-
 @njit(
-    types.void(_BYTES, _INT64, _INT32, _BYTES, _INT64, _INT32, _BOOL, types.uint64[:, ::1]),
+    types.void(BYTES, INT64, INT32, BYTES, INT64, INT32, BOOL, types.uint64[:, ::1]),
     nogil=True,
     cache=True,
 )

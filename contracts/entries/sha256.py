@@ -14,6 +14,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from contracts.entries.kernel_types import BOOL, BYTES, INT32, INT64
+
 LANES = 8
 BLOCKS_MAX = 6
 """Blocks of 64 bytes that a text may fill, its end mark and length included."""
@@ -165,14 +167,8 @@ def _eight_bytes(first, second):
     return np.uint64(_swapped(first)) | (np.uint64(_swapped(second)) << np.uint64(32))
 
 
-_BYTES = types.Array(types.uint8, 1, "C", readonly=True)
-_INT64 = types.Array(types.int64, 1, "C", readonly=True)
-_INT32 = types.Array(types.int32, 1, "C", readonly=True)
-_BOOL = types.Array(types.boolean, 1, "C", readonly=True)
-
-
 @njit(
-    types.void(_BYTES, _INT64, _INT32, _BYTES, _INT64, _INT32, _BOOL, types.uint64[:, ::1]),
+    types.void(BYTES, INT64, INT32, BYTES, INT64, INT32, BOOL, types.uint64[:, ::1]),
     nogil=True,
     cache=True,
 )

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, types
 
 from contracts.days import DAY_MS, SHANGHAI_MS
 from contracts.entries.ids import id_of
+from contracts.entries.kernel_types import BOOL, IDS, INT16, INT32, INT64, group, read_only
 from contracts.merchants.codec import Span
-from services.ingest.kernels import BOOL, INT32, INT64
 from yumai.districts import BEGUN, CHANGE_MS, ENDED
 from yumai.sectors import UNRESOLVED, industry_sector, mcc_sectors
 
@@ -27,58 +28,75 @@ _OWN = -1
 _FOR_EVER = 2**31 - 1
 _FREE, _EMPTY = -1, 0
 
-_UINT64_2 = types.Array(types.uint64, 2, "C", readonly=True)
-_INT16 = types.Array(types.int16, 1, "C", readonly=True)
+
+class Rows(NamedTuple):
+    """What places a row: its own words, and its merchant's id."""
+
+    merchant: np.ndarray
+    occurred_ms: np.ndarray
+    district: np.ndarray
+    mcc: np.ndarray
+    good: np.ndarray
+
+
+class Registered(NamedTuple):
+    """Merchants by open addressing (`keys`, each with `first_span` and `span_count`), and their spans side by side."""
+
+    keys: np.ndarray
+    first_span: np.ndarray
+    span_count: np.ndarray
+    from_day: np.ndarray
+    to_day: np.ndarray
+    district: np.ndarray
+    sector: np.ndarray
+
+
+_ROWS = group(Rows, IDS, INT64, INT32, INT32, BOOL)
+_REGISTERED = group(Registered, IDS, INT32, INT32, INT32, INT32, INT32, INT16)
 
 
 @njit(
     types.void(
-        _UINT64_2, INT64, INT32, INT32, BOOL,
-        _UINT64_2, INT32, INT32, INT32, INT32, INT32, _INT16,
-        _INT16, INT64,
-        types.uint32[::1], types.int8[::1], types.uint8[::1],
+        _ROWS, _REGISTERED, INT16, INT64, types.uint32[::1], types.int8[::1], types.uint8[::1]
     ),
     nogil=True,
     cache=True,
-)  # fmt: skip
-def _classify(
-    merchant, occurred_ms, own_district, own_mcc, good,
-    keys, first, count, from_day, to_day, span_district, span_sector,
-    mcc_sector, changes,
-    district, sector, decided,
-):  # fmt: skip
-    mask = np.int64(len(keys) - 1)
+)
+def _classify(rows, registry, mcc_sector, changes, district, sector, decided):
+    mask = np.int64(len(registry.keys) - 1)
     change_ms, offset_ms = changes[0], changes[1]
-    for i in range(len(good)):
-        if not good[i]:
+    for i in range(len(rows.good)):
+        if not rows.good[i]:
             continue
-        h1, h2 = merchant[i, 0], merchant[i, 1]
+        h1, h2 = rows.merchant[i, 0], rows.merchant[i, 1]
         where = np.int64(0)
         what = np.int16(_OWN)
         by_district, by_sector = NOBODY, NOBODY
         slot = np.int64(h1 & np.uint64(mask))
-        while first[slot] != _FREE:
-            if keys[slot, 0] == h1 and keys[slot, 1] == h2:
-                day = np.int64((occurred_ms[i] + offset_ms) // DAY_MS)
-                for s in range(first[slot], first[slot] + count[slot]):
-                    if from_day[s] <= day <= to_day[s]:
-                        where = np.int64(span_district[s])
+        while registry.first_span[slot] != _FREE:
+            if registry.keys[slot, 0] == h1 and registry.keys[slot, 1] == h2:
+                day = np.int64((rows.occurred_ms[i] + offset_ms) // DAY_MS)
+                for s in range(
+                    registry.first_span[slot], registry.first_span[slot] + registry.span_count[slot]
+                ):
+                    if registry.from_day[s] <= day <= registry.to_day[s]:
+                        where = np.int64(registry.district[s])
                         by_district = REGISTRY
-                        what = span_sector[s]
+                        what = registry.sector[s]
                         break
                 break
             slot = (slot + 1) & mask
-        if by_district == NOBODY and own_district[i] >= 0:
-            where = np.int64(own_district[i])
+        if by_district == NOBODY and rows.district[i] >= 0:
+            where = np.int64(rows.district[i])
             by_district = ENTRY
         if what != _OWN:
             by_sector = REGISTRY
-        elif own_mcc[i] >= 0:
-            what = mcc_sector[own_mcc[i]]
+        elif rows.mcc[i] >= 0:
+            what = mcc_sector[rows.mcc[i]]
             by_sector = ENTRY
         else:
             what = np.int16(UNRESOLVED)
-        before = occurred_ms[i] < change_ms
+        before = rows.occurred_ms[i] < change_ms
         for k in range(2, len(changes), 2):
             if changes[k] == where:
                 if changes[k + 1] == 0:  # begun by the change
@@ -219,14 +237,18 @@ class MerchantIndex:
         good: np.ndarray,
     ) -> Classified:
         """District and sector of the good rows; `merchant`: uint64[rows, 2] as `content.hashes`."""
-        rows = len(good)
-        district, sector = np.zeros(rows, np.uint32), np.zeros(rows, np.int8)
-        decided = np.zeros(rows, np.uint8)
+        district, sector = np.zeros(len(good), np.uint32), np.zeros(len(good), np.int8)
+        decided = np.zeros(len(good), np.uint8)
+        rows = Rows(*map(read_only, (merchant, occurred_ms, own_district, own_mcc, good)))
         with self._lock:
-            _classify(
-                merchant, occurred_ms, own_district, own_mcc, good,
-                self._keys, self._first, self._count, self._from, self._to,
-                self._district, self._sector, _mcc_table(), _changes(),
-                district, sector, decided,
-            )  # fmt: skip
+            registry = Registered(
+                read_only(self._keys),
+                read_only(self._first),
+                read_only(self._count),
+                read_only(self._from),
+                read_only(self._to),
+                read_only(self._district),
+                read_only(self._sector),
+            )
+            _classify(rows, registry, _mcc_table(), _changes(), district, sector, decided)
             return Classified(district, sector, decided, self.map_version)

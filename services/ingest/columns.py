@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+
+from contracts.entries.kernel_types import BYTES, INT32, INT64, group, read_only
 
 FIELDS = (
     "entry_id",
@@ -63,6 +66,17 @@ NULL, INVALID = -1, -2
 CHANNELS = {"online": 1, "offline": 2}
 
 
+class Spans(NamedTuple):
+    """A Text as kernels take it."""
+
+    data: np.ndarray
+    start: np.ndarray
+    size: np.ndarray
+
+
+SPANS = group(Spans, BYTES, INT64, INT32)
+
+
 @dataclass
 class Text:
     """A column of texts: bytes data[start:start+size]; size −1 is null."""
@@ -74,6 +88,10 @@ class Text:
     @classmethod
     def nulls(cls, rows: int) -> Text:
         return cls(np.zeros(1, np.uint8), np.zeros(rows, np.int64), np.full(rows, NULL, np.int32))
+
+    @property
+    def spans(self) -> Spans:
+        return Spans(read_only(self.data), read_only(self.start), read_only(self.size))
 
     def at(self, row: int) -> bytes:
         begin = int(self.start[row])

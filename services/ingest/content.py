@@ -12,9 +12,9 @@ from numba import njit, types
 
 from contracts.entries import ids, murmur
 from contracts.entries.codec import SLOT_FUNCTION
+from contracts.entries.kernel_types import BOOL, BYTES, INT32, INT64
 from contracts.entries.murmur import M1, M2, fmix, murmur128
 from services.ingest.columns import NULL, NUMBER, Columns, Text
-from services.ingest.kernels import BOOL, BYTES, INT32, INT64
 
 
 def hashes(platform_ids: list[str], codes: np.ndarray, text: Text, good: np.ndarray) -> np.ndarray:

@@ -11,13 +11,8 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
+from contracts.entries.kernel_types import BYTES, INT32, INT64
 from services.ingest.columns import INVALID, NULL, Text
-
-BYTES = types.Array(types.uint8, 1, "C", readonly=True)
-INT64 = types.Array(types.int64, 1, "C", readonly=True)
-INT32 = types.Array(types.int32, 1, "C", readonly=True)
-UINT8 = BYTES
-BOOL = types.Array(types.boolean, 1, "C", readonly=True)
 
 
 @njit(inline="always")

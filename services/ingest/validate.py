@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, types
 
-from services.ingest.columns import CODE, NO_FLAW, NULL, NUMBER, Columns, Text
-from services.ingest.kernels import BOOL, BYTES, INT32, INT64, UINT8, distinct
+from contracts.entries.kernel_types import BOOL, INT8, INT32, INT64, UINT8, group, read_only
+from services.ingest.columns import CODE, NO_FLAW, NULL, NUMBER, SPANS, Columns, Spans
+from services.ingest.kernels import distinct
 from yumai import canary
 from yumai.districts import districts
 from yumai.entry import AGE_MAX_YEARS, AMOUNT_MAX_FEN, FUTURE_TOLERANCE_MS, TEXT_MAX
@@ -36,145 +37,131 @@ _RESERVED_NAME = CODE["reserved_name"]
 _AS_ALLOWED, _NOT_ALLOWED, _RESERVED = 0, 1, 2
 
 
-@njit(types.int64(BYTES, types.int64, types.int64), nogil=True, cache=True)
-def _text_fault(data, at, size):
+@njit(types.int64(SPANS, types.int64), nogil=True, cache=True)
+def _text_fault(text, row):
     """Code of what is wrong with an id's text, or 0. Characters are code points."""
+    at, size = text.start[row], np.int64(text.size[row])
     if size < 0:
         return _MISSING
     if size == 0:
         return _INVALID
     characters = 0
     for k in range(at, at + size):
-        if data[k] & 0xC0 != 0x80:
+        if text.data[k] & 0xC0 != 0x80:
             characters += 1
     return _LONG if characters > TEXT_MAX else 0
 
 
-_TEXT = (BYTES, INT64, INT32)
-_NUMBERS = (INT64, BOOL)
+class Rows(NamedTuple):
+    """What is judged of each row, named as in Columns."""
+
+    entry_id: Spans
+    merchant_id: Spans
+    refers_to: Spans
+    program_id: Spans
+    occurred_ms: np.ndarray
+    occurred_null: np.ndarray
+    kind: np.ndarray
+    amount_fen: np.ndarray
+    amount_null: np.ndarray
+    district: np.ndarray
+    mcc: np.ndarray
+    channel: np.ndarray
+    subsidy_fen: np.ndarray
+    subsidy_null: np.ndarray
+
+
+class Senders(NamedTuple):
+    """Who sent each row, and for whom it may speak."""
+
+    platform: np.ndarray
+    """Of each row the code of the platform that it names."""
+    platform_state: np.ndarray
+    """Of each code."""
+    request: np.ndarray
+    """Of each row its request."""
+    allowed: np.ndarray
+    """Of each request the platform that it may name, or ANY_PLATFORM."""
+
+
+_ROWS = group(Rows, *[SPANS] * 4, INT64, BOOL, INT8, INT64, BOOL, INT32, INT32, INT8, INT64, BOOL)
+_SENDERS = group(Senders, INT32, UINT8, INT32, INT64)
 
 
 @njit(
-    types.void(
-        *_TEXT,
-        INT32,
-        UINT8,
-        INT32,
-        INT64,
-        *_TEXT,
-        *_NUMBERS,
-        types.Array(types.int8, 1, "C", readonly=True),
-        *_NUMBERS,
-        *_TEXT,
-        INT32,
-        BOOL,
-        INT32,
-        types.Array(types.int8, 1, "C", readonly=True),
-        *_TEXT,
-        *_NUMBERS,
-        types.int64,
-        types.int64,
-        types.uint8[::1],
-        types.uint8[::1],
-    ),
+    types.void(_ROWS, _SENDERS, BOOL, types.int64, types.int64, types.uint8[::1], types.uint8[::1]),
     nogil=True,
     cache=True,
 )
-def _judge(
-    entry_data,
-    entry_start,
-    entry_size,
-    platform,
-    platform_state,
-    request,
-    allowed,
-    merchant_data,
-    merchant_start,
-    merchant_size,
-    occurred_ms,
-    occurred_null,
-    kind,
-    amount,
-    amount_null,
-    refers_data,
-    refers_start,
-    refers_size,
-    district,
-    known_district,
-    mcc,
-    channel,
-    program_data,
-    program_start,
-    program_size,
-    subsidy,
-    subsidy_null,
-    newest_ms,
-    oldest_ms,
-    flaw_field,
-    flaw_code,
-):
+def _judge(rows, senders, known_district, newest_ms, oldest_ms, flaw_field, flaw_code):
     for i in range(len(flaw_field)):
         # What the format noted stands unless an earlier field is wrong too.
         limit = np.int64(flaw_field[i])
         field = 0
         code: Any = np.int64(0)
         if limit > _ENTRY:
-            code = _text_fault(entry_data, entry_start[i], np.int64(entry_size[i]))
+            code = _text_fault(rows.entry_id, i)
             field = _ENTRY
         if code == 0 and limit > _PLATFORM:
             field = _PLATFORM
-            p = platform[i]
+            p = senders.platform[i]
             if p < 0:
                 code = _MISSING
-            elif platform_state[p] == _NOT_ALLOWED:
+            elif senders.platform_state[p] == _NOT_ALLOWED:
                 code = _INVALID
-            elif platform_state[p] == _RESERVED and allowed[request[i]] == ANY_PLATFORM:
+            elif (
+                senders.platform_state[p] == _RESERVED
+                and senders.allowed[senders.request[i]] == ANY_PLATFORM
+            ):
                 # It would be in no figure: only its own key sends it, to be found again.
                 code = _RESERVED_NAME
-            elif allowed[request[i]] != ANY_PLATFORM and allowed[request[i]] != p:
+            elif (
+                senders.allowed[senders.request[i]] != ANY_PLATFORM
+                and senders.allowed[senders.request[i]] != p
+            ):
                 code = _MISMATCH
         if code == 0 and limit > _MERCHANT:
             field = _MERCHANT
-            code = _text_fault(merchant_data, merchant_start[i], np.int64(merchant_size[i]))
+            code = _text_fault(rows.merchant_id, i)
         if code == 0 and limit > _OCCURRED:
             field = _OCCURRED
-            if occurred_null[i]:
+            if rows.occurred_null[i]:
                 code = _MISSING
-            elif occurred_ms[i] > newest_ms:
+            elif rows.occurred_ms[i] > newest_ms:
                 code = _FUTURE
-            elif occurred_ms[i] < oldest_ms:
+            elif rows.occurred_ms[i] < oldest_ms:
                 code = _OLD
         if code == 0 and limit > _KIND:
             field = _KIND
-            if kind[i] < 0:
-                code = _MISSING if kind[i] == NULL else _INVALID
+            if rows.kind[i] < 0:
+                code = _MISSING if rows.kind[i] == NULL else _INVALID
         if code == 0 and limit > _AMOUNT:
             field = _AMOUNT
-            if amount_null[i]:
+            if rows.amount_null[i]:
                 code = _MISSING
-            elif amount[i] < 1 or amount[i] > AMOUNT_MAX_FEN:
+            elif rows.amount_fen[i] < 1 or rows.amount_fen[i] > AMOUNT_MAX_FEN:
                 code = _RANGE
-        if code == 0 and limit > _REFERS and refers_size[i] >= 0:
+        if code == 0 and limit > _REFERS and rows.refers_to.size[i] >= 0:
             field = _REFERS
-            code = _text_fault(refers_data, refers_start[i], np.int64(refers_size[i]))
-        if code == 0 and limit > _DISTRICT and district[i] != NULL:
+            code = _text_fault(rows.refers_to, i)
+        if code == 0 and limit > _DISTRICT and rows.district[i] != NULL:
             field = _DISTRICT
-            if district[i] < 0:
+            if rows.district[i] < 0:
                 code = _INVALID
-            elif not known_district[district[i]]:
+            elif not known_district[rows.district[i]]:
                 code = _NO_DISTRICT
-        if code == 0 and limit > _MCC and mcc[i] < NULL:
+        if code == 0 and limit > _MCC and rows.mcc[i] < NULL:
             field = _MCC
             code = _INVALID
-        if code == 0 and limit > _CHANNEL and channel[i] < NULL:
+        if code == 0 and limit > _CHANNEL and rows.channel[i] < NULL:
             field = _CHANNEL
             code = _INVALID
-        if code == 0 and limit > _PROGRAM and program_size[i] >= 0:
+        if code == 0 and limit > _PROGRAM and rows.program_id.size[i] >= 0:
             field = _PROGRAM
-            code = _text_fault(program_data, program_start[i], np.int64(program_size[i]))
-        if code == 0 and limit > _SUBSIDY and not subsidy_null[i]:
+            code = _text_fault(rows.program_id, i)
+        if code == 0 and limit > _SUBSIDY and not rows.subsidy_null[i]:
             field = _SUBSIDY
-            if subsidy[i] < 0 or subsidy[i] > AMOUNT_MAX_FEN:
+            if rows.subsidy_fen[i] < 0 or rows.subsidy_fen[i] > AMOUNT_MAX_FEN:
                 code = _RANGE
         if code != 0:
             flaw_field[i] = field
@@ -230,29 +217,23 @@ def validate(
         [ANY_PLATFORM if s is None else places.get(s, -1) for s in senders], np.int64
     )
 
-    def text(column: Text) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return column.data, column.start, column.size
-
+    rows = Rows(
+        columns.entry_id.spans,
+        columns.merchant_id.spans,
+        columns.refers_to.spans,
+        columns.program_id.spans,
+        *(read_only(getattr(columns, name)) for name in Rows._fields[4:]),
+    )
+    sent = Senders(
+        read_only(codes),
+        read_only(state if len(state) else np.zeros(1, np.uint8)),
+        read_only(request),
+        read_only(allowed),
+    )
     _judge(
-        *text(columns.entry_id),
-        codes,
-        state if len(state) else np.zeros(1, np.uint8),
-        request,
-        allowed,
-        *text(columns.merchant_id),
-        columns.occurred_ms,
-        columns.occurred_null,
-        columns.kind,
-        columns.amount_fen,
-        columns.amount_null,
-        *text(columns.refers_to),
-        columns.district,
+        rows,
+        sent,
         _known_districts(),
-        columns.mcc,
-        columns.channel,
-        *text(columns.program_id),
-        columns.subsidy_fen,
-        columns.subsidy_null,
         now_ms + FUTURE_TOLERANCE_MS,
         oldest_ms(now_ms),
         columns.flaw_field,

@@ -5,169 +5,225 @@ Pure: everything it needs comes in as arrays, everything it changes is named in 
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
+from typing import NamedTuple
 
-from services.metrics.cells import CARRY_AT, SECTOR_NUMBERS, cell_key, cell_place
+import numpy as np
+from numba import njit, types
+
+from contracts.entries.kernel_types import (
+    IDS,
+    INT8,
+    INT16,
+    INT64,
+    UINT8,
+    UINT32,
+    UINT64,
+    group,
+)
+from services.metrics.cells import CARRY_AT, CELL_COLUMNS, SECTOR_NUMBERS, cell_key, cell_place
+from services.metrics.ledger import LEDGER_COLUMNS
 from services.metrics.seen import (
     CONFLICT,
     DUPLICATE,
     FRESH,
     REDELIVERED,
+    REMEMBERED,
+    Id,
     exact_add,
     exact_find,
     filter_add,
 )
 
-_R1 = "Array({}, 1, 'C', readonly=True)"
-_RECORD = ", ".join(
-    [
-        "Array(uint64, 2, 'C', readonly=True)",  # ids
-        _R1.format("uint64"),  # content
-        _R1.format("int16"),  # receipt codes
-        _R1.format("uint32"),  # receipt row
-        _R1.format("int64"),  # occurred_at
-        _R1.format("int8"),  # kind
-        _R1.format("int64"),  # amount_fen
-        _R1.format("uint32"),  # district
-        _R1.format("int8"),  # sector
-        _R1.format("int16"),  # platform codes
-        _R1.format("uint64"),  # merchant
-        _R1.format("uint8"),  # classified_by
-        _R1.format("uint32"),  # map_version
-    ]
+
+class RecordColumns(NamedTuple):
+    """The judged columns of a record of `entries.v1`, named as there; `receipt` and `platform` as codes."""
+
+    id: np.ndarray
+    content: np.ndarray
+    receipt: np.ndarray
+    row: np.ndarray
+    occurred_at: np.ndarray
+    kind: np.ndarray
+    amount_fen: np.ndarray
+    district: np.ndarray
+    sector: np.ndarray
+    platform: np.ndarray
+    merchant: np.ndarray
+    classified_by: np.ndarray
+    map_version: np.ndarray
+
+
+class Place(NamedTuple):
+    """Where a record is booked, and what its codes stand for."""
+
+    receipt_lows: np.ndarray
+    """uint64: of each receipt code the receipt's first half."""
+    platform_numbers: np.ndarray
+    """int32: of each platform code this worker's number of it."""
+    district_numbers: np.ndarray
+    """uint8[10,000]: of a code's last four digits its number."""
+    canary: int
+    """Number of the platform that is in no figure; -1: none."""
+    day_number: int
+    """The recorded day, as the block numbers its days."""
+    flush: int
+    written: int
+    """Rows that the ledger's buffer holds already."""
+    remembered: int
+    """Ids that the young generation holds already."""
+
+
+class Booked(NamedTuple):
+    """What becomes of a record's rows."""
+
+    verdicts: np.ndarray
+    """uint8[rows]."""
+    receipts: np.ndarray
+    """uint32[receipts of the record]: rows booked of each."""
+    changes: np.ndarray
+    """int64[districts, 128, 2]: net fen and entries by sector."""
+    totals: np.ndarray
+    """int64[2]: net fen, entries."""
+
+
+RECORD_COLUMNS = group(
+    RecordColumns,
+    IDS,
+    UINT64,
+    INT16,
+    UINT32,
+    INT64,
+    INT8,
+    INT64,
+    UINT32,
+    INT8,
+    INT16,
+    UINT64,
+    UINT8,
+    UINT32,
 )
-_LOOKUPS = "uint64[::1], int32[::1], uint8[::1]"  # receipt lows, platform numbers, district numbers
-_GENERATION = "uint32[::1], uint64[:, ::1], int32[::1], uint64[::1], uint64[::1], uint32[::1]"
-_CELLS = (
-    "uint32[::1], uint64[::1], uint32[::1], int64[::1], uint16[::1], uint32[::1], uint32[::1],"
-    " int64[:, ::1], uint32[::1], int64[::1]"
+PLACE = group(
+    Place,
+    types.uint64[::1],
+    types.int32[::1],
+    types.uint8[::1],
+    *[types.int64] * 5,
 )
-_LEDGER = (
-    "uint64[:, ::1], uint64[::1], uint64[::1], uint32[::1], int64[::1], int8[::1], int64[::1],"
-    " uint32[::1], int8[::1], int32[::1], uint64[::1], uint8[::1], uint32[::1], uint16[::1]"
+BOOKED = group(
+    Booked, types.uint8[::1], types.uint32[::1], types.int64[:, :, ::1], types.int64[::1]
 )
+
+
+@njit(inline="always")
+def _verdict(known, first, record, i, receipt_low):
+    """Of a row whose id was booked before, at the place `first` of `known`."""
+    if known.receipt_low[first] == receipt_low and known.receipt_row[first] == record.row[i]:
+        return REDELIVERED
+    return DUPLICATE if known.content[first] == record.content[i] else CONFLICT
 
 
 @njit(
-    f"int64({_RECORD}, {_LOOKUPS}, int32, int64, uint32,"
-    f" uint64, {_GENERATION}, int64, {_GENERATION}, uint32[:, ::1],"
-    f" {_CELLS}, {_LEDGER}, int64, uint8[::1], uint32[::1], int64[:, :, ::1], int64[::1])",
+    types.int64(
+        RECORD_COLUMNS,
+        PLACE,
+        types.uint64,
+        REMEMBERED,
+        REMEMBERED,
+        types.uint32[:, ::1],
+        types.Tuple((CELL_COLUMNS, LEDGER_COLUMNS)),
+        BOOKED,
+    ),
     nogil=True,
     cache=True,
 )
-def book(
-    ids, content, receipt, row, occurred_at, kind, amount, district, sector, platform, merchant,
-    classified_by, map_version,
-    receipt_lows, platform_numbers, district_numbers, canary, day_number, flush,
-    spread, young_index, young_ids, young_platforms, young_content, young_receipt, young_row,
-    young_count, old_index, old_ids, old_platforms, old_content, old_receipt, old_row,
-    filter_words,
-    cell_index, cell_keys, cell_entries, cell_sales, cell_carry, cell_flushed, cell_beside,
-    cell_others, cell_touched, cell_counts,
-    led_id, led_content, led_receipt, led_row, led_occurred, led_kind, led_amount, led_district,
-    led_sector, led_platform, led_merchant, led_classified, led_map, led_position,
-    written, verdicts, receipt_booked, changes, totals,
-):  # fmt: skip
+def book(record, place, spread, young, old, filter_words, books, booked):
     """Sorts and books the rows of one record; how many are fresh.
 
-    Reads the record's columns (n rows, of which `yumai.bookable` finds no fault) and the lookups. Changes: the young generation and the
-    filter (a fresh id each), the block's cells, the ledger buffer from `written` on, `verdicts`
-    uint8[n], `receipt_booked` uint32[receipts of the record], `changes` int64[districts, 128, 2]
-    (net fen and entries by sector), `totals` int64[2] (net fen, entries). The rows of the platform
-    numbered `canary` (-1: none) are booked, and are in neither `changes` nor `totals`.
+    Reads `record` (RecordColumns of n rows, of which `yumai.bookable` finds no fault), `place`, and the ids of
+    the `young` and the `old` generation. Changes: the young one and the filter (a fresh id each), `books` (the
+    block's cells, the ledger's buffer from `place.written` on), and `booked`. The rows of the canary are booked,
+    and are in neither `changes` nor `totals`.
     """
-    at = written
-    count = young_count
-    for i in range(ids.shape[0]):
-        low = ids[i, 0]
-        high = ids[i, 1]
-        receipt_low = receipt_lows[receipt[i]]
-        whose = platform_numbers[platform[i]]
-        place = exact_find(spread, young_index, young_ids, young_platforms, low, high, whose)
-        if place >= 0:
-            if young_receipt[place] == receipt_low and young_row[place] == row[i]:
-                verdicts[i] = REDELIVERED
-            elif young_content[place] == content[i]:
-                verdicts[i] = DUPLICATE
-            else:
-                verdicts[i] = CONFLICT
+    cells, ledger = books
+    at = place.written
+    count = place.remembered
+    for i in range(record.id.shape[0]):
+        low = record.id[i, 0]
+        high = record.id[i, 1]
+        receipt_low = place.receipt_lows[record.receipt[i]]
+        whose = place.platform_numbers[record.platform[i]]
+        id_ = Id(low, high, whose)
+        first = exact_find(spread, young, id_)
+        if first >= 0:
+            booked.verdicts[i] = _verdict(young, first, record, i, receipt_low)
             continue
-        place = exact_find(spread, old_index, old_ids, old_platforms, low, high, whose)
-        if place >= 0:
-            if old_receipt[place] == receipt_low and old_row[place] == row[i]:
-                verdicts[i] = REDELIVERED
-            elif old_content[place] == content[i]:
-                verdicts[i] = DUPLICATE
-            else:
-                verdicts[i] = CONFLICT
+        first = exact_find(spread, old, id_)
+        if first >= 0:
+            booked.verdicts[i] = _verdict(old, first, record, i, receipt_low)
             continue
-        verdicts[i] = FRESH
-        exact_add(
-            spread, young_index, young_ids, young_platforms, young_content, young_receipt,
-            young_row, count, low, high, whose, content[i], receipt_low, row[i],
-        )  # fmt: skip
+        booked.verdicts[i] = FRESH
+        exact_add(spread, young, count, id_, record.content[i], receipt_low, record.row[i])
         count += 1
         filter_add(filter_words, high)
 
-        number = district_numbers[district[i] % np.uint32(10_000)]
-        hour = occurred_at[i] // 3_600_000
-        key = cell_key(hour, number, SECTOR_NUMBERS[sector[i]], day_number, whose)
-        cell = cell_place(cell_index, cell_keys, cell_counts[0], key)
-        if cell == cell_counts[0]:
-            cell_counts[0] += 1
-            cell_keys[cell] = key
-            cell_entries[cell] = 0
-            cell_sales[cell] = 0
-            cell_carry[cell] = 0
-            cell_flushed[cell] = 0
-            cell_beside[cell] = 0
-        if cell_flushed[cell] != flush:
-            cell_flushed[cell] = flush
-            cell_touched[cell_counts[2]] = cell
-            cell_counts[2] += 1
-        cell_entries[cell] += 1
-        value = amount[i]
-        what = kind[i]
+        number = place.district_numbers[record.district[i] % np.uint32(10_000)]
+        hour = record.occurred_at[i] // 3_600_000
+        key = cell_key(hour, number, SECTOR_NUMBERS[record.sector[i]], place.day_number, whose)
+        cell = cell_place(cells.slots, cells.keys, cells.counts[0], key)
+        if cell == cells.counts[0]:
+            cells.counts[0] += 1
+            cells.keys[cell] = key
+            cells.entries[cell] = 0
+            cells.sales[cell] = 0
+            cells.carry[cell] = 0
+            cells.flushed[cell] = 0
+            cells.beside[cell] = 0
+        if cells.flushed[cell] != place.flush:
+            cells.flushed[cell] = place.flush
+            cells.touched[cells.counts[2]] = cell
+            cells.counts[2] += 1
+        cells.entries[cell] += 1
+        value = record.amount_fen[i]
+        what = record.kind[i]
         if what == 1:
-            cell_sales[cell] += value
-            if cell_sales[cell] >= CARRY_AT:
-                cell_sales[cell] -= CARRY_AT
-                cell_carry[cell] += np.uint16(1)
+            cells.sales[cell] += value
+            if cells.sales[cell] >= CARRY_AT:
+                cells.sales[cell] -= CARRY_AT
+                cells.carry[cell] += np.uint16(1)
         else:
-            beside = cell_beside[cell]
+            beside = cells.beside[cell]
             if beside == 0:
-                beside = np.uint32(cell_counts[1])
-                cell_beside[cell] = beside
-                cell_counts[1] += 1
-                cell_others[beside, :] = 0
-            cell_others[beside, what - 2] += value
-            if cell_others[beside, what - 2] >= CARRY_AT:
-                cell_others[beside, what - 2] -= CARRY_AT
-                cell_others[beside, what + 1] += 1
+                beside = np.uint32(cells.counts[1])
+                cells.beside[cell] = beside
+                cells.counts[1] += 1
+                cells.others[beside, :] = 0
+            cells.others[beside, what - 2] += value
+            if cells.others[beside, what - 2] >= CARRY_AT:
+                cells.others[beside, what - 2] -= CARRY_AT
+                cells.others[beside, what + 1] += 1
             if what != 4:
                 value = -value
-        if whose != canary:
-            changes[number, sector[i], 0] += value
-            changes[number, sector[i], 1] += 1
-            totals[0] += value
-            totals[1] += 1
-        receipt_booked[receipt[i]] += 1
+        if whose != place.canary:
+            booked.changes[number, record.sector[i], 0] += value
+            booked.changes[number, record.sector[i], 1] += 1
+            booked.totals[0] += value
+            booked.totals[1] += 1
+        booked.receipts[record.receipt[i]] += 1
 
-        led_id[at, 0] = low
-        led_id[at, 1] = high
-        led_content[at] = content[i]
-        led_receipt[at] = receipt_low
-        led_row[at] = row[i]
-        led_occurred[at] = occurred_at[i]
-        led_kind[at] = what
-        led_amount[at] = amount[i]
-        led_district[at] = district[i]
-        led_sector[at] = sector[i]
-        led_platform[at] = whose
-        led_merchant[at] = merchant[i]
-        led_classified[at] = classified_by[i]
-        led_map[at] = map_version[i]
-        led_position[at] = i
+        ledger.id[at, 0] = low
+        ledger.id[at, 1] = high
+        ledger.content[at] = record.content[i]
+        ledger.receipt_low[at] = receipt_low
+        ledger.receipt_row[at] = record.row[i]
+        ledger.occurred_at[at] = record.occurred_at[i]
+        ledger.kind[at] = what
+        ledger.amount_fen[at] = record.amount_fen[i]
+        ledger.district[at] = record.district[i]
+        ledger.sector[at] = record.sector[i]
+        ledger.platform[at] = whose
+        ledger.merchant[at] = record.merchant[i]
+        ledger.classified_by[at] = record.classified_by[i]
+        ledger.map_version[at] = record.map_version[i]
+        ledger.row[at] = i
         at += 1
-    return at - written
+    return at - place.written

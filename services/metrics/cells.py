@@ -9,9 +9,12 @@ and how often it has passed that (`carry`).
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
+from typing import NamedTuple
 
+import numpy as np
+from numba import njit, types
+
+from contracts.entries.kernel_types import group
 from yumai.districts import districts
 from yumai.entry import BLOCK_OFFSETS
 from yumai.sectors import SECTOR_CODES
@@ -99,6 +102,42 @@ def _reindex(index, keys, count):
         index[slot] = place + 1
 
 
+class CellColumns(NamedTuple):
+    """A block's cells side by side, as the kernel fills them."""
+
+    slots: np.ndarray
+    """uint32[2^k]: place + 1, or 0; open addressing."""
+    keys: np.ndarray
+    entries: np.ndarray
+    sales: np.ndarray
+    carry: np.ndarray
+    flushed: np.ndarray
+    """The flush that touched each last."""
+    beside: np.ndarray
+    """Place of each in `others`; 0: it has none."""
+    others: np.ndarray
+    """Refunds, reversals of either; then their carries."""
+    touched: np.ndarray
+    """Places touched since the last flush."""
+    counts: np.ndarray
+    """Cells, sums beside, touched."""
+
+
+CELL_COLUMNS = group(
+    CellColumns,
+    types.uint32[::1],
+    types.uint64[::1],
+    types.uint32[::1],
+    types.int64[::1],
+    types.uint16[::1],
+    types.uint32[::1],
+    types.uint32[::1],
+    types.int64[:, ::1],
+    types.uint32[::1],
+    types.int64[::1],
+)
+
+
 class BlockCells:
     """The cells of one block, and which were touched since the last flush."""
 
@@ -110,10 +149,9 @@ class BlockCells:
         self.carry = np.zeros(8192, dtype=np.uint16)
         self.flushed = np.zeros(8192, dtype=np.uint32)
         self.beside = np.zeros(8192, dtype=np.uint32)
-        # Place 0 of the sums beside means "none". Refunds, reversals of either; then their carries.
+        # Place 0 of the sums beside means "none".
         self.others = np.zeros((1024, 6), dtype=np.int64)
         self.touched = np.empty(8192, dtype=np.uint32)
-        # cells, sums beside, touched
         self.counts = np.array([0, 1, 0], dtype=np.int64)
         self._days: dict[int, int] = {}
         """Recorded day (since 1970) -> its number in this block's keys; a record has one day."""
@@ -166,8 +204,8 @@ class BlockCells:
         }
 
     @property
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        return (
+    def columns(self) -> CellColumns:
+        return CellColumns(
             self.index,
             self.keys,
             self.entries,

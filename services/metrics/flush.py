@@ -24,7 +24,7 @@ from contracts.commits import codec as commits
 from contracts.dead_letters import codec as dead_letters
 from services.metrics import tables
 from services.metrics.ledger import stream_bytes
-from services.metrics.processor import PartRound, Round
+from services.metrics.round import PartRound, Round
 from yumai import topics
 from yumai.broker.security import Bootstrap, client_options
 from yumai.observability import telemetry, tracing

@@ -6,9 +6,13 @@ A round's rows come sorted by position, as the table orders them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from numba import types
+
+from contracts.entries.kernel_types import group
 
 
 @dataclass
@@ -20,6 +24,44 @@ class Segment:
     off: int
     recorded_day: int
     rows: int
+
+
+class LedgerColumns(NamedTuple):
+    """Columns of the table `entries`, side by side. `row`: of the record."""
+
+    id: np.ndarray
+    content: np.ndarray
+    receipt_low: np.ndarray
+    receipt_row: np.ndarray
+    occurred_at: np.ndarray
+    kind: np.ndarray
+    amount_fen: np.ndarray
+    district: np.ndarray
+    sector: np.ndarray
+    platform: np.ndarray
+    merchant: np.ndarray
+    classified_by: np.ndarray
+    map_version: np.ndarray
+    row: np.ndarray
+
+
+LEDGER_COLUMNS = group(
+    LedgerColumns,
+    types.uint64[:, ::1],
+    types.uint64[::1],
+    types.uint64[::1],
+    types.uint32[::1],
+    types.int64[::1],
+    types.int8[::1],
+    types.int64[::1],
+    types.uint32[::1],
+    types.int8[::1],
+    types.int32[::1],
+    types.uint64[::1],
+    types.uint8[::1],
+    types.uint32[::1],
+    types.uint16[::1],
+)
 
 
 @dataclass
@@ -35,20 +77,22 @@ class LedgerBuffer:
 
     def _allocate(self, capacity: int) -> None:
         self.capacity = capacity
-        self.id = np.empty((capacity, 2), dtype=np.uint64)
-        self.content = np.empty(capacity, dtype=np.uint64)
-        self.receipt_low = np.empty(capacity, dtype=np.uint64)
-        self.receipt_row = np.empty(capacity, dtype=np.uint32)
-        self.occurred_at = np.empty(capacity, dtype=np.int64)
-        self.kind = np.empty(capacity, dtype=np.int8)
-        self.amount_fen = np.empty(capacity, dtype=np.int64)
-        self.district = np.empty(capacity, dtype=np.uint32)
-        self.sector = np.empty(capacity, dtype=np.int8)
-        self.platform = np.empty(capacity, dtype=np.int32)
-        self.merchant = np.empty(capacity, dtype=np.uint64)
-        self.classified_by = np.empty(capacity, dtype=np.uint8)
-        self.map_version = np.empty(capacity, dtype=np.uint32)
-        self.row = np.empty(capacity, dtype=np.uint16)
+        self.columns = LedgerColumns(
+            id=np.empty((capacity, 2), dtype=np.uint64),
+            content=np.empty(capacity, dtype=np.uint64),
+            receipt_low=np.empty(capacity, dtype=np.uint64),
+            receipt_row=np.empty(capacity, dtype=np.uint32),
+            occurred_at=np.empty(capacity, dtype=np.int64),
+            kind=np.empty(capacity, dtype=np.int8),
+            amount_fen=np.empty(capacity, dtype=np.int64),
+            district=np.empty(capacity, dtype=np.uint32),
+            sector=np.empty(capacity, dtype=np.int8),
+            platform=np.empty(capacity, dtype=np.int32),
+            merchant=np.empty(capacity, dtype=np.uint64),
+            classified_by=np.empty(capacity, dtype=np.uint8),
+            map_version=np.empty(capacity, dtype=np.uint32),
+            row=np.empty(capacity, dtype=np.uint16),
+        )
 
     def begin(self, rows: int) -> None:
         """Empties the buffer and makes room for a round of up to `rows` rows."""
@@ -57,28 +101,9 @@ class LedgerBuffer:
         if rows > self.capacity:
             self._allocate(rows)
 
-    @property
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        return (
-            self.id,
-            self.content,
-            self.receipt_low,
-            self.receipt_row,
-            self.occurred_at,
-            self.kind,
-            self.amount_fen,
-            self.district,
-            self.sector,
-            self.platform,
-            self.merchant,
-            self.classified_by,
-            self.map_version,
-            self.row,
-        )
-
     def batch(self, platforms: list[str]) -> pa.RecordBatch:
         """The rows as the table `entries` has them; shares memory with the buffer."""
-        n = self.rows
+        n, of = self.rows, self.columns
         counts = [segment.rows for segment in self.segments]
 
         def spread(values: list[int], dtype: type) -> pa.Array:
@@ -88,23 +113,23 @@ class LedgerBuffer:
             "epoch": spread([s.epoch for s in self.segments], np.uint16),
             "part": spread([s.part for s in self.segments], np.uint16),
             "off": spread([s.off for s in self.segments], np.uint64),
-            "row": pa.array(self.row[:n]),
+            "row": pa.array(of.row[:n]),
             "id": pa.FixedSizeBinaryArray.from_buffers(
-                pa.binary(16), n, [None, pa.py_buffer(self.id[:n])]
+                pa.binary(16), n, [None, pa.py_buffer(of.id[:n])]
             ),
-            "content": pa.array(self.content[:n]),
-            "receipt_low": pa.array(self.receipt_low[:n]),
-            "receipt_row": pa.array(self.receipt_row[:n]),
+            "content": pa.array(of.content[:n]),
+            "receipt_low": pa.array(of.receipt_low[:n]),
+            "receipt_row": pa.array(of.receipt_row[:n]),
             "recorded_date": spread([s.recorded_day for s in self.segments], np.uint16),
-            "occurred_at": milliseconds(self.occurred_at[:n]),
-            "kind": pa.array(self.kind[:n]),
-            "amount_fen": pa.array(self.amount_fen[:n]),
-            "district": pa.array(self.district[:n]),
-            "sector": pa.array(self.sector[:n]),
-            "platform": named(self.platform[:n], platforms),
-            "merchant": pa.array(self.merchant[:n]),
-            "classified_by": pa.array(self.classified_by[:n]),
-            "map_version": pa.array(self.map_version[:n]),
+            "occurred_at": milliseconds(of.occurred_at[:n]),
+            "kind": pa.array(of.kind[:n]),
+            "amount_fen": pa.array(of.amount_fen[:n]),
+            "district": pa.array(of.district[:n]),
+            "sector": pa.array(of.sector[:n]),
+            "platform": named(of.platform[:n], platforms),
+            "merchant": pa.array(of.merchant[:n]),
+            "classified_by": pa.array(of.classified_by[:n]),
+            "map_version": pa.array(of.map_version[:n]),
         }
         return pa.RecordBatch.from_pydict(columns)
 

@@ -6,32 +6,27 @@ offset. Its walk is `Processor.process`, read it aloud.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
-from contracts.days import DAY_MS, SHANGHAI_MS
 from contracts.entries import codec
 from services.metrics import booking
 from services.metrics.blocks import OpenBlock, block_of
-from services.metrics.cells import DISTRICT_CODES, DISTRICT_NUMBERS, PLATFORMS_MAX
+from services.metrics.cells import DISTRICT_NUMBERS, PLATFORMS_MAX
+from services.metrics.decoding import Decoded, Record, StopPartition, decode, nothing
 from services.metrics.ledger import LedgerBuffer, Segment
+from services.metrics.round import (
+    ConflictLetter,
+    Foreign,
+    PartitionState,
+    PartRound,
+    Round,
+    Verdict,
+)
 from services.metrics.seen import CONFLICT, DUPLICATE, Filter, Seen
-from yumai import bookable, canary
-from yumai.broker.undecodable import UNREADABLE
-
-
-@dataclass
-class Record:
-    """One record of `entries.v1`. `timestamp`: the broker's append time, epoch ms."""
-
-    part: int
-    offset: int
-    timestamp: int
-    headers: Mapping[str, bytes]
-    value: bytes | None
+from yumai import canary
 
 
 @dataclass
@@ -48,118 +43,6 @@ class Known:
 
 Lookup = Callable[[int, int, np.ndarray], Known]
 """(part, offsets below, ids) -> which of the ids are booked below that offset, or in older epochs."""
-
-
-class StopPartition(Exception):
-    """The record holds acknowledged entries that this worker must not judge: stop, never skip."""
-
-
-@dataclass
-class Verdict:
-    """A duplicate or a conflict: `row` of the request, `record_row` of the record."""
-
-    receipt: bytes
-    row: int
-    verdict: int
-    platform: str
-    off: int
-    recorded_at: int
-    record_row: int = 0
-
-
-@dataclass
-class Foreign:
-    """A record that is not ours, to the dead letters with its bytes."""
-
-    part: int
-    offset: int
-    timestamp: int
-    value: bytes
-
-
-@dataclass
-class ConflictLetter:
-    """The row stands undecoded in `value`, a record's: many may share one long text."""
-
-    receipt: bytes
-    row: int
-    platform: str
-    value: bytes
-    record_row: int
-
-
-@dataclass
-class PartitionState:
-    """Where one partition stands, and what it has seen."""
-
-    epoch: int
-    part: int
-    next_offset: int
-    seen: Seen
-    written: int = -1
-    """Up to here the store holds everything already: read again for memory's sake, not written."""
-    block: OpenBlock | None = None
-    last_timestamp: int = 0
-    stopped: str = ""
-    poison: tuple[int, str] | None = None
-    """An offset that must not be touched, and what to say there."""
-
-
-@dataclass
-class Round:
-    """What one flush writes."""
-
-    ledger: LedgerBuffer
-    number: int
-    blocks: list[OpenBlock] = field(default_factory=list)
-    cells: list[tuple[OpenBlock, int, dict[str, np.ndarray]]] = field(default_factory=list)
-    bookings: list[tuple[bytes, OpenBlock, int, int]] = field(default_factory=list)
-    written: list[tuple[OpenBlock, int, int, int, bool]] = field(default_factory=list)
-    verdicts: list[tuple[int, Verdict]] = field(default_factory=list)
-    letters: list[ConflictLetter] = field(default_factory=list)
-    foreign: list[Foreign] = field(default_factory=list)
-    parts: dict[int, PartRound] = field(default_factory=dict)
-    completed: list[tuple[int, int]] = field(default_factory=list)
-    """(partition, last offset) of blocks that are complete once this round is written."""
-    platforms: list[str] = field(default_factory=list)
-    records: int = 0
-    rows: int = 0
-
-
-@dataclass
-class PartRound:
-    """One partition's share of a round, for its commit."""
-
-    state: PartitionState
-    last_offset: int = -1
-    first_timestamp: int = 0
-    last_timestamp: int = 0
-    entries: int = 0
-    duplicates: int = 0
-    conflicts: int = 0
-    net_fen: int = 0
-    traces: frozenset[str] = frozenset()
-    """Ids of the traces of its records; no row depends on them."""
-    changes: np.ndarray = field(
-        default_factory=lambda: np.zeros((len(DISTRICT_CODES), 128, 2), dtype=np.int64)
-    )
-
-
-@dataclass
-class _Decoded:
-    record: Record
-    header: codec.Header
-    ids: np.ndarray
-    columns: tuple[np.ndarray, ...]
-    receipts: list[bytes]
-    platforms: list[str]
-    platform_numbers: np.ndarray
-    """int32, of `platforms`, as this processor numbers them."""
-
-    @property
-    def whose(self) -> np.ndarray:
-        """int32[rows]: each row's platform."""
-        return self.platform_numbers[self.columns[9]]
 
 
 class Processor:
@@ -197,7 +80,7 @@ class Processor:
             for part, of_part in sorted(records.items())
             if part in self.states
         }
-        ledger.begin(sum(len(d.ids) for of_part in decoded.values() for d in of_part))
+        ledger.begin(sum(d.rows for of_part in decoded.values() for d in of_part))
         for part, of_part in decoded.items():
             self._learn(self.states[part], of_part)
             self._book(self.states[part], of_part, round_)
@@ -207,10 +90,8 @@ class Processor:
 
     # -- decode ---------------------------------------------------------------------------------
 
-    def _decode(
-        self, state: PartitionState, records: list[Record], round_: Round
-    ) -> list[_Decoded]:
-        decoded: list[_Decoded] = []
+    def _decode(self, state: PartitionState, records: list[Record], round_: Round) -> list[Decoded]:
+        decoded: list[Decoded] = []
         for record in records:
             if state.stopped:
                 break
@@ -220,49 +101,26 @@ class Processor:
                 round_.foreign.append(
                     Foreign(record.part, record.offset, record.timestamp, record.value or b"")
                 )
-                decoded.append(_empty(record))
+                decoded.append(nothing(record))
             except (codec.UnreadableRecord, StopPartition) as error:
                 state.stopped = f"offset {record.offset}: {error}"
         return decoded
 
-    def _decode_one(self, state: PartitionState, record: Record) -> _Decoded:
+    def _decode_one(self, state: PartitionState, record: Record) -> Decoded:
         if state.poison is not None and record.offset == state.poison[0]:
             raise StopPartition(state.poison[1])
-        if UNREADABLE in record.headers:
-            raise codec.UnreadableRecord(record.headers[UNREADABLE].decode())
-        header = codec.Header.from_kafka(record.headers)
-        if header.epoch != state.epoch:
-            raise StopPartition(f"record of epoch {header.epoch} in the log of epoch {state.epoch}")
-        if header.slots != self.slot_function:
-            raise StopPartition(
-                f"record of slot function {header.slots} in a log of {self.slot_function}"
-            )
-        if record.value is None:
-            raise codec.UnreadableRecord("no body")
-        batch = codec.decode(record.value, header.version)
-        if batch.num_rows != header.entries:
-            raise codec.UnreadableRecord(
-                f"{batch.num_rows} rows where the header says {header.entries}"
-            )
-        if why := bookable.fault(batch):
-            raise codec.UnreadableRecord(why)
-        columns = tuple(_numbers(batch.column(i)) for i in range(batch.num_columns))
-        receipts = batch.column(2).dictionary.to_pylist()
-        platforms = batch.column(9).dictionary.to_pylist()
-        numbers = np.zeros(len(platforms), dtype=np.int32)
-        for code in np.unique(columns[9]):
-            # A record may name platforms that none of its rows has.
-            numbers[code] = self._platform(platforms[code])
-        return _Decoded(record, header, columns[0], columns, receipts, platforms, numbers)
+        return decode(record, state.epoch, self.slot_function, self._platform)
 
     # -- learn what the ledger knows ------------------------------------------------------------
 
-    def _learn(self, state: PartitionState, decoded: list[_Decoded]) -> None:
-        rows = sum(len(d.ids) for d in decoded)
+    def _learn(self, state: PartitionState, decoded: list[Decoded]) -> None:
+        rows = sum(d.rows for d in decoded)
         if not rows:
             return
         state.seen.room(rows)
-        asked = [d.ids[state.seen.suspects(d.ids, d.whose)] for d in decoded if len(d.ids)]
+        asked = [
+            d.columns.id[state.seen.suspects(d.columns.id, d.whose)] for d in decoded if d.rows
+        ]
         asked = [ids for ids in asked if len(ids)]
         if asked:
             # Everything from the first of these records on is in memory or in this round.
@@ -281,7 +139,7 @@ class Processor:
 
     # -- book -----------------------------------------------------------------------------------
 
-    def _book(self, state: PartitionState, decoded: list[_Decoded], round_: Round) -> None:
+    def _book(self, state: PartitionState, decoded: list[Decoded], round_: Round) -> None:
         if not decoded and not state.stopped:
             return
         part_round = PartRound(state)
@@ -289,7 +147,7 @@ class Processor:
             record = item.record
             again = record.offset <= state.written
             block = self._block(state, record.offset)
-            if len(item.ids):
+            if item.rows:
                 self._book_one(state, item, block, part_round, round_, again)
             state.next_offset = record.offset + 1
             state.last_timestamp = record.timestamp
@@ -319,41 +177,42 @@ class Processor:
     def _book_one(
         self,
         state: PartitionState,
-        item: _Decoded,
+        item: Decoded,
         block: OpenBlock,
         part_round: PartRound,
         round_: Round,
         again: bool,
     ) -> None:
-        seen, rows, record = state.seen, len(item.ids), item.record
+        seen, rows, record = state.seen, item.rows, item.record
         block.cells.room(rows)
         level = seen.filter.room(rows)
-        recorded_day = self._recorded_day(item)
-        receipt_lows = np.frombuffer(b"".join(item.receipts), dtype=np.uint64)[::2].copy()
-        verdicts = np.empty(rows, dtype=np.uint8)
-        booked = np.zeros(len(item.receipts), dtype=np.uint32)
-        totals = np.zeros(2, dtype=np.int64)
+        recorded_day = item.recorded_day
         ledger = round_.ledger
+        place = booking.Place(
+            receipt_lows=np.frombuffer(b"".join(item.receipts), dtype=np.uint64)[::2].copy(),
+            platform_numbers=item.platform_numbers,
+            district_numbers=DISTRICT_NUMBERS,
+            canary=self._platforms.get(canary.PLATFORM, -1),
+            day_number=block.cells.day_number(recorded_day),
+            flush=2 * round_.number + (not again),
+            written=ledger.rows,
+            remembered=seen.young.count,
+        )
+        booked = booking.Booked(
+            verdicts=np.empty(rows, dtype=np.uint8),
+            receipts=np.zeros(len(item.receipts), dtype=np.uint32),
+            changes=part_round.changes,
+            totals=np.zeros(2, dtype=np.int64),
+        )
         fresh = booking.book(
-            *item.columns,
-            receipt_lows,
-            item.platform_numbers,
-            DISTRICT_NUMBERS,
-            self._platforms.get(canary.PLATFORM, -1),
-            block.cells.day_number(recorded_day),
-            2 * round_.number + (not again),
+            item.columns,
+            place,
             seen.spread,
-            *seen.young.columns,
-            seen.young.count,
-            *seen.old.columns,
+            seen.young.known,
+            seen.old.known,
             level.words,
-            *block.cells.arrays,
-            *ledger.arrays,
-            ledger.rows,
-            verdicts,
+            (block.cells.columns, ledger.columns),
             booked,
-            part_round.changes,
-            totals,
         )
         seen.young.count += fresh
         level.count += fresh
@@ -362,43 +221,39 @@ class Processor:
                 Segment(state.epoch, state.part, record.offset, recorded_day, fresh)
             )
             ledger.rows += fresh
-        for code in np.flatnonzero(booked):
+        for code in np.flatnonzero(booked.receipts):
             receipt = item.receipts[code]
-            block.receipts[receipt] += int(booked[code])
+            block.receipts[receipt] += int(booked.receipts[code])
             block.receipts_touched.add(receipt)
-        block.entries += int(totals[1])
-        block.net_fen += int(totals[0])
+        block.entries += int(booked.totals[1])
+        block.net_fen += int(booked.totals[0])
         round_.rows += rows
         if again:
             part_round.changes[:] = 0
             return
-        part_round.entries += int(totals[1])
-        part_round.net_fen += int(totals[0])
+        part_round.entries += int(booked.totals[1])
+        part_round.net_fen += int(booked.totals[0])
         if fresh < rows:
-            self._set_aside(state, item, verdicts, part_round, round_)
+            self._set_aside(state, item, booked.verdicts, part_round, round_)
 
     def _set_aside(
         self,
         state: PartitionState,
-        item: _Decoded,
+        item: Decoded,
         verdicts: np.ndarray,
         part_round: PartRound,
         round_: Round,
     ) -> None:
         """Duplicates and conflicts as rows; a conflict's bytes as they came."""
-        receipt_codes, receipt_rows, platform_codes = (
-            item.columns[2],
-            item.columns[3],
-            item.columns[9],
-        )
+        columns = item.columns
         conflicts = []
         told = {DUPLICATE: 0, CONFLICT: 0}
         for at in np.flatnonzero(verdicts >= DUPLICATE):
             verdict = Verdict(
-                item.receipts[receipt_codes[at]],
-                int(receipt_rows[at]),
+                item.receipts[columns.receipt[at]],
+                int(columns.row[at]),
                 int(verdicts[at]),
-                item.platforms[platform_codes[at]],
+                item.platforms[columns.platform[at]],
                 item.record.offset,
                 item.record.timestamp,
                 int(at),
@@ -446,43 +301,3 @@ class Processor:
                 raise StopPartition(f"more than {PLATFORMS_MAX} platforms since the worker began")
             self._platforms[name] = number
         return number
-
-    @staticmethod
-    def _recorded_day(item: _Decoded) -> int:
-        """Days since 1970 in Shanghai: the broker's append time, or the import's own date."""
-        if item.header.recorded_on:
-            return (codec.recorded_date(item.header.recorded_on) - codec.RECORDED_FIRST).days
-        return (item.record.timestamp + SHANGHAI_MS) // DAY_MS
-
-
-def _numbers(column: pa.Array) -> np.ndarray:
-    """A non-null column of a record as numpy, without a copy; dictionary columns as their codes."""
-    if isinstance(column, pa.DictionaryArray):
-        column = column.indices
-    if column.null_count:
-        raise codec.UnreadableRecord("a null in a judged column")
-    if pa.types.is_fixed_size_binary(column.type):
-        both = np.frombuffer(column.buffers()[1], dtype=np.uint64)
-        return both[2 * column.offset : 2 * (column.offset + len(column))].reshape(-1, 2)
-    return np.ascontiguousarray(column.to_numpy(zero_copy_only=True))
-
-
-_NO_NUMBERS = np.empty(0, dtype=np.int32)
-
-
-def _empty(record: Record) -> _Decoded:
-    return _Decoded(
-        record, codec.Header(0, 0), np.empty((0, 2), dtype=np.uint64), (), [], [], _NO_NUMBERS
-    )
-
-
-def sent_bytes(sent: pa.Array, row: int) -> bytes:
-    """What the sender sent in that row: its bytes, or a one-row IPC stream of its own columns."""
-    if pa.types.is_struct(sent.type):
-        one = sent.slice(row, 1)
-        batch = pa.RecordBatch.from_struct_array(one)
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, batch.schema) as writer:
-            writer.write_batch(batch)
-        return sink.getvalue().to_pybytes()
-    return sent[row].as_py() or b""

@@ -20,9 +20,11 @@ from typing import Protocol
 from contracts import traces
 from contracts.entries import codec
 from services.metrics.attempts import Attempts, Range
+from services.metrics.decoding import Record
 from services.metrics.flush import Flush, Stopping, StoreReplaced
 from services.metrics.ledger import LedgerBuffer
-from services.metrics.processor import Processor, Record, Round
+from services.metrics.processor import Processor
+from services.metrics.round import Round
 from services.metrics.seen import Filter
 from yumai.observability import telemetry, tracing
 from yumai.topics import ENTRIES

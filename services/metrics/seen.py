@@ -19,9 +19,12 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+
+from contracts.entries.kernel_types import IDS, INT32, UINT32, UINT64, group
 
 FRESH, REDELIVERED, DUPLICATE, CONFLICT = 0, 1, 2, 3
 
@@ -98,76 +101,94 @@ def _slot(low, spread, mask):
     return ((low * spread) >> np.uint64(32)) & mask
 
 
+class Id(NamedTuple):
+    """An entry's id, of a platform as the caller numbers them."""
+
+    low: np.uint64
+    high: np.uint64
+    platform: np.int32
+
+
+class Remembered(NamedTuple):
+    """Ids side by side, with the content, receipt and row of their first position."""
+
+    slots: np.ndarray
+    """uint32[2^k]: place + 1, or 0; open addressing."""
+    id: np.ndarray
+    platform: np.ndarray
+    content: np.ndarray
+    receipt_low: np.ndarray
+    receipt_row: np.ndarray
+
+
+REMEMBERED = group(
+    Remembered,
+    types.uint32[::1],
+    types.uint64[:, ::1],
+    types.int32[::1],
+    types.uint64[::1],
+    types.uint64[::1],
+    types.uint32[::1],
+)
+
+
 @njit(inline="always")
-def exact_find(spread, index, ids, platforms, low, high, platform):
-    """Place of an id in a generation's columns, or -1. `index` uint32[2^k] holds place + 1."""
-    mask = np.uint64(index.shape[0] - 1)
-    slot = _slot(low, spread, mask)
+def exact_find(spread, known, wanted):
+    """Place of an Id in `known`, or -1."""
+    mask = np.uint64(known.slots.shape[0] - 1)
+    slot = _slot(wanted.low, spread, mask)
     while True:
-        place = index[slot]
+        place = known.slots[slot]
         if place == 0:
             return -1
         at = np.int64(place) - 1
-        if ids[at, 0] == low and ids[at, 1] == high and platforms[at] == platform:
+        if (
+            known.id[at, 0] == wanted.low
+            and known.id[at, 1] == wanted.high
+            and known.platform[at] == wanted.platform
+        ):
             return at
         slot = (slot + np.uint64(1)) & mask
 
 
 @njit(inline="always")
-def exact_add(
-    spread, index, ids, platforms, content, receipt_low, receipt_row, count, low, high, p, c, r, n
-):
-    mask = np.uint64(index.shape[0] - 1)
-    slot = _slot(low, spread, mask)
-    while index[slot] != 0:
+def exact_add(spread, known, count, new, content, receipt_low, receipt_row):
+    mask = np.uint64(known.slots.shape[0] - 1)
+    slot = _slot(new.low, spread, mask)
+    while known.slots[slot] != 0:
         slot = (slot + np.uint64(1)) & mask
-    index[slot] = count + 1
-    ids[count, 0] = low
-    ids[count, 1] = high
-    platforms[count] = p
-    content[count] = c
-    receipt_low[count] = r
-    receipt_row[count] = n
+    known.slots[slot] = count + 1
+    known.id[count, 0] = new.low
+    known.id[count, 1] = new.high
+    known.platform[count] = new.platform
+    known.content[count] = content
+    known.receipt_low[count] = receipt_low
+    known.receipt_row[count] = receipt_row
 
 
 @njit(
-    "int64(uint64, uint32[::1], uint64[:, ::1], int32[::1], uint64[::1], uint64[::1], uint32[::1],"
-    " int64, Array(uint64, 2, 'C', readonly=True), Array(int32, 1, 'C', readonly=True),"
-    " Array(uint64, 1, 'C', readonly=True), Array(uint64, 1, 'C', readonly=True),"
-    " Array(uint32, 1, 'C', readonly=True))",
+    types.int64(types.uint64, REMEMBERED, types.int64, IDS, INT32, UINT64, UINT64, UINT32),
     nogil=True,
     cache=True,
 )
-def _remember(
-    spread, index, ids, platforms, content, receipt_low, receipt_row, count, new, p, c, r, n
-):
-    for i in range(new.shape[0]):
-        low, high = new[i, 0], new[i, 1]
-        if exact_find(spread, index, ids, platforms, low, high, p[i]) < 0:
-            exact_add(
-                spread, index, ids, platforms, content, receipt_low, receipt_row, count,
-                low, high, p[i], c[i], r[i], n[i],
-            )  # fmt: skip
+def _remember(spread, known, count, ids, platform, content, receipt_low, receipt_row):
+    for i in range(ids.shape[0]):
+        new = Id(ids[i, 0], ids[i, 1], platform[i])
+        if exact_find(spread, known, new) < 0:
+            exact_add(spread, known, count, new, content[i], receipt_low[i], receipt_row[i])
             count += 1
     return count
 
 
 @njit(
-    "void(uint64[:, ::1], int32[::1], uint64, uint32[::1], uint64[:, ::1], int32[::1],"
-    " uint32[::1], uint64[:, ::1], int32[::1], boolean[::1])",
+    types.void(IDS, INT32, types.uint64, REMEMBERED, REMEMBERED, types.boolean[::1]),
     nogil=True,
     cache=True,
 )
-def _unknown_rows(
-    ids, platforms, spread, young_index, young_ids, young_platforms,
-    old_index, old_ids, old_platforms, out,
-):  # fmt: skip
+def _unknown_rows(ids, platform, spread, young, old, out):
     for i in range(ids.shape[0]):
-        low, high, p = ids[i, 0], ids[i, 1], platforms[i]
-        out[i] = (
-            exact_find(spread, young_index, young_ids, young_platforms, low, high, p) < 0
-            and exact_find(spread, old_index, old_ids, old_platforms, low, high, p) < 0
-        )
+        wanted = Id(ids[i, 0], ids[i, 1], platform[i])
+        out[i] = exact_find(spread, young, wanted) < 0 and exact_find(spread, old, wanted) < 0
 
 
 class Generation:
@@ -179,24 +200,15 @@ class Generation:
     def __init__(self, capacity: int) -> None:
         slots = 1 << max(10, int(capacity * 3 // 2).bit_length())
         self.capacity = capacity
-        self.index = np.zeros(slots, dtype=np.uint32)
-        self.ids = np.empty((capacity, 2), dtype=np.uint64)
-        self.platforms = np.empty(capacity, dtype=np.int32)
-        self.content = np.empty(capacity, dtype=np.uint64)
-        self.receipt_low = np.empty(capacity, dtype=np.uint64)
-        self.receipt_row = np.empty(capacity, dtype=np.uint32)
-        self.count = 0
-
-    @property
-    def columns(self) -> tuple[np.ndarray, ...]:
-        return (
-            self.index,
-            self.ids,
-            self.platforms,
-            self.content,
-            self.receipt_low,
-            self.receipt_row,
+        self.known = Remembered(
+            slots=np.zeros(slots, dtype=np.uint32),
+            id=np.empty((capacity, 2), dtype=np.uint64),
+            platform=np.empty(capacity, dtype=np.int32),
+            content=np.empty(capacity, dtype=np.uint64),
+            receipt_low=np.empty(capacity, dtype=np.uint64),
+            receipt_row=np.empty(capacity, dtype=np.uint32),
         )
+        self.count = 0
 
 
 @dataclass
@@ -262,8 +274,8 @@ class Seen:
             np.ascontiguousarray(ids[rows]),
             np.ascontiguousarray(platforms[rows]),
             self.spread,
-            *self.young.columns[:3],
-            *self.old.columns[:3],
+            self.young.known,
+            self.old.known,
             unknown,
         )
         return rows[unknown]
@@ -281,7 +293,7 @@ class Seen:
             self._turn(len(ids))
         self.young.count = _remember(
             self.spread,
-            *self.young.columns,
+            self.young.known,
             self.young.count,
             ids,
             platforms,
@@ -306,5 +318,5 @@ class Seen:
 
     @property
     def nbytes(self) -> int:
-        columns = (*self.young.columns, *self.old.columns)
+        columns = (*self.young.known, *self.old.known)
         return self.filter.nbytes + sum(column.nbytes for column in columns)

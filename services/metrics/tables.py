@@ -16,8 +16,9 @@ from contracts.reasons import REASONS
 from services.metrics import cells
 from services.metrics.blocks import FUNCTION_VERSION, block_of
 from services.metrics.cells import DISTRICT_CODES
+from services.metrics.decoding import sent_bytes
 from services.metrics.ledger import int128, int128_of, milliseconds, named
-from services.metrics.processor import PartRound, Round, sent_bytes
+from services.metrics.round import PartRound, Round
 from yumai import topics
 from yumai.entry import BLOCK_OFFSETS
 from yumai.sectors import SECTOR_CODES

@@ -21,10 +21,12 @@ from kafka.errors import KafkaError
 
 from services.metrics import placement
 from services.metrics.attempts import Attempts
+from services.metrics.decoding import Record
 from services.metrics.flush import Flush, Stopping
-from services.metrics.processor import Known, PartitionState, PartRound, Processor, Record
+from services.metrics.processor import Known, Processor
 from services.metrics.projections import Projections
 from services.metrics.pump import Pump, die
+from services.metrics.round import PartitionState, PartRound
 from services.metrics.seen import Filter
 from yumai.broker import epochs
 from yumai.broker.principals import METRICS_GROUP

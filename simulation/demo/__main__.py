@@ -30,7 +30,6 @@ def main(arguments: list[str] | None = None) -> int:
             "--token", default=os.environ.get("YUMAI_TOKEN"), help="the bureau's; or YUMAI_TOKEN"
         )
         one.add_argument("--seed", type=int, default=SEED)
-    pouring.add_argument("--gateway", default="", metavar="URL")
     pouring.add_argument("--bootstrap", metavar="HOST:PORT", help="Kafka; default KAFKA_BOOTSTRAP")
     pouring.add_argument("--entries", type=int, default=ENTRIES)
     pouring.add_argument("--state", type=Path, default=Path(".yumai"))
@@ -45,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         live(args.ingest, args.token, args.rate, state_dir=args.state, seed=args.seed)
         return 0
     done = pour(
-        args.ingest, args.gateway, args.token, args.state,
+        args.ingest, args.token, args.state,
         bootstrap=args.bootstrap, entries=args.entries, seed=args.seed,
     )  # fmt: skip
     return 0 if done else 1

@@ -60,7 +60,6 @@ def _begin(state_dir: Path, entries: int, seed: int, now_ms: int) -> Progress:
 
 def pour(
     ingest_url: str,
-    gateway_url: str,
     bureau_token: str,
     state_dir: Path,
     *,

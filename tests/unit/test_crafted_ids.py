@@ -17,8 +17,10 @@ from contracts.merchants.codec import Span
 from services.ingest import formats
 from services.ingest.classify import MerchantIndex
 from services.ingest.judging import Request, judge
+from services.metrics.decoding import Record
 from services.metrics.ledger import LedgerBuffer
-from services.metrics.processor import Known, Processor, Record, Round
+from services.metrics.processor import Known, Processor
+from services.metrics.round import Round
 from services.metrics.seen import Filter
 from tests.unit.contracts.test_version_1 import as_version_1
 

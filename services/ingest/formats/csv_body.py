@@ -67,23 +67,27 @@ def read(body: bytes, came: int) -> Read:
     return Read(rows, pieces, header)
 
 
-def _room(columns: int, rows: int) -> tuple[np.ndarray, ...]:
-    """What `csv_scan.scan` fills: start, end, state, starts, sizes, doubled."""
+def _room(columns: int, rows: int) -> tuple[csv_scan.Records, csv_scan.Fields]:
+    """What `csv_scan.scan` fills."""
     return (
-        np.empty(rows, np.int64),
-        np.empty(rows, np.int64),
-        np.zeros(rows, np.uint8),
-        np.zeros((columns, rows), np.int64),
-        np.full((columns, rows), -1, np.int32),
-        np.zeros((columns, rows), np.uint8),
+        csv_scan.Records(
+            np.empty(rows, np.int64), np.empty(rows, np.int64), np.zeros(rows, np.uint8)
+        ),
+        csv_scan.Fields(
+            np.zeros((columns, rows), np.int64),
+            np.full((columns, rows), -1, np.int32),
+            np.zeros((columns, rows), np.uint8),
+        ),
     )
 
 
 def _piece(names: list[str], data: np.ndarray, rows: int) -> Columns:
     """`data`: `rows` records and nothing else."""
     # Room for one row only would mean: count.
-    start, end, state, starts, sizes, doubled = _room(len(names), rows + 1)
-    csv_scan.scan(data, 0, rows, start, end, state, starts, sizes, doubled)
+    records, fields = _room(len(names), rows + 1)
+    csv_scan.scan(data, 0, rows, records, fields)
+    start, end, state = records
+    starts, sizes, doubled = fields
     data = _undouble(data, starts, sizes, doubled, rows)
     flaw_field, flaw_code = empty_flaws(rows)
     for which, code in _STATE_CODES.items():

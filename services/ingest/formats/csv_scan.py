@@ -6,14 +6,37 @@ only: reading goes on with the next line.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit, types
 
-from services.ingest.kernels import BYTES, is_utf8
+from contracts.entries.kernel_types import BYTES, group
+from services.ingest.kernels import is_utf8
 
 GOOD, NOT_CSV, FIELD_COUNT, NOT_UTF8 = 0, 1, 2, 3
 QUOTED_MAX_BYTES = 1024 * 1024
 """A quoted field that goes on for longer counts as never closed."""
+
+
+class Records(NamedTuple):
+    """Room for records: their spans without line end, and what is wrong with each."""
+
+    start: np.ndarray
+    end: np.ndarray
+    state: np.ndarray
+
+
+class Fields(NamedTuple):
+    """Room for fields, [column, row]. `doubled`: it has doubled quotes inside."""
+
+    start: np.ndarray
+    size: np.ndarray
+    doubled: np.ndarray
+
+
+RECORDS = group(Records, types.int64[::1], types.int64[::1], types.uint8[::1])
+FIELDS = group(Fields, types.int64[:, ::1], types.int32[:, ::1], types.uint8[:, ::1])
 
 
 @njit(
@@ -21,27 +44,23 @@ QUOTED_MAX_BYTES = 1024 * 1024
         BYTES,
         types.int64,
         types.int64,
-        types.int64[::1],
-        types.int64[::1],
-        types.uint8[::1],
-        types.int64[:, ::1],
-        types.int32[:, ::1],
-        types.uint8[:, ::1],
+        RECORDS,
+        FIELDS,
     ),
     nogil=True,
     cache=True,
 )
-def scan(data, at, most, row_start, row_end, state, starts, sizes, doubled):
-    """Records from `at` on: their spans without line end, state, and fields ([column, row]).
+def scan(data, at, most, records, fields):
+    """Records from `at` on: their spans without line end, records.state, and fields ([column, row]).
 
     `doubled` marks a field that has doubled quotes inside. Returns the number of records, `most` or
     fewer, and where the next begins. Where the columns have room for one row only, records are just
     counted.
     """
-    columns = len(starts)
+    columns = len(fields.start)
     size = len(data)
     count = 0
-    fill = len(state) > 1
+    fill = len(records.state) > 1
     p = at
     while p < size and count < most:
         line = p
@@ -103,10 +122,10 @@ def scan(data, at, most, row_start, row_end, state, starts, sizes, doubled):
                 if ended:
                     end = last
             if fill and found < columns:
-                starts[found, count] = begin
+                fields.start[found, count] = begin
                 # An empty field is null.
-                sizes[found, count] = last - begin if last > begin else -1
-                doubled[found, count] = has_doubled
+                fields.size[found, count] = last - begin if last > begin else -1
+                fields.doubled[found, count] = has_doubled
             found += 1
             if ended:
                 after = q + 1
@@ -120,19 +139,19 @@ def scan(data, at, most, row_start, row_end, state, starts, sizes, doubled):
             p = after
             continue
         if not good:
-            state[count] = NOT_CSV
+            records.state[count] = NOT_CSV
         elif found != columns:
-            state[count] = FIELD_COUNT
+            records.state[count] = FIELD_COUNT
         else:
-            state[count] = GOOD
+            records.state[count] = GOOD
         if not is_utf8(data, p, end):
-            state[count] = NOT_UTF8
-        if state[count] != GOOD:
+            records.state[count] = NOT_UTF8
+        if records.state[count] != GOOD:
             for c in range(columns):
-                sizes[c, count] = -1
-                doubled[c, count] = 0
-        row_start[count] = p
-        row_end[count] = end
+                fields.size[c, count] = -1
+                fields.doubled[c, count] = 0
+        records.start[count] = p
+        records.end[count] = end
         count += 1
         p = after
     return count, p

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, types
 
+from contracts.entries.kernel_types import BYTES, INT64
 from services.ingest.columns import FIELDS, NULL
-from services.ingest.kernels import BYTES, INT64, instant, utf8_width
+from services.ingest.kernels import instant, utf8_width
 
 _KEYS = np.frombuffer("".join(FIELDS).encode(), np.uint8)
 _BOUNDS = np.cumsum([0, *(len(name) for name in FIELDS)]).astype(np.int64)

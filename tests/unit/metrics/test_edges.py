@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from contracts.entries import codec
 from services.metrics import tables
 from services.metrics.cells import CARRY_AT, DISTRICT_CODES, joined, wide
+from services.metrics.decoding import Record
 from services.metrics.ledger import LedgerBuffer, int128, int128_of
-from services.metrics.processor import Known, Processor, Record
+from services.metrics.processor import Known, Processor
 from services.metrics.seen import Filter
 from yumai import bookable
 from yumai.entry import AMOUNT_MAX_FEN, BATCH_MAX_ENTRIES

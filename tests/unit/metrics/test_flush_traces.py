@@ -1,6 +1,6 @@
 """A round's traces: by partition, and without any effect on what the round is."""
 
-from services.metrics.processor import Record
+from services.metrics.decoding import Record
 from services.metrics.pump import _work
 from yumai.observability import tracing
 

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from contracts.entries import codec
 from contracts.entries.ids import id_of
 from services.metrics import blocks, tables
+from services.metrics.decoding import Record
 from services.metrics.ledger import LedgerBuffer
-from services.metrics.processor import Known, Processor, Record, Round
+from services.metrics.processor import Known, Processor
+from services.metrics.round import Round
 from services.metrics.seen import CONFLICT, DUPLICATE, Filter
 from yumai import canary
 
