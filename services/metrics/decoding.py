@@ -83,7 +83,7 @@ def decode(
         )
     if why := bookable.fault(batch):
         raise codec.UnreadableRecord(why)
-    columns = RecordColumns(**{name: _numbers(batch.column(name)) for name in codec.JUDGED.names})
+    columns = RecordColumns(*map(_numbers, batch.columns))
     receipts = batch.column("receipt").dictionary.to_pylist()
     platforms = batch.column("platform").dictionary.to_pylist()
     numbers = np.zeros(len(platforms), dtype=np.int32)

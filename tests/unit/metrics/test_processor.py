@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from contracts.entries import codec
 from contracts.entries.ids import id_of
 from services.metrics import blocks, tables
+from services.metrics.booking import RecordColumns
 from services.metrics.decoding import Record
-from services.metrics.ledger import LedgerBuffer
+from services.metrics.ledger import LedgerBuffer, LedgerColumns
 from services.metrics.processor import Known, Processor
 from services.metrics.round import Round
 from services.metrics.seen import CONFLICT, DUPLICATE, Filter
@@ -338,3 +339,10 @@ def test_the_canary_is_in_ledger_and_cells_and_counts_nowhere() -> None:
     assert (commit.entries, commit.net_fen) == (2, 200)
     assert (commit.duplicates, commit.conflicts) == (1, 0)  # the canary's one of each is not told
     assert [(c.district, c.entries, c.net_fen) for c in commit.changes] == [("500101", 2, 200)]
+
+
+def test_a_records_columns_are_named_as_the_codec_names_them():
+    assert list(RecordColumns._fields) == codec.JUDGED.names
+    assert set(LedgerColumns._fields) - {"receipt_low", "receipt_row", "row"} < set(
+        codec.JUDGED.names
+    )
