@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import gzip
 import re
-import shutil
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from console.unpacking import on_disk, opened
 from services.ingest.refused import ROWS_FREE
 
 LIMIT = 64 * 2**20
@@ -77,10 +75,10 @@ def pieces(path: Path, limit: int = LIMIT) -> Iterator[bytes]:
     try:
         if form in (_ARROW, _PARQUET):
             cut = arrow if form is _ARROW else parquet
-            with _on_disk(path, encoding) as file:
+            with on_disk(path, encoding) as file:
                 yield from cut(file, limit)
         else:
-            with _opened(path, encoding) as source:
+            with opened(path, encoding) as source:
                 text = {"json": json, "ndjson": ndjson, "csv": csv}[form.name]
                 yield from text(source.read, limit)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -350,60 +348,6 @@ def compressed(body: bytes, encoding: str | None) -> tuple[bytes, str | None]:
     if len(body) // ROW_LEAST_BYTES > ROWS_FREE + len(packed):
         return body, None
     return packed, encoding
-
-
-@contextmanager
-def _opened(path: Path, encoding: str | None) -> Iterator[Any]:
-    if encoding == "gzip":
-        with gzip.open(path) as file:
-            yield file
-    else:
-        with path.open("rb") as file:
-            yield _Unzstd(file) if encoding == "zstd" else file
-
-
-class _Unzstd:
-    """The library's own reader takes a truncated file for a whole one, and rows would be missing."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        import zstandard
-
-        self._file, self._start = file, zstandard.ZstdDecompressor().decompressobj
-        self._error = zstandard.ZstdError
-        self._frame: Any = None
-        self._input = b""
-
-    def read(self, size: int) -> bytes:
-        """Some bytes (it may be more than `size`, never kept back), none at the end."""
-        while True:
-            self._input = self._input or self._file.read(2**16)
-            if not self._input:
-                if self._frame is not None:
-                    raise EOFError("it ends in the middle")
-                return b""
-            self._frame = self._frame or self._start()
-            try:
-                output: bytes = self._frame.decompress(self._input)
-            except self._error as error:
-                raise EOFError(str(error)) from error
-            self._input = self._frame.unused_data if self._frame.eof else b""
-            if self._frame.eof:
-                self._frame = None
-            if output:
-                return output
-
-
-@contextmanager
-def _on_disk(path: Path, encoding: str | None) -> Iterator[Path]:
-    """Arrow and Parquet are read from a file that can be mapped and sought in."""
-    if encoding is None:
-        yield path
-        return
-    with tempfile.NamedTemporaryFile(prefix="yumai-send-") as plain:
-        with _opened(path, encoding) as source:
-            shutil.copyfileobj(source, plain, 2**20)
-        plain.flush()
-        yield Path(plain.name)
 
 
 def _fill(read: Read, size: int) -> bytes:

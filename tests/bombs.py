@@ -1,4 +1,7 @@
-"""Small bodies that become much: name -> (format, encoding, body). Each is at most some MB as it comes."""
+"""Small bodies that become much: name -> (format, encoding, body). Each is at most some MB as it comes.
+
+One file, since each bomb is a few lines and the list is the point.
+"""
 
 from __future__ import annotations
 

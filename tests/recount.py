@@ -2,7 +2,7 @@
 
 Written from the contract's text alone. It imports nothing of ours: only the standard library,
 pyarrow for the two columnar formats, and the reference tables read as data. Row by row and plain on
-purpose; some 60,000 entries a second.
+purpose; some 60,000 entries a second. One file, so that it can be read, and carried elsewhere, as a whole.
 
     recount = Recount(registry_rows, now_ms)
     expected = recount.request("unipay", "ndjson", body, key="a")

@@ -2,7 +2,7 @@
 
 `YUMAI_E2E_FUZZ` bodies a format (default 300; 10,000 is the bar). Each is drawn from its own seed, which
 a failure names. What a text body must give is asked of the recount; of a mutated Arrow or Parquet body,
-which may still be one in a way that nobody can foretell, only that it is answered well.
+which may still be one in a way that nobody can foretell, only that it is answered well. One file, since what is broken and what must come of it stand side by side.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Every route of gateway and ingest at the edges of its parameters and bodies: an answer or a refusal, never a 500."""
+"""Every route of gateway and ingest at the edges of its parameters and bodies: an answer or a refusal, never a 500.
+
+One file, since what is drawn for a route and what it may answer stand side by side.
+"""
 
 import json
 import os

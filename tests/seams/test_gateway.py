@@ -1,4 +1,7 @@
-"""The gateway in its own process, on the real engine and the real broker."""
+"""The gateway in its own process, on the real engine and the real broker.
+
+One file, since all of it asks one gateway that is started once.
+"""
 
 import contextlib
 import csv

@@ -1,4 +1,7 @@
-"""The HTTP door against a real broker: receipts, the log, dead letters, and being killed."""
+"""The HTTP door against a real broker: receipts, the log, dead letters, and being killed.
+
+One file, since all of it asks one door that is started once.
+"""
 
 import gzip
 import hashlib

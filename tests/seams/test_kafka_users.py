@@ -1,4 +1,7 @@
-"""The secured broker refuses everything that the table of Kafka users does not grant."""
+"""The secured broker refuses everything that the table of Kafka users does not grant.
+
+One file, since all of it asks one secured broker that is started once.
+"""
 
 from __future__ import annotations
 

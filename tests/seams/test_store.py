@@ -1,4 +1,7 @@
-"""The embedded store, asked by stock clients: that it is not a server shows nowhere."""
+"""The embedded store, asked by stock clients: that it is not a server shows nowhere.
+
+One file, since all of it asks one store that is started once.
+"""
 
 import asyncio
 import gzip

@@ -1,4 +1,7 @@
-"""Who may ask the embedded store, and what no statement can reach: files, servers, programs, other directories."""
+"""Who may ask the embedded store, and what no statement can reach: files, servers, programs, other directories.
+
+One file, since all of it asks one store that is started once.
+"""
 
 import base64
 import http.client

@@ -1,4 +1,5 @@
-"""Every metric of Yumai, named once: unit, one sentence, bounded labels. This file is their documentation.
+"""Every metric of Yumai, named once: unit, one sentence, bounded labels. This file is their documentation, and
+long because it is one list.
 
 At `/metrics` of every service, and by OTLP under the same names (`otlp.py`). Names follow Prometheus:
 counters end in `_total`, seconds and bytes are base units. No label is ever a platform, a merchant, a
