@@ -56,11 +56,14 @@ def test_csv_pieces_have_the_header_and_together_all_records(rows, end, bom) -> 
 def scanned(data: bytes) -> list[bytes]:
     """The records as the door cuts them, header included."""
     room = data.count(b"\n") + 1
-    start, end = np.empty(room, np.int64), np.empty(room, np.int64)
-    starts, sizes = np.zeros((2, room), np.int64), np.zeros((2, room), np.int32)
-    flags = np.zeros(room, np.uint8), np.zeros((2, room), np.uint8)
-    body = np.frombuffer(data, np.uint8)
-    rows, _ = csv_scan.scan(body, 0, room, start, end, flags[0], starts, sizes, flags[1])
+    records = csv_scan.Records(
+        np.empty(room, np.int64), np.empty(room, np.int64), np.zeros(room, np.uint8)
+    )
+    fields = csv_scan.Fields(
+        np.zeros((2, room), np.int64), np.zeros((2, room), np.int32), np.zeros((2, room), np.uint8)
+    )
+    rows, _ = csv_scan.scan(np.frombuffer(data, np.uint8), 0, room, records, fields)
+    start, end = records.start, records.end
     return [data[a:b] for a, b in zip(start[:rows], end[:rows], strict=True)]
 
 
