@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from contracts.actions.codec import Action, Verdict
-from contracts.alerts.codec import Whole
+from contracts.alerts.codec import StepRecord
 from contracts.alerts.outbox import Delivery, FeedStep, Subscriptions
 from contracts.commits.codec import Commit
 from contracts.compatibility import Direction, breaks
@@ -36,7 +36,7 @@ RECORDS: dict[str, list[Any]] = {
     "merchants.v1": [Merchant],
     "targets.v1": [Target],
     "commits.v1": [Commit],
-    "alerts.v1": [Whole],
+    "alerts.v1": [StepRecord],
     "actions.v1": [Action, Verdict],
     "work-items.v1": [Event],
     "subscriptions.v1": [Subscriptions],

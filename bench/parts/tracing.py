@@ -32,9 +32,9 @@ from services.ingest.classify import MerchantIndex
 from services.ingest.judging import Request, judge
 from services.ingest.publish import Message, _sending
 from services.ingest.rounds import messages
-from services.metrics.decoding import Record
+from services.metrics.decoding import EntriesRecord
 from services.metrics.ledger import LedgerBuffer
-from services.metrics.processor import Known, Processor
+from services.metrics.processor import BookedBefore, Processor
 from services.metrics.pump import _work
 from services.metrics.seen import Filter
 from yumai.observability import tracing
@@ -135,13 +135,13 @@ class Path:
         assert columns is not None
         return Request(bytes(16), None, "ndjson", columns, parents=parents)
 
-    def _records(self, sent) -> list[Record]:  # type: ignore[no-untyped-def]
+    def _records(self, sent) -> list[EntriesRecord]:  # type: ignore[no-untyped-def]
         return [
-            Record(0, n, self._now, dict(headers), value.to_pybytes())
+            EntriesRecord(0, n, self._now, dict(headers), value.to_pybytes())
             for n, (headers, value) in enumerate(sent)
         ]
 
-    def _book(self, records: list[Record]) -> None:
+    def _book(self, records: list[EntriesRecord]) -> None:
         # Anew each time: the same rows are fresh once only.
         self._processor.assign(0, 0, Filter(8 * ROWS))
         round_ = self._processor.process({0: records}, self._ledger)
@@ -169,7 +169,7 @@ def _tell(round_: tracing.Work) -> None:
 
 
 _MESSAGE = Message("entries.v1", b"", headers=[("v", b"1")])
-_KNOWN = Known(
+_KNOWN = BookedBefore(
     np.empty((0, 2), np.uint64),
     [],
     *(np.empty(0, kind) for kind in (np.uint64, np.uint64, np.uint32)),

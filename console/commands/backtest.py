@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     names = sorted({sector for _, sector in keys})
     sector = np.array([names.index(key[1]) for key in keys])
 
-    records = {month: methods.Record.empty() for month in methods.SHOWN_MONTHS}
+    records = {month: methods.MonthRecord.empty() for month in methods.SHOWN_MONTHS}
     rows: list[tuple[str, str, int, str, str, str, str, str]] = []
     plain = 0
     for forecast in methods.forecasts(
@@ -189,7 +189,7 @@ def _number(text: str, line: str) -> float | None:
     return value
 
 
-def _summary(records: dict[int, methods.Record]) -> list[dict[str, Any]]:
+def _summary(records: dict[int, methods.MonthRecord]) -> list[dict[str, Any]]:
     return [
         {
             "month": month,
@@ -211,7 +211,7 @@ def _plain(values: Any) -> list[float | None]:
     return [float(value) if math.isfinite(value) else None for value in values]
 
 
-def _print(rows: int, args: argparse.Namespace, records: dict[int, methods.Record]) -> None:
+def _print(rows: int, args: argparse.Namespace, records: dict[int, methods.MonthRecord]) -> None:
     def percent(value: float) -> str:
         return f"{100 * value:.2f} %" if math.isfinite(value) else "-"
 

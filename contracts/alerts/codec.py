@@ -3,7 +3,7 @@
 Key: the alert's id, `year-district`. (id, seq) names a step: of two records that name the same, the
 first in the log holds, so that a worker that comes late changes nothing.
 
-`Step` is what anybody may read; `Whole` adds what only its writer needs. Fields that a later version
+`Step` is what anybody may read; `StepRecord` adds what only its writer needs. Fields that a later version
 added have defaults, so that every record ever written is read for ever.
 """
 
@@ -83,7 +83,7 @@ class Step(msgspec.Struct, omit_defaults=False):
     work_item_id: str | None = None
 
 
-class Whole(Step, omit_defaults=False):
+class StepRecord(Step, omit_defaults=False):
     """With what its writer remembers by."""
 
     tell: list[str] = []
@@ -113,7 +113,7 @@ def district_of(alert: str) -> str:
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Step)
-_whole = msgspec.json.Decoder(Whole)
+_whole = msgspec.json.Decoder(StepRecord)
 
 
 def encode(step: Step) -> bytes:
@@ -125,6 +125,6 @@ def decode(value: bytes) -> Step:
     return _decoder.decode(value)
 
 
-def decode_whole(value: bytes) -> Whole:
+def decode_whole(value: bytes) -> StepRecord:
     """Raises msgspec.ValidationError or msgspec.DecodeError."""
     return _whole.decode(value)

@@ -1,4 +1,4 @@
-"""Types of what kernels take, for numba's signatures: everything is compiled ahead, nothing while somebody waits.
+"""How kernels are compiled: ahead, by signatures of these types, so that nothing compiles while somebody waits.
 
 A kernel takes its arrays in groups, each a NamedTuple. Inside a group numba converts nothing: an array that the
 signature says is read only has to be so (`read_only`).
@@ -6,10 +6,27 @@ signature says is read only has to be so (`read_only`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import types
+from numba import njit, types
+from numba.core.caching import FunctionCache
+
+
+def kernel(signature: Any) -> Callable[[Any], Any]:
+    """Compiles a function for this signature; its machine code is kept beside its file. It holds no GIL."""
+
+    def compiled(function: Any) -> Any:
+        compiler = njit(signature, nogil=True, cache=True)
+        try:
+            return compiler(function)
+        except AttributeError:
+            # What an earlier version kept names a group by a name that it has no more.
+            FunctionCache(function).flush()
+            return compiler(function)
+
+    return compiled
 
 
 def column(of: Any, dimensions: int = 1) -> Any:

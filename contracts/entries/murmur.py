@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit, types
 
 from contracts.entries.ids import prefixes
-from contracts.entries.kernel_types import BOOL, BYTES, INT32, INT64
+from contracts.entries.kernel_types import BOOL, BYTES, INT32, INT64, kernel
 
 _C1 = np.uint64(0x87C37B91114253D5)
 _C2 = np.uint64(0x4CF5AD432745937F)
@@ -83,11 +83,7 @@ def murmur128(data, start, length, seed):
     return h1, h2
 
 
-@njit(
-    types.void(BYTES, INT64, INT32, BYTES, INT64, INT32, BOOL, types.uint64[:, ::1]),
-    nogil=True,
-    cache=True,
-)
+@kernel(types.void(BYTES, INT64, INT32, BYTES, INT64, INT32, BOOL, types.uint64[:, ::1]))
 def _prefixed(prefix, prefix_bounds, codes, data, start, size, good, out):
     scratch = np.empty(1024, dtype=np.uint8)
     last, width = -1, 0

@@ -14,7 +14,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from contracts.entries.kernel_types import BOOL, BYTES, INT32, INT64
+from contracts.entries.kernel_types import BOOL, BYTES, INT32, INT64, kernel
 
 LANES = 8
 BLOCKS_MAX = 6
@@ -167,11 +167,7 @@ def _eight_bytes(first, second):
     return np.uint64(_swapped(first)) | (np.uint64(_swapped(second)) << np.uint64(32))
 
 
-@njit(
-    types.void(BYTES, INT64, INT32, BYTES, INT64, INT32, BOOL, types.uint64[:, ::1]),
-    nogil=True,
-    cache=True,
-)
+@kernel(types.void(BYTES, INT64, INT32, BYTES, INT64, INT32, BOOL, types.uint64[:, ::1]))
 def digests(prefix, bounds, codes, data, start, size, good, out):
     """out[i] = the first 16 bytes of SHA-256(prefix 0x1F text) of the good rows.
 

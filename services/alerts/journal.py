@@ -11,7 +11,7 @@ from typing import Any
 
 from contracts.actions.codec import Action
 from contracts.alerts import outbox as records
-from contracts.alerts.codec import Whole
+from contracts.alerts.codec import StepRecord
 from contracts.work_items.codec import Event
 from services.alerts import outbox
 from yumai.journal import fold
@@ -28,15 +28,15 @@ class Journal(fold.Journal):
         """Source -> what it tells of (a step, an item's event, a feed's step, a test's action), while a message waits."""
         self.untold: dict[str, list[str]] = {}
         """Source -> whom it is told, where a delivery is not in the log yet."""
-        self.explained: dict[str, Whole] = {}
+        self.explained: dict[str, StepRecord] = {}
         """Steps whose work item's event is not in the log yet, by that event's id."""
 
-    def take(self, record: fold.Record) -> fold.Fact | None:
+    def take(self, record: fold.ConsumerRecord) -> fold.Fact | None:
         fact = super().take(record)
         match fact:
             case (_, district, _):
                 self.changed.add(district)
-            case Whole():
+            case StepRecord():
                 self._step_follows(fact)
             case Event():
                 self.explained.pop(fact.event, None)
@@ -46,7 +46,7 @@ class Journal(fold.Journal):
                 self._to_tell(outbox.feed_source(fact.platform_id, fact.seq), fact, fact.tell)
         return fact
 
-    def _step_follows(self, step: Whole) -> None:
+    def _step_follows(self, step: StepRecord) -> None:
         if step.action is not None:
             self.caused[step.action] = step.kind
         self._to_tell(outbox.alert_source(step.id, step.seq), step, step.tell)

@@ -26,13 +26,13 @@ from contracts.alerts.codec import (
     Sector,
     Silence,
     State,
-    Whole,
+    StepRecord,
     alert_id,
 )
 from yumai.evaluation.rows import ProgressRow
 
 RANKS = {"green": 0, "blue": 1, "yellow": 2, "red": 3}
-Alerts = dict[str, Whole]
+Alerts = dict[str, StepRecord]
 """Each alert's last step, by its id: all that is remembered."""
 
 
@@ -109,7 +109,7 @@ def worst(rows: Iterable[ProgressRow], year: int, district: str, at: int, day: s
     return Judged(year, district, at, day, level, raw, figures, sectors, unknown)
 
 
-def next_step(alert: Whole | None, event: Event) -> Whole | None:
+def next_step(alert: StepRecord | None, event: Event) -> StepRecord | None:
     """The step that an event brings, if any. An explanation of an open alert brings two: ask again.
 
     Raises Ended for an action on an alert that has ended.
@@ -123,27 +123,27 @@ def next_step(alert: Whole | None, event: Event) -> Whole | None:
     return _acted(alert, event)
 
 
-def advance(alert: Whole | None, event: Event) -> tuple[Whole | None, list[Whole]]:
+def advance(alert: StepRecord | None, event: Event) -> tuple[StepRecord | None, list[StepRecord]]:
     """State and event in, state and messages out. Raises Ended."""
-    steps: list[Whole] = []
+    steps: list[StepRecord] = []
     while (step := next_step(alert, event)) is not None:
         steps.append(step)
         alert = step
     return alert, steps
 
 
-def is_silent(alert: Whole, at: int) -> bool:
+def is_silent(alert: StepRecord, at: int) -> bool:
     return alert.silence is not None and at < alert.silence.until_ms
 
 
-def is_told(step: Whole) -> bool:
+def is_told(step: StepRecord) -> bool:
     """All but watched and eased; a silence holds back worsened and reminded only."""
     if step.kind in QUIET_KINDS:
         return False
     return not (step.kind in HELD_BACK and is_silent(step, step.at))
 
 
-def _judged(alert: Whole | None, event: Judged) -> Whole | None:
+def _judged(alert: StepRecord | None, event: Judged) -> StepRecord | None:
     if event.level is None or (alert is not None and alert.state == "missed"):
         return None
     rank = RANKS[event.level]
@@ -176,7 +176,7 @@ def _judged(alert: Whole | None, event: Judged) -> Whole | None:
     return None
 
 
-def rests_on(alert: Whole, unknown: frozenset[str | None]) -> bool:
+def rests_on(alert: StepRecord, unknown: frozenset[str | None]) -> bool:
     """Something that lagged may not be judged now: that is no recovery."""
     lagging: set[str | None] = {s.sector for s in alert.sectors if RANKS.get(s.level or "", 0) > 0}
     if RANKS.get(alert.figures.get("level") or "", 0) > 0:
@@ -184,7 +184,7 @@ def rests_on(alert: Whole, unknown: frozenset[str | None]) -> bool:
     return bool(lagging & unknown)
 
 
-def _open(alert: Whole | None, event: Judged, kind: Kind) -> Whole:
+def _open(alert: StepRecord | None, event: Judged, kind: Kind) -> StepRecord:
     step = _of(alert, event, kind, "open", told=True)
     step.opened_at, step.opened_on, step.escalated_at = event.at, event.day, None
     step.seen_levels = [event.level] if event.level else []
@@ -192,10 +192,12 @@ def _open(alert: Whole | None, event: Judged, kind: Kind) -> Whole:
     return step
 
 
-def _of(alert: Whole | None, event: Judged, kind: Kind, state: State, told: bool = False) -> Whole:
+def _of(
+    alert: StepRecord | None, event: Judged, kind: Kind, state: State, told: bool = False
+) -> StepRecord:
     """A step of judging: level, figures and sectors are the event's."""
     if alert is None:
-        step = Whole(
+        step = StepRecord(
             alert_id(event.year, event.district),
             1,
             event.at,
@@ -223,7 +225,7 @@ def _lagging(event: Judged) -> list[str]:
     return [s.sector for s in event.sectors if RANKS.get(s.level or "", 0) > 0]
 
 
-def _after(alert: Whole, at: int, kind: Kind, state: State, by: str = SYSTEM) -> Whole:
+def _after(alert: StepRecord, at: int, kind: Kind, state: State, by: str = SYSTEM) -> StepRecord:
     """The next step, with all that stays."""
     return msgspec.structs.replace(
         alert,
@@ -238,7 +240,7 @@ def _after(alert: Whole, at: int, kind: Kind, state: State, by: str = SYSTEM) ->
     )
 
 
-def _tick(alert: Whole, event: Tick) -> Whole | None:
+def _tick(alert: StepRecord, event: Tick) -> StepRecord | None:
     if alert.state not in LIVE:
         return None
     if alert.year in event.over:
@@ -258,19 +260,19 @@ def _tick(alert: Whole, event: Tick) -> Whole | None:
     return None
 
 
-def _overdue(alert: Whole, event: Overdue) -> Whole | None:
+def _overdue(alert: StepRecord, event: Overdue) -> StepRecord | None:
     if alert.state in LIVE and alert.escalated_at is None:
         return _escalated(alert, event.at)
     return None
 
 
-def _escalated(alert: Whole, at: int) -> Whole:
+def _escalated(alert: StepRecord, at: int) -> StepRecord:
     step = _after(alert, at, "escalated", alert.state)
     step.escalated_at = at
     return step
 
 
-def _acted(alert: Whole | None, action: Action) -> Whole | None:
+def _acted(alert: StepRecord | None, action: Action) -> StepRecord | None:
     if alert is None or alert.state not in LIVE:
         raise Ended(alert.state if alert is not None else "unknown")
     if action.kind == "silence":

@@ -19,7 +19,7 @@ from services.alerts.away import AWAY
 from services.alerts.causes import Causes
 from services.alerts.journal import Journal
 from services.alerts.lifecycle import Judged, rests_on
-from services.alerts.publish import Publisher, Record
+from services.alerts.publish import ProducerRecord, Publisher
 from services.alerts.set_aside import SetAside
 from yumai import topics
 from yumai.broker.reader import Reader
@@ -76,7 +76,7 @@ class Log:
         known = self.journal.alerts.get(alert)
         return known.seq if known is not None else 0
 
-    async def tell(self, steps: list[codec.Whole]) -> bool:
+    async def tell(self, steps: list[codec.StepRecord]) -> bool:
         """Steps, with whom they are told, to the log; then what the log says holds. False: none could be said."""
         if not self._owns():
             raise TimeoutError("partition 0 of the commits went to another worker")
@@ -88,7 +88,7 @@ class Log:
                 parents = self._causes.of(step.district)
                 sent = tracing.work(f"send {topics.ALERTS.name}", parents, "producer", attributes)
                 headers = tuple(to_kafka(sends.enter_context(sent).parents or parents))
-                records.append(Record(topics.ALERTS, step.id, value, headers))
+                records.append(ProducerRecord(topics.ALERTS, step.id, value, headers))
             await self.put(records)
         await self.catch_up()
         for step, _ in ready:
@@ -105,7 +105,7 @@ class Log:
             )
         return bool(ready)
 
-    def _said(self, step: codec.Whole) -> bytes | None:
+    def _said(self, step: codec.StepRecord) -> bytes | None:
         """The step as it goes to the log; None: it can't be said, and counts against its alert."""
         with self._aside.guard("alert", step.id, self.seq(step.id), whole=False):
             self._figures_of_now(step)
@@ -113,7 +113,7 @@ class Log:
             return codec.encode(step)
         return None
 
-    def _figures_of_now(self, step: codec.Whole) -> None:
+    def _figures_of_now(self, step: codec.StepRecord) -> None:
         """People and time act on an alert as it stands, not as it was judged when it opened."""
         judged = self.stands.get(step.id)
         if step.kind not in NOT_JUDGED or judged is None or not judged.figures:
@@ -147,7 +147,7 @@ class Log:
         for delivery in deliveries:
             self.journal.note(delivery)
 
-    async def put(self, records: Iterable[Record]) -> None:
+    async def put(self, records: Iterable[ProducerRecord]) -> None:
         async with asyncio.timeout(OPEN_SECONDS):
             await self._publisher.tell(records)
 

@@ -17,7 +17,7 @@ from yumai.targets.held import Held
 
 
 @dataclass(frozen=True)
-class Found:
+class Looked:
     """What one look has found."""
 
     events: list[Judged] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Looks:
     def __init__(self, judge: Judge, aside: SetAside) -> None:
         self._judge, self._aside = judge, aside
 
-    def look(self, districts: set[str] | None, targets: Held, alerts: Alerts) -> Found:
+    def look(self, districts: set[str] | None, targets: Held, alerts: Alerts) -> Looked:
         """At these districts (None: all) now. Blocking. Raises STORE_ERRORS."""
         begun = time.monotonic()
         now = datetime.now(UTC)
@@ -52,7 +52,7 @@ class Looks:
             if found.feeds is not None and year == today.year:
                 feeds = found.feeds
             events += self._events(year, found, targets, alerts)
-        return Found(
+        return Looked(
             events, feeds, next(filter(None, guards), ""), judged, time.monotonic() - begun
         )
 
@@ -75,7 +75,7 @@ class Looks:
                 events.append(event)
         return events
 
-    def _was_green(self, alert: codec.Whole, targets: Held) -> bool:
+    def _was_green(self, alert: codec.StepRecord, targets: Held) -> bool:
         """The day it opened, judged again: the targets that held when it opened, today's entries."""
         if alert.opened_at is None:
             return False

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import msgspec
 
-from contracts.alerts.codec import ENDED, Whole, district_of
+from contracts.alerts.codec import ENDED, StepRecord, district_of
 from contracts.alerts.outbox import (
     BUREAU,
     Delivery,
@@ -32,7 +32,7 @@ LONGEST_WAIT_MS = 300_000
 Offices = Mapping[str, Iterable[Subscription]]
 
 
-def told(step: Whole, offices: Offices) -> list[str]:
+def told(step: StepRecord, offices: Offices) -> list[str]:
     """Whom a step is told: the bureau hears of all, a district of itself."""
     if not is_told(step):
         return []
@@ -77,7 +77,7 @@ def told_of_item(district: str | None, offices: Offices) -> list[str]:
     ]
 
 
-def _wants(subscription: Subscription, step: Whole) -> bool:
+def _wants(subscription: Subscription, step: StepRecord) -> bool:
     """Whoever heard that it lags hears of its end."""
     ended = step.state in ENDED
     levels = set(step.seen_levels) if ended else {step.level}

@@ -12,7 +12,7 @@ from yumai.broker.security import Bootstrap, client_options
 from yumai.topics import Topic
 
 
-class Record(NamedTuple):
+class ProducerRecord(NamedTuple):
     topic: Topic
     key: str
     value: bytes
@@ -27,7 +27,7 @@ class Publisher:
         self._producer: AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
 
-    async def tell(self, records: Iterable[Record]) -> None:
+    async def tell(self, records: Iterable[ProducerRecord]) -> None:
         async with self._lock:
             if self._producer is None:
                 producer = AIOKafkaProducer(

@@ -38,8 +38,8 @@ from services.alerts.lifecycle import (
     next_step,
 )
 from services.alerts.log import AWAY_SECONDS, Log
-from services.alerts.looking import Found, Looks, day_of, over
-from services.alerts.publish import Record
+from services.alerts.looking import Looked, Looks, day_of, over
+from services.alerts.publish import ProducerRecord
 from services.alerts.sending import Sending
 from services.alerts.set_aside import TRIES as FAILURES
 from services.alerts.set_aside import SetAside
@@ -80,7 +80,7 @@ class Rounds:
         self._changed: set[str] = set()
         self._all = True
         self._day: date | None = None
-        self._judging: asyncio.Task[Found] | None = None
+        self._judging: asyncio.Task[Looked] | None = None
         self.set_aside: dict[str, str] = {}
         """What failed twice -> why."""
         self._asked: tuple[set[str], bool] = (set(), False)
@@ -208,7 +208,7 @@ class Rounds:
 
     async def _live(self, events: Sequence[tuple[str, Event]]) -> None:
         """All steps that events bring, each to one alert; many alerts at once cost as much as one."""
-        steps: list[codec.Whole] = []
+        steps: list[codec.StepRecord] = []
         for _ in range(TRIES):
             found = (self._next(id_, event) for id_, event in events)
             steps = [step for step in found if step is not None]
@@ -219,7 +219,7 @@ class Rounds:
             error = AssertionError(f"no end of steps: {step.kind}")
             self._aside.failed("alert", step.id, self._log.seq(step.id), error, FAILURES)
 
-    def _next(self, id_: str, event: Event) -> codec.Whole | None:
+    def _next(self, id_: str, event: Event) -> codec.StepRecord | None:
         """The next step; None where there is none, or where the alert is set aside."""
         of = self._log.seq(id_)
         if self._aside.has("alert", id_, of):
@@ -256,14 +256,14 @@ class Rounds:
             asyncio.to_thread(self._looks.look, districts, targets, dict(self._log.journal.alerts))
         )
 
-    async def _judged(self, task: asyncio.Task[Found]) -> None:
+    async def _judged(self, task: asyncio.Task[Looked]) -> None:
         try:
             with self._causes.tell() as work:
                 await self._after_judging(task, work)
         finally:
             self._causes.end()
 
-    async def _after_judging(self, task: asyncio.Task[Found], work: tracing.Work) -> None:
+    async def _after_judging(self, task: asyncio.Task[Looked], work: tracing.Work) -> None:
         changed, everyone = self._asked
         try:
             found = task.result()
@@ -322,7 +322,7 @@ class Rounds:
             step.tell = outbox.told_of_feed(
                 msgspec.structs.replace(step, districts=heard), self._log.journal.offices
             )
-            await self._log.put([Record(topics.FEEDS, platform, encode(step))])
+            await self._log.put([ProducerRecord(topics.FEEDS, platform, encode(step))])
             await self._log.catch_up()
             log.info("feed %s is %s", platform, state)
 

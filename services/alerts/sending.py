@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from contracts.alerts.codec import Whole
+from contracts.alerts.codec import StepRecord
 from contracts.alerts.outbox import Delivery, FeedStep, Subscription
 from contracts.work_items.codec import Event
 from services.alerts import outbox, wording
@@ -189,7 +189,9 @@ class Sending:
 
     def _url(self, message: Any) -> str:
         base = self._settings.gateway_url
-        return wording.alert_url(base, message.id) if isinstance(message, Whole) else f"{base}/"
+        return (
+            wording.alert_url(base, message.id) if isinstance(message, StepRecord) else f"{base}/"
+        )
 
 
 def _as_heard(message: Any, office: str) -> Any:
@@ -215,7 +217,7 @@ def body_of(delivery: Delivery, message: Any, language: str, url: str) -> dict[s
         "figures": None,
     }
     kind, at = "test", delivery.created_at
-    if isinstance(message, Whole):
+    if isinstance(message, StepRecord):
         kind, at = f"alert.{message.kind}", message.at
         data |= {
             "alert_id": message.id,
@@ -252,7 +254,7 @@ def body_of(delivery: Delivery, message: Any, language: str, url: str) -> dict[s
 
 
 def _words(message: Any, language: str, url: str) -> tuple[str, str]:
-    if isinstance(message, Whole):
+    if isinstance(message, StepRecord):
         text = wording.text(message, language, url)
     elif isinstance(message, FeedStep):
         text = wording.feed_text(message, language, url)

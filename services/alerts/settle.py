@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 from contracts.actions.codec import Action, Result, Verdict
 from contracts.actions.codec import encode as encode_verdict
-from contracts.alerts.codec import SYSTEM, Whole
+from contracts.alerts.codec import SYSTEM, StepRecord
 from contracts.alerts.outbox import Delivery, encode, split_target
 from contracts.work_items import codec as items
 from services.alerts import outbox
 from services.alerts.journal import Journal
 from services.alerts.lifecycle import Ended, next_step
-from services.alerts.publish import Record
+from services.alerts.publish import ProducerRecord
 from yumai import topics
 from yumai.sectors import sectors
 
@@ -30,7 +30,7 @@ def deliveries(journal: Journal, source: str, now: int) -> Iterator[Delivery]:
     message = journal.messages.get(source)
     at = message.at if message is not None else now
     alert, seq = None, None
-    if isinstance(message, Whole):
+    if isinstance(message, StepRecord):
         alert, seq = message.id, message.seq
     for to in journal.untold[source]:
         if isinstance(message, items.Event):
@@ -39,11 +39,11 @@ def deliveries(journal: Journal, source: str, now: int) -> Iterator[Delivery]:
         yield outbox.made(to, source, at, now, alert, seq)
 
 
-def delivery_record(delivery: Delivery) -> Record:
-    return Record(topics.DELIVERIES, delivery.id, encode(delivery))
+def delivery_record(delivery: Delivery) -> ProducerRecord:
+    return ProducerRecord(topics.DELIVERIES, delivery.id, encode(delivery))
 
 
-def work_item_event(step: Whole, event: str, known: bool) -> items.Event:
+def work_item_event(step: StepRecord, event: str, known: bool) -> items.Event:
     fields: dict[str, object] = {
         "title": (step.measure or step.text or "")[:TITLE_MOST],
         "due_date": step.due_date,
@@ -63,7 +63,7 @@ def work_item_event(step: Whole, event: str, known: bool) -> items.Event:
     )
 
 
-def _task(step: Whole) -> int | None:
+def _task(step: StepRecord) -> int | None:
     """The plan's first task of the sector that lags most."""
     lagging = [s for s in step.sectors if s.level in ("blue", "yellow", "red")]
     if not lagging:
@@ -74,8 +74,8 @@ def _task(step: Whole) -> int | None:
     return int(first[0]) if first and first[0].isdigit() else None
 
 
-def item_record(event: items.Event) -> Record:
-    return Record(topics.WORK_ITEMS, event.item, items.encode(event))
+def item_record(event: items.Event) -> ProducerRecord:
+    return ProducerRecord(topics.WORK_ITEMS, event.item, items.encode(event))
 
 
 def is_done(journal: Journal, action: Action) -> bool:
@@ -83,7 +83,7 @@ def is_done(journal: Journal, action: Action) -> bool:
     return journal.caused.get(action.id) == STEP_OF.get(action.kind)
 
 
-def step_for(journal: Journal, action: Action) -> Whole | None:
+def step_for(journal: Journal, action: Action) -> StepRecord | None:
     """The next step of an action that is not done. Raises Ended."""
     if is_done(journal, action) or action.kind == "test":
         return None
@@ -105,8 +105,8 @@ def verdict(journal: Journal, action: Action, now: int) -> Verdict:
     return Verdict(action.id, now, result, action.alert_id, alert.seq if alert else 0, code)
 
 
-def verdict_record(found: Verdict) -> Record:
-    return Record(topics.ACTIONS, found.key, encode_verdict(found))
+def verdict_record(found: Verdict) -> ProducerRecord:
+    return ProducerRecord(topics.ACTIONS, found.key, encode_verdict(found))
 
 
 def escalation(journal: Journal, id_: str, today: str, now: int) -> items.Event | None:

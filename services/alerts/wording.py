@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote
 
-from contracts.alerts.codec import ENDED, Whole
+from contracts.alerts.codec import ENDED, StepRecord
 from contracts.alerts.outbox import BUREAU, FeedStep
 from contracts.days import SHANGHAI
 from contracts.work_items.codec import Event
@@ -59,7 +59,7 @@ def district_name(code: str, language: str) -> str:
     return found.en if language == ENGLISH else found.zh
 
 
-def title(step: Whole, language: str) -> str:
+def title(step: StepRecord, language: str) -> str:
     name = district_name(step.district, language)
     what = KINDS[step.kind][language == ENGLISH]
     level = LEVELS[step.level][language == ENGLISH] if step.level else ""
@@ -68,7 +68,7 @@ def title(step: Whole, language: str) -> str:
     return f"渝脉：{name} {step.year} 年{what}{f'，{level}' if level else ''}"
 
 
-def text(step: Whole, language: str, url: str) -> str:
+def text(step: StepRecord, language: str, url: str) -> str:
     """One message, a few lines."""
     lines = [title(step, language), *_figures(step.figures, language)]
     lagging = [
@@ -94,7 +94,7 @@ def text(step: Whole, language: str, url: str) -> str:
     return "\n".join(lines)
 
 
-def _said(step: Whole, english: bool) -> list[str]:
+def _said(step: StepRecord, english: bool) -> list[str]:
     """Who acted, what was said, and what will be done until when."""
     if step.kind not in ACTS:
         return []

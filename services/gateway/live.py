@@ -143,7 +143,7 @@ def alert_events(step: alerts_codec.Step, parents: Sequence[str] = ()) -> list[E
     ]
 
 
-class Held:
+class HeldBack:
     """Changes that districts are not told yet: fewer than three entries would tell of single ones."""
 
     def __init__(self) -> None:
@@ -166,7 +166,7 @@ class Hub:
         self._streams = Budget(STREAMS_MOST, streams_each)
         self._subscribers: set[Subscriber] = set()
         self._offsets: dict[tuple[int, int], int] = {}
-        self._held = Held()
+        self._held = HeldBack()
         self._platform_work: asyncio.Queue[tuple[commits_codec.Commit, int, tuple[str, ...]]] = (
             asyncio.Queue(1_000)
         )

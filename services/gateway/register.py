@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from starlette.requests import Request
 
 from contracts import traces
-from contracts.alerts.codec import Whole
+from contracts.alerts.codec import StepRecord
 from yumai import topics
 from yumai.broker.reader import AWAY, Reader
 from yumai.broker.security import Bootstrap, client_options
@@ -32,7 +32,7 @@ CATCH_UP_SECONDS = 3.0
 BATCH_MOST = 12 << 20
 """Bytes of records that are written as one batch."""
 
-Alerted = Callable[[Whole, tuple[str, ...]], None]
+Alerted = Callable[[StepRecord, tuple[str, ...]], None]
 
 
 class Register:
@@ -63,7 +63,7 @@ class Register:
 
     def _take(self, record: ConsumerRecord) -> None:
         fact = self.journal.take(record)
-        if isinstance(fact, Whole) and record.offset >= self._reader.ended[record.topic]:
+        if isinstance(fact, StepRecord) and record.offset >= self._reader.ended[record.topic]:
             self._alerted(fact, traces.of_kafka(record.headers))
 
     # -- reading --------------------------------------------------------------------------------------

@@ -131,7 +131,7 @@ class SystemFigures(threading.Thread):
         self._told = standing
 
 
-def _tell_runs(last: Mapping[str, runs.Run]) -> None:
+def _tell_runs(last: Mapping[str, runs.MaintenanceRun]) -> None:
     """The last audit and the last good backup; NaN until there is one."""
     audit = last.get("audit")
     if audit is not None:

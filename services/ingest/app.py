@@ -24,7 +24,7 @@ from services.ingest.judging import Request as JudgeRequest
 from services.ingest.judging import judge
 from services.ingest.merchants import Registry
 from services.ingest.publish import Publisher
-from services.ingest.receipts import KEPT, KEPT_MS, Known
+from services.ingest.receipts import KEPT, KEPT_MS, RecentReceipts
 from services.ingest.rounds import Rounds
 from yumai.access import Identity
 from yumai.broker.stray import passed_over
@@ -61,7 +61,7 @@ class Ingest:
         self.registry = Registry()
         self.publisher = Publisher(bootstrap)
         self.rounds = Rounds(self.publisher, self.registry.index, self.workers)
-        self.known = Known()
+        self.known = RecentReceipts()
         self.bookings = Bookings(settings.clickhouse_dsn, Queries(settings.reader_queries))
         self.bodies = bodies = Bodies(
             Budget(REQUESTS_MOST, settings.sender_requests),

@@ -13,11 +13,11 @@ from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
 from contracts.days import DAY_MS, SHANGHAI_MS
 from contracts.entries.ids import id_of
-from contracts.entries.kernel_types import BOOL, IDS, INT16, INT32, INT64, group, read_only
+from contracts.entries.kernel_types import BOOL, IDS, INT16, INT32, INT64, group, kernel, read_only
 from contracts.merchants.codec import Span
 from yumai.districts import BEGUN, CHANGE_MS, ENDED
 from yumai.sectors import UNRESOLVED, industry_sector, mcc_sectors
@@ -29,7 +29,7 @@ _FOR_EVER = 2**31 - 1
 _FREE, _EMPTY = -1, 0
 
 
-class Rows(NamedTuple):
+class ToPlace(NamedTuple):
     """What places a row: its own words, and its merchant's id."""
 
     merchant: np.ndarray
@@ -51,16 +51,14 @@ class Registered(NamedTuple):
     sector: np.ndarray
 
 
-_ROWS = group(Rows, IDS, INT64, INT32, INT32, BOOL)
+_ROWS = group(ToPlace, IDS, INT64, INT32, INT32, BOOL)
 _REGISTERED = group(Registered, IDS, INT32, INT32, INT32, INT32, INT32, INT16)
 
 
-@njit(
+@kernel(
     types.void(
         _ROWS, _REGISTERED, INT16, INT64, types.uint32[::1], types.int8[::1], types.uint8[::1]
-    ),
-    nogil=True,
-    cache=True,
+    )
 )
 def _classify(rows, registry, mcc_sector, changes, district, sector, decided):
     mask = np.int64(len(registry.keys) - 1)
@@ -239,7 +237,7 @@ class MerchantIndex:
         """District and sector of the good rows; `merchant`: uint64[rows, 2] as `content.hashes`."""
         district, sector = np.zeros(len(good), np.uint32), np.zeros(len(good), np.int8)
         decided = np.zeros(len(good), np.uint8)
-        rows = Rows(*map(read_only, (merchant, occurred_ms, own_district, own_mcc, good)))
+        rows = ToPlace(*map(read_only, (merchant, occurred_ms, own_district, own_mcc, good)))
         with self._lock:
             registry = Registered(
                 read_only(self._keys),

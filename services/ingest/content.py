@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-from numba import njit, types
+from numba import types
 
 from contracts.entries import ids, murmur
 from contracts.entries.codec import SLOT_FUNCTION
-from contracts.entries.kernel_types import BOOL, BYTES, INT32, INT64
+from contracts.entries.kernel_types import BOOL, BYTES, INT32, INT64, kernel
 from contracts.entries.murmur import M1, M2, fmix, murmur128
 from services.ingest.columns import NULL, NUMBER, Columns, Text
 
@@ -38,9 +38,7 @@ def slot_numbers(
     return old[:, 0]
 
 
-@njit(
-    types.void(types.uint64, BYTES, INT64, INT32, BOOL, types.uint64[::1]), nogil=True, cache=True
-)
+@kernel(types.void(types.uint64, BYTES, INT64, INT32, BOOL, types.uint64[::1]))
 def _add_text(seed, data, start, size, good, out):
     for i in range(len(start)):
         if good[i] and size[i] >= 0:
@@ -48,11 +46,7 @@ def _add_text(seed, data, start, size, good, out):
             out[i] += h1
 
 
-@njit(
-    types.void(types.uint64, INT64, BOOL, types.uint64[::1]),
-    nogil=True,
-    cache=True,
-)
+@kernel(types.void(types.uint64, INT64, BOOL, types.uint64[::1]))
 def _add_number(seed, values, valid, out):
     for i in range(out.shape[0]):
         if valid[i]:

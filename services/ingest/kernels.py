@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
-from contracts.entries.kernel_types import BYTES, INT32, INT64
+from contracts.entries.kernel_types import BYTES, INT32, INT64, kernel
 from services.ingest.columns import INVALID, NULL, Text
 
 
@@ -38,7 +38,7 @@ def utf8_width(data, at, end):
     return width
 
 
-@njit(types.boolean(BYTES, types.int64, types.int64), nogil=True, cache=True)
+@kernel(types.boolean(BYTES, types.int64, types.int64))
 def is_utf8(data, at, end):
     while at < end:
         if data[at] < 0x80:
@@ -51,7 +51,7 @@ def is_utf8(data, at, end):
     return True
 
 
-@njit(types.void(BYTES, INT64, INT32, types.boolean[::1]), nogil=True, cache=True)
+@kernel(types.void(BYTES, INT64, INT32, types.boolean[::1]))
 def _mark_not_utf8(data, start, size, out):
     for i in range(len(start)):
         if size[i] > 0 and not is_utf8(data, start[i], start[i] + size[i]):
@@ -72,11 +72,7 @@ def _two(data, at):
     return a * 10 + b if 0 <= a <= 9 and 0 <= b <= 9 else np.int64(-1000)
 
 
-@njit(
-    types.Tuple((types.boolean, types.int64))(BYTES, types.int64, types.int64),
-    nogil=True,
-    cache=True,
-)
+@kernel(types.Tuple((types.boolean, types.int64))(BYTES, types.int64, types.int64))
 def instant(data, at, size):
     """(readable, epoch ms) of an RFC 3339 text with offset; more than milliseconds are cut off."""
     if size < 20:
@@ -152,7 +148,7 @@ def instant(data, at, size):
     return True, seconds * 1000 + millis
 
 
-@njit(types.void(BYTES, INT64, INT32, types.int64[::1], types.boolean[::1]), nogil=True, cache=True)
+@kernel(types.void(BYTES, INT64, INT32, types.int64[::1], types.boolean[::1]))
 def _instants(data, start, size, out, readable):
     for i in range(len(start)):
         if size[i] >= 0:
@@ -169,9 +165,7 @@ def instants(text: Text) -> tuple[np.ndarray, np.ndarray]:
 INTEGER, NOT_INTEGER, TOO_BIG = 0, 1, 2
 
 
-@njit(
-    types.Tuple((types.int64, types.int64))(BYTES, types.int64, types.int64), nogil=True, cache=True
-)
+@kernel(types.Tuple((types.int64, types.int64))(BYTES, types.int64, types.int64))
 def integer(data, at, size):
     """(state, value) of decimal digits with an optional minus; beyond Int64 it is TOO_BIG."""
     end = at + size
@@ -195,7 +189,7 @@ def integer(data, at, size):
     return INTEGER, -value if negative else value
 
 
-@njit(types.void(BYTES, INT64, INT32, types.int64[::1], types.uint8[::1]), nogil=True, cache=True)
+@kernel(types.void(BYTES, INT64, INT32, types.int64[::1], types.uint8[::1]))
 def _integers(data, start, size, out, state):
     for i in range(len(start)):
         if size[i] >= 0:
@@ -210,7 +204,7 @@ def integers(text: Text) -> tuple[np.ndarray, np.ndarray]:
     return out, state
 
 
-@njit(types.void(BYTES, INT64, INT32, types.int64, types.int32[::1]), nogil=True, cache=True)
+@kernel(types.void(BYTES, INT64, INT32, types.int64, types.int32[::1]))
 def _digits(data, start, size, width, out):
     for i in range(len(start)):
         if size[i] < 0:
@@ -235,7 +229,7 @@ def codes_of_digits(text: Text, width: int) -> np.ndarray:
     return out
 
 
-@njit(types.void(BYTES, INT64, INT32, BYTES, INT64, types.int8[::1]), nogil=True, cache=True)
+@kernel(types.void(BYTES, INT64, INT32, BYTES, INT64, types.int8[::1]))
 def _words(data, start, size, words, bounds, out):
     count = len(bounds) - 1
     for i in range(len(start)):
@@ -268,7 +262,7 @@ def codes_of_words(text: Text, words: dict[str, int]) -> np.ndarray:
     return out
 
 
-@njit(types.int64(BYTES, INT64, INT32, types.int32[::1], types.int64[::1]), nogil=True, cache=True)
+@kernel(types.int64(BYTES, INT64, INT32, types.int32[::1], types.int64[::1]))
 def _distinct(data, start, size, codes, firsts):
     """Numbers equal texts alike; `firsts` has room for all rows. Null is −1."""
     rows = len(start)
@@ -340,7 +334,7 @@ def distinct(text: Text) -> tuple[np.ndarray, list[bytes]]:
     return codes, [text.at(int(row)) for row in firsts[:count]]
 
 
-@njit(types.void(BYTES, INT64, INT64, types.uint8[::1]), nogil=True, cache=True)
+@kernel(types.void(BYTES, INT64, INT64, types.uint8[::1]))
 def _gather(data, start, offsets, out):
     for i in range(len(start)):
         size = offsets[i + 1] - offsets[i]

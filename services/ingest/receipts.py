@@ -43,7 +43,7 @@ def feed_receipt(topic: str, topic_id: str, partition: int, offset: int) -> byte
     return hashlib.sha256(whole.encode()).digest()[:16]
 
 
-class Known:
+class RecentReceipts:
     """Receipts of the last day, bounded in number and bytes; the oldest go first."""
 
     def __init__(self, kept: int = KEPT, kept_bytes: int = KEPT_BYTES) -> None:

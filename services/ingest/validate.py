@@ -12,9 +12,9 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
-from contracts.entries.kernel_types import BOOL, INT8, INT32, INT64, UINT8, group, read_only
+from contracts.entries.kernel_types import BOOL, INT8, INT32, INT64, UINT8, group, kernel, read_only
 from services.ingest.columns import CODE, NO_FLAW, NULL, NUMBER, SPANS, Columns, Spans
 from services.ingest.kernels import distinct
 from yumai import canary
@@ -37,7 +37,7 @@ _RESERVED_NAME = CODE["reserved_name"]
 _AS_ALLOWED, _NOT_ALLOWED, _RESERVED = 0, 1, 2
 
 
-@njit(types.int64(SPANS, types.int64), nogil=True, cache=True)
+@kernel(types.int64(SPANS, types.int64))
 def _text_fault(text, row):
     """Code of what is wrong with an id's text, or 0. Characters are code points."""
     at, size = text.start[row], np.int64(text.size[row])
@@ -52,7 +52,7 @@ def _text_fault(text, row):
     return _LONG if characters > TEXT_MAX else 0
 
 
-class Rows(NamedTuple):
+class ToJudge(NamedTuple):
     """What is judged of each row, named as in Columns."""
 
     entry_id: Spans
@@ -84,14 +84,14 @@ class Senders(NamedTuple):
     """Of each request the platform that it may name, or ANY_PLATFORM."""
 
 
-_ROWS = group(Rows, *[SPANS] * 4, INT64, BOOL, INT8, INT64, BOOL, INT32, INT32, INT8, INT64, BOOL)
+_ROWS = group(
+    ToJudge, *[SPANS] * 4, INT64, BOOL, INT8, INT64, BOOL, INT32, INT32, INT8, INT64, BOOL
+)
 _SENDERS = group(Senders, INT32, UINT8, INT32, INT64)
 
 
-@njit(
-    types.void(_ROWS, _SENDERS, BOOL, types.int64, types.int64, types.uint8[::1], types.uint8[::1]),
-    nogil=True,
-    cache=True,
+@kernel(
+    types.void(_ROWS, _SENDERS, BOOL, types.int64, types.int64, types.uint8[::1], types.uint8[::1])
 )
 def _judge(rows, senders, known_district, newest_ms, oldest_ms, flaw_field, flaw_code):
     for i in range(len(flaw_field)):
@@ -217,12 +217,12 @@ def validate(
         [ANY_PLATFORM if s is None else places.get(s, -1) for s in senders], np.int64
     )
 
-    rows = Rows(
+    rows = ToJudge(
         columns.entry_id.spans,
         columns.merchant_id.spans,
         columns.refers_to.spans,
         columns.program_id.spans,
-        *(read_only(getattr(columns, name)) for name in Rows._fields[4:]),
+        *(read_only(getattr(columns, name)) for name in ToJudge._fields[4:]),
     )
     sent = Senders(
         read_only(codes),

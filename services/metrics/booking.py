@@ -19,6 +19,7 @@ from contracts.entries.kernel_types import (
     UINT32,
     UINT64,
     group,
+    kernel,
 )
 from services.metrics.cells import CARRY_AT, CELL_COLUMNS, SECTOR_NUMBERS, cell_key, cell_place
 from services.metrics.ledger import LEDGER_COLUMNS
@@ -122,7 +123,7 @@ def _verdict(known, first, record, i, receipt_low):
     return DUPLICATE if known.content[first] == record.content[i] else CONFLICT
 
 
-@njit(
+@kernel(
     types.int64(
         RECORD_COLUMNS,
         PLACE,
@@ -132,9 +133,7 @@ def _verdict(known, first, record, i, receipt_low):
         types.uint32[:, ::1],
         types.Tuple((CELL_COLUMNS, LEDGER_COLUMNS)),
         BOOKED,
-    ),
-    nogil=True,
-    cache=True,
+    )
 )
 def book(record, place, spread, young, old, filter_words, books, booked):
     """Sorts and books the rows of one record; how many are fresh.

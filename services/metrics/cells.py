@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, types
 
-from contracts.entries.kernel_types import group
+from contracts.entries.kernel_types import group, kernel
 from yumai.districts import districts
 from yumai.entry import BLOCK_OFFSETS
 from yumai.sectors import SECTOR_CODES
@@ -92,7 +92,7 @@ def cell_place(index, keys, count, key):
         slot = (slot + np.uint64(1)) & mask
 
 
-@njit("void(uint32[::1], uint64[::1], int64)", nogil=True, cache=True)
+@kernel("void(uint32[::1], uint64[::1], int64)")
 def _reindex(index, keys, count):
     mask = np.uint64(index.shape[0] - 1)
     for place in range(count):

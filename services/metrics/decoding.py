@@ -17,7 +17,7 @@ from yumai.broker.undecodable import UNREADABLE
 
 
 @dataclass
-class Record:
+class EntriesRecord:
     """One record of `entries.v1`. `timestamp`: the broker's append time, epoch ms."""
 
     part: int
@@ -35,7 +35,7 @@ class StopPartition(Exception):
 class Decoded:
     """A record, its header, its columns, and what their codes of receipts and platforms stand for."""
 
-    record: Record
+    record: EntriesRecord
     header: codec.Header
     columns: RecordColumns
     receipts: list[bytes]
@@ -61,7 +61,7 @@ class Decoded:
 
 
 def decode(
-    record: Record, epoch: int, slot_function: str, number_of: Callable[[str], int]
+    record: EntriesRecord, epoch: int, slot_function: str, number_of: Callable[[str], int]
 ) -> Decoded:
     """Of a log of this epoch and slot function; `number_of`: a platform's number.
 
@@ -93,7 +93,7 @@ def decode(
     return Decoded(record, header, columns, receipts, platforms, numbers)
 
 
-def nothing(record: Record) -> Decoded:
+def nothing(record: EntriesRecord) -> Decoded:
     """A record without rows: one that is not ours."""
     empty = {
         field.name: np.empty((0, 2) if field.name == "id" else 0, np.uint64)

@@ -16,7 +16,7 @@ from clickhouse_connect.driver.external import ExternalData
 
 from contracts.entries.codec import SLOT_FUNCTION
 from services.metrics.blocks import FUNCTION_VERSION
-from services.metrics.processor import Known
+from services.metrics.processor import BookedBefore
 from services.metrics.seen import Filter
 from yumai.entry import BLOCK_OFFSETS, IDS_SINCE_FUNCTION, SLOTS
 from yumai.store.layout import Layout
@@ -156,7 +156,7 @@ def load_filter(
     return filter_
 
 
-def look_up(client: Client, epoch: int, part: int, below: int, ids: np.ndarray) -> Known:
+def look_up(client: Client, epoch: int, part: int, below: int, ids: np.ndarray) -> BookedBefore:
     """Which ids (uint64[n, 2]) are booked below that offset of the partition, or in older epochs."""
     unique = np.unique(ids.view("V16").reshape(-1))
     bound = f"(epoch = {epoch} AND part = {part} AND off < {below})"
@@ -182,9 +182,9 @@ def look_up(client: Client, epoch: int, part: int, below: int, ids: np.ndarray) 
     table = table.combine_chunks()
     if table.num_rows == 0:
         empty = np.empty(0, dtype=np.uint64)
-        return Known(empty.reshape(0, 2), [], empty, empty, empty.astype(np.uint32))
+        return BookedBefore(empty.reshape(0, 2), [], empty, empty, empty.astype(np.uint32))
     raw = b"".join(table.column("id").to_pylist())
-    return Known(
+    return BookedBefore(
         np.frombuffer(raw, dtype=np.uint64).reshape(-1, 2),
         table.column("platform").cast(pa.string()).to_pylist(),
         table.column("content").to_numpy().astype(np.uint64),

@@ -15,7 +15,7 @@ from contracts.entries import codec
 from services.metrics import booking
 from services.metrics.blocks import OpenBlock, block_of
 from services.metrics.cells import DISTRICT_NUMBERS, PLATFORMS_MAX
-from services.metrics.decoding import Decoded, Record, StopPartition, decode, nothing
+from services.metrics.decoding import Decoded, EntriesRecord, StopPartition, decode, nothing
 from services.metrics.ledger import LedgerBuffer, Segment
 from services.metrics.round import (
     ConflictLetter,
@@ -30,7 +30,7 @@ from yumai import canary
 
 
 @dataclass
-class Known:
+class BookedBefore:
     """The ledger's answer: ids (uint64[n, 2]) and whose they are, with content, receipt and row of
     their first position."""
 
@@ -41,7 +41,7 @@ class Known:
     receipt_row: np.ndarray
 
 
-Lookup = Callable[[int, int, np.ndarray], Known]
+Lookup = Callable[[int, int, np.ndarray], BookedBefore]
 """(part, offsets below, ids) -> which of the ids are booked below that offset, or in older epochs."""
 
 
@@ -68,7 +68,7 @@ class Processor:
     def revoke(self, part: int) -> None:
         self.states.pop(part, None)
 
-    def process(self, records: dict[int, list[Record]], ledger: LedgerBuffer) -> Round:
+    def process(self, records: dict[int, list[EntriesRecord]], ledger: LedgerBuffer) -> Round:
         """Books one round. `records`: by partition, in order of offset, without holes.
 
         A partition that has to stop keeps what came before the record that stops it.
@@ -90,7 +90,9 @@ class Processor:
 
     # -- decode ---------------------------------------------------------------------------------
 
-    def _decode(self, state: PartitionState, records: list[Record], round_: Round) -> list[Decoded]:
+    def _decode(
+        self, state: PartitionState, records: list[EntriesRecord], round_: Round
+    ) -> list[Decoded]:
         decoded: list[Decoded] = []
         for record in records:
             if state.stopped:
@@ -106,7 +108,7 @@ class Processor:
                 state.stopped = f"offset {record.offset}: {error}"
         return decoded
 
-    def _decode_one(self, state: PartitionState, record: Record) -> Decoded:
+    def _decode_one(self, state: PartitionState, record: EntriesRecord) -> Decoded:
         if state.poison is not None and record.offset == state.poison[0]:
             raise StopPartition(state.poison[1])
         return decode(record, state.epoch, self.slot_function, self._platform)

@@ -20,7 +20,7 @@ from typing import Protocol
 from contracts import traces
 from contracts.entries import codec
 from services.metrics.attempts import Attempts, Range
-from services.metrics.decoding import Record
+from services.metrics.decoding import EntriesRecord
 from services.metrics.flush import Flush, Stopping, StoreReplaced
 from services.metrics.ledger import LedgerBuffer
 from services.metrics.processor import Processor
@@ -65,7 +65,7 @@ class Pump:
         self.rounds = 0
         self.last_round_seconds = 0.0
         self.busy = False
-        self._pending: dict[int, list[Record]] = defaultdict(list)
+        self._pending: dict[int, list[EntriesRecord]] = defaultdict(list)
         self._pending_rows = 0
         self._pending_since = 0.0
         self._unacknowledged: dict[int, list[tuple[int, Acknowledgeable]]] = defaultdict(list)
@@ -97,7 +97,7 @@ class Pump:
 
     # -- records --------------------------------------------------------------------------------
 
-    async def accept(self, records: list[tuple[Record, Acknowledgeable]]) -> None:
+    async def accept(self, records: list[tuple[EntriesRecord, Acknowledgeable]]) -> None:
         """Takes records in order; waits while too many wait. Repeated and stray ones are dropped."""
         for record, event in records:
             expected = self.expected.get(record.part)
@@ -132,7 +132,7 @@ class Pump:
                 return part
         return None
 
-    def _take(self) -> dict[int, list[Record]]:
+    def _take(self) -> dict[int, list[EntriesRecord]]:
         """At most about ROUND_ROWS rows, an equal share of each partition; suspected records alone."""
         suspected = self._suspected()
         if suspected is not None:
@@ -143,7 +143,7 @@ class Pump:
             self._room.set()
             return {suspected: few}
         parts = [part for part, records in self._pending.items() if records]
-        taken: dict[int, list[Record]] = {}
+        taken: dict[int, list[EntriesRecord]] = {}
         for part in parts:
             share, rows, records = ROUND_ROWS // len(parts), 0, self._pending[part]
             count = 0
@@ -261,7 +261,7 @@ class Pump:
         return await asyncio.get_running_loop().run_in_executor(self._sorter, action, *arguments)
 
 
-def _work(taken: dict[int, list[Record]]) -> tuple[tracing.Work, dict[int, frozenset[str]]]:
+def _work(taken: dict[int, list[EntriesRecord]]) -> tuple[tracing.Work, dict[int, frozenset[str]]]:
     """The round in the traces of its records, and which traces each partition has."""
     parents = {
         part: [p for record in records for p in traces.of_kafka(record.headers)]
@@ -278,7 +278,7 @@ def _work(taken: dict[int, list[Record]]) -> tuple[tracing.Work, dict[int, froze
     }
 
 
-def _rows(record: Record) -> int:
+def _rows(record: EntriesRecord) -> int:
     """Rows as the header says; a record that does not say counts as one."""
     with contextlib.suppress(codec.ForeignRecord, codec.UnreadableRecord):
         return max(1, codec.Header.from_kafka(record.headers).entries)

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, types
 
-from contracts.entries.kernel_types import IDS, INT32, UINT32, UINT64, group
+from contracts.entries.kernel_types import IDS, INT32, UINT32, UINT64, group, kernel
 
 FRESH, REDELIVERED, DUPLICATE, CONFLICT = 0, 1, 2, 3
 
@@ -74,17 +74,13 @@ def filter_add(words, high):
         words[line, i] |= np.uint32(1) << np.uint32(bit)
 
 
-@njit("void(uint32[:, ::1], Array(uint64, 1, 'C', readonly=True))", nogil=True, cache=True)
+@kernel("void(uint32[:, ::1], Array(uint64, 1, 'C', readonly=True))")
 def _add_all(words, highs):
     for i in range(highs.shape[0]):
         filter_add(words, highs[i])
 
 
-@njit(
-    "int64(uint32[:, ::1], Array(uint64, 2, 'C', readonly=True), uint8[::1])",
-    nogil=True,
-    cache=True,
-)
+@kernel("int64(uint32[:, ::1], Array(uint64, 2, 'C', readonly=True), uint8[::1])")
 def _mark(words, ids, marks):
     """Sets marks[i] where the filter may hold ids[i]; how many it set."""
     found = 0
@@ -166,11 +162,7 @@ def exact_add(spread, known, count, new, content, receipt_low, receipt_row):
     known.receipt_row[count] = receipt_row
 
 
-@njit(
-    types.int64(types.uint64, REMEMBERED, types.int64, IDS, INT32, UINT64, UINT64, UINT32),
-    nogil=True,
-    cache=True,
-)
+@kernel(types.int64(types.uint64, REMEMBERED, types.int64, IDS, INT32, UINT64, UINT64, UINT32))
 def _remember(spread, known, count, ids, platform, content, receipt_low, receipt_row):
     for i in range(ids.shape[0]):
         new = Id(ids[i, 0], ids[i, 1], platform[i])
@@ -180,11 +172,7 @@ def _remember(spread, known, count, ids, platform, content, receipt_low, receipt
     return count
 
 
-@njit(
-    types.void(IDS, INT32, types.uint64, REMEMBERED, REMEMBERED, types.boolean[::1]),
-    nogil=True,
-    cache=True,
-)
+@kernel(types.void(IDS, INT32, types.uint64, REMEMBERED, REMEMBERED, types.boolean[::1]))
 def _unknown_rows(ids, platform, spread, young, old, out):
     for i in range(ids.shape[0]):
         wanted = Id(ids[i, 0], ids[i, 1], platform[i])

@@ -21,9 +21,9 @@ from kafka.errors import KafkaError
 
 from services.metrics import placement
 from services.metrics.attempts import Attempts
-from services.metrics.decoding import Record
+from services.metrics.decoding import EntriesRecord
 from services.metrics.flush import Flush, Stopping
-from services.metrics.processor import Known, Processor
+from services.metrics.processor import BookedBefore, Processor
 from services.metrics.projections import Projections
 from services.metrics.pump import Pump, die
 from services.metrics.round import PartitionState, PartRound
@@ -288,7 +288,7 @@ class Worker:
         finally:
             consumer.close()
 
-    def _look_up(self, part: int, below: int, ids) -> Known:  # type: ignore[no-untyped-def]
+    def _look_up(self, part: int, below: int, ids) -> BookedBefore:  # type: ignore[no-untyped-def]
         """Asks the ledger, in the sorting thread; waits while the store is away."""
         attempt = 0
         while True:
@@ -357,8 +357,8 @@ def _as_of(state: PartitionState) -> PartitionState:
     return PartitionState(state.epoch, state.part, state.next_offset, state.seen)
 
 
-def _record(message) -> Record:  # type: ignore[no-untyped-def]
-    return Record(
+def _record(message) -> EntriesRecord:  # type: ignore[no-untyped-def]
+    return EntriesRecord(
         message.partition,
         message.offset,
         round(message.timestamp * 1000),

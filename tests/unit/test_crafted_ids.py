@@ -17,9 +17,9 @@ from contracts.merchants.codec import Span
 from services.ingest import formats
 from services.ingest.classify import MerchantIndex
 from services.ingest.judging import Request, judge
-from services.metrics.decoding import Record
+from services.metrics.decoding import EntriesRecord
 from services.metrics.ledger import LedgerBuffer
-from services.metrics.processor import Known, Processor
+from services.metrics.processor import BookedBefore, Processor
 from services.metrics.round import Round
 from services.metrics.seen import Filter
 from tests.unit.contracts.test_version_1 import as_version_1
@@ -136,10 +136,10 @@ def logged(
 
 def booked(*records: tuple[dict, bytes]) -> Round:
     nothing = np.empty(0, np.uint64)
-    none = Known(nothing.reshape(0, 2), [], nothing, nothing, nothing.astype(np.uint32))
+    none = BookedBefore(nothing.reshape(0, 2), [], nothing, nothing, nothing.astype(np.uint32))
     processor = Processor(1, lambda *_: none, "murmur3-720")
     processor.assign(0, 0, Filter())
-    log = [Record(0, n, NOW_MS, *record) for n, record in enumerate(records)]
+    log = [EntriesRecord(0, n, NOW_MS, *record) for n, record in enumerate(records)]
     round_ = processor.process({0: log}, LedgerBuffer(64))
     assert not processor.states[0].stopped
     return round_
@@ -189,19 +189,21 @@ def test_equal_ids_of_two_platforms_stay_two_entries_in_memory_and_from_the_ledg
     """Nobody can make them; and if somebody could, still nothing would be lost."""
     shared = id_of(*VICTIM)
 
-    def record(offset: int, *rows: dict) -> Record:
+    def record(offset: int, *rows: dict) -> EntriesRecord:
         headers, value = logged(list(rows), "2")
         batch = codec.decode(value)
         sent, metadata = codec.decode_sent(value)
         ids = pa.array([shared] * len(rows), pa.binary(16))
         same = batch.set_column(0, batch.schema.field("id"), ids)
-        return Record(0, offset, NOW_MS, headers, codec.encode(same, sent, metadata).to_pybytes())
+        return EntriesRecord(
+            0, offset, NOW_MS, headers, codec.encode(same, sent, metadata).to_pybytes()
+        )
 
     ledger: list[dict] = []
 
-    def look_up(part: int, below: int, ids: np.ndarray) -> Known:
+    def look_up(part: int, below: int, ids: np.ndarray) -> BookedBefore:
         rows = [r for r in ledger if r["off"] < below and r["id"] in {i.tobytes() for i in ids}]
-        return Known(
+        return BookedBefore(
             np.frombuffer(b"".join(r["id"] for r in rows), np.uint64).reshape(-1, 2),
             [r["platform"] for r in rows],
             np.array([r["content"] for r in rows], np.uint64),
@@ -216,7 +218,7 @@ def test_equal_ids_of_two_platforms_stay_two_entries_in_memory_and_from_the_ledg
         processor.assign(0, start, filter_)
         return processor
 
-    def run(processor: Processor, record_: Record) -> list[int]:
+    def run(processor: Processor, record_: EntriesRecord) -> list[int]:
         round_ = processor.process({0: [record_]}, LedgerBuffer(8))
         ledger.extend(round_.ledger.batch(round_.platforms).to_pylist())
         return [v.verdict for _, v in round_.verdicts]

@@ -20,7 +20,7 @@ from yumai.evaluation.columns import GOODS, Bools, Ints, Year, first_day
 from yumai.evaluation.coverage import Doubts, Quiet
 from yumai.evaluation.segment import Ground, Memory, Segment, joined, segment
 from yumai.methods import city_share, levels, like_for_like
-from yumai.methods.like_for_like import Gone, Panel, Run
+from yumai.methods.like_for_like import Gone, Panel, PanelDays
 
 PAST_YEARS = 5
 FIRST_JUDGED = (3, 1)
@@ -149,13 +149,13 @@ def _amounts(frame: Frame, targets: Targets) -> Floats:
 
 def _runs(
     frame: Frame, placed: Mapping[int, Placed], quiet: Quiet, first: int, last: int
-) -> list[Run]:
+) -> list[PanelDays]:
     """Runs of days with one panel; in a city's first year everybody is judged."""
     this = placed[frame.year]
     before = placed.get(frame.year - 1)
     if before is None:
         pairs = np.ones(len(frame.districts) * this.platforms, dtype=bool)
-        return [Run(first, last, Panel(pairs, np.ones(this.platforms, dtype=bool)))]
+        return [PanelDays(first, last, Panel(pairs, np.ones(this.platforms, dtype=bool)))]
     return like_for_like.runs(
         cells.present(frame, before),
         cells.present(frame, this),

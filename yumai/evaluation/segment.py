@@ -13,7 +13,7 @@ from yumai.evaluation.cells import OF_ALL, WIDTH, Floats, Frame, Placed
 from yumai.evaluation.columns import Ints
 from yumai.evaluation.coverage import Quiet
 from yumai.methods import judged_year, like_for_like, monthly, no_history
-from yumai.methods.like_for_like import Panel, Run
+from yumai.methods.like_for_like import Panel, PanelDays
 
 PANELS_KEPT = 64
 
@@ -87,7 +87,7 @@ def joined(parts: list[Segment]) -> Segment:
     )
 
 
-def segment(ground: Ground, run: Run) -> Segment:
+def segment(ground: Ground, run: PanelDays) -> Segment:
     frame, this, panel = ground.frame, ground.this, run.panel
     sums = cells.summed(frame, this, *this.judged(panel))
     comparable = np.cumsum(sums, axis=1)[:, run.low : run.high + 1].T
@@ -123,7 +123,7 @@ def segment(ground: Ground, run: Run) -> Segment:
     )
 
 
-def _without_history(ground: Ground, run: Run, comparable: Ints, fraction: float) -> Segment:
+def _without_history(ground: Ground, run: PanelDays, comparable: Ints, fraction: float) -> Segment:
     flat = no_history.flat(ground.frame.year, comparable, ground.target, run.low, fraction)
     none = np.full(comparable.shape, np.nan)
     return Segment(

@@ -33,7 +33,7 @@ WAITING = ("pending", "held")
 
 Fact = (
     Key
-    | alerts_codec.Whole
+    | alerts_codec.StepRecord
     | actions_codec.Action
     | actions_codec.Verdict
     | items_codec.Event
@@ -43,7 +43,7 @@ Fact = (
 )
 
 
-class Record(Protocol):
+class ConsumerRecord(Protocol):
     """As a consumer brings it; `timestamp` in epoch ms."""
 
     topic: str
@@ -64,7 +64,7 @@ class Journal:
         self, opened: Callable[[outbox.Subscription], outbox.Subscription] = as_it_lies
     ) -> None:
         self._opened = opened
-        self._folds: dict[str, Callable[[Record], Fact | None]] = {
+        self._folds: dict[str, Callable[[ConsumerRecord], Fact | None]] = {
             topics.TARGETS.name: self._target,
             topics.ALERTS.name: self._step,
             topics.ACTIONS.name: self._action,
@@ -78,9 +78,9 @@ class Journal:
 
     def clear(self) -> None:
         self.targets.clear()
-        self.alerts: dict[str, alerts_codec.Whole] = {}
+        self.alerts: dict[str, alerts_codec.StepRecord] = {}
         """Each alert's last step, by its id."""
-        self.history: dict[str, list[alerts_codec.Whole]] = {}
+        self.history: dict[str, list[alerts_codec.StepRecord]] = {}
         self.actions: dict[str, actions_codec.Action] = {}
         """Without a verdict yet, in the log's order."""
         self.verdicts: dict[str, actions_codec.Verdict] = {}
@@ -92,20 +92,20 @@ class Journal:
         """Those neither delivered nor given up."""
         self.feeds: dict[str, outbox.FeedStep] = {}
 
-    def take(self, record: Record) -> Fact | None:
+    def take(self, record: ConsumerRecord) -> Fact | None:
         """A record of one of TOPICS: what it says, or None where it changes nothing.
 
         Raises what the codecs raise for one that can't be read.
         """
         return self._folds[record.topic](record)
 
-    def _target(self, record: Record) -> Key | None:
+    def _target(self, record: ConsumerRecord) -> Key | None:
         """An empty record takes the target of its key away."""
         key = (record.key or b"").decode(errors="replace")
         target = None if record.value is None else targets_codec.decode(record.value)
         return self.targets.take(key, target, record.timestamp)
 
-    def _step(self, record: Record) -> alerts_codec.Whole | None:
+    def _step(self, record: ConsumerRecord) -> alerts_codec.StepRecord | None:
         """Of two records with one name the first in the log holds."""
         if record.value is None:
             return None
@@ -117,7 +117,9 @@ class Journal:
         self.alerts[step.id] = step
         return step
 
-    def _action(self, record: Record) -> actions_codec.Action | actions_codec.Verdict | None:
+    def _action(
+        self, record: ConsumerRecord
+    ) -> actions_codec.Action | actions_codec.Verdict | None:
         if record.value is None:
             return None
         found = actions_codec.decode(record.value)
@@ -130,13 +132,13 @@ class Journal:
             self.actions[found.id] = found
         return found
 
-    def _item(self, record: Record) -> items_codec.Event | None:
+    def _item(self, record: ConsumerRecord) -> items_codec.Event | None:
         if record.value is None:
             return None
         event = items_codec.decode(record.value)
         return event if self.items.apply(event) else None
 
-    def _office(self, record: Record) -> outbox.Subscriptions | None:
+    def _office(self, record: ConsumerRecord) -> outbox.Subscriptions | None:
         if record.value is None:
             self.offices.pop((record.key or b"").decode(), None)
             return None
@@ -144,7 +146,7 @@ class Journal:
         self.offices[found.office] = [self._opened(s) for s in found.subscriptions]
         return found
 
-    def _delivery(self, record: Record) -> outbox.Delivery | None:
+    def _delivery(self, record: ConsumerRecord) -> outbox.Delivery | None:
         if record.value is None:
             return None
         return self.note(outbox.decode_delivery(record.value))
@@ -163,7 +165,7 @@ class Journal:
             self.waiting.pop(delivery.id, None)
         return delivery
 
-    def _feed(self, record: Record) -> outbox.FeedStep | None:
+    def _feed(self, record: ConsumerRecord) -> outbox.FeedStep | None:
         if record.value is None:
             return None
         feed = outbox.decode_feed(record.value)

@@ -154,7 +154,7 @@ def simple_rules(sales: Floats, year: int, month: int) -> Floats:
 
 
 @dataclass
-class Record:
+class MonthRecord:
     """What one month of the year has shown so far: a row a forecast of a year that is over."""
 
     errors: list[Floats]  # [6, rows]: ours first, then RULES
@@ -163,8 +163,8 @@ class Record:
     met: list[Bools]
 
     @staticmethod
-    def empty() -> Record:
-        return Record([], [], [], [])
+    def empty() -> MonthRecord:
+        return MonthRecord([], [], [], [])
 
     def add(self, forecast: Forecast, sales: Floats, targets: Floats, has_targets: bool) -> None:
         actual = sales[:, forecast.year].sum(axis=1)

@@ -51,7 +51,7 @@ class Gone:
 
 
 @dataclass(frozen=True)
-class Run:
+class PanelDays:
     """Days `low` … `high` (inclusive) that are judged on one panel."""
 
     low: int
@@ -80,15 +80,15 @@ def on_day(before: Present, now: Present, gone: Gone, day: int) -> Panel:
     )
 
 
-def runs(before: Present, now: Present, gone: Gone, first: int, last: int) -> list[Run]:
+def runs(before: Present, now: Present, gone: Gone, first: int, last: int) -> list[PanelDays]:
     """Days `first` … `last`, cut wherever the panel changes."""
-    found: list[Run] = []
+    found: list[PanelDays] = []
     for day in range(first, last + 1):
         panel = on_day(before, now, gone, day)
         if found and found[-1].panel.same(panel):
-            found[-1] = Run(found[-1].low, day, found[-1].panel)
+            found[-1] = PanelDays(found[-1].low, day, found[-1].panel)
         else:
-            found.append(Run(day, day, panel))
+            found.append(PanelDays(day, day, panel))
     return found
 
 

@@ -28,7 +28,7 @@ LAST_GOOD_BACKUP = Query(
 
 
 @dataclass(frozen=True)
-class Run:
+class MaintenanceRun:
     """The last run of a kind. Instants are epoch ms; `good_at` 0: none was ever good."""
 
     kind: str
@@ -39,10 +39,10 @@ class Run:
     good_at: int
 
 
-def last(rows: Iterable[Sequence[Any]]) -> dict[str, Run]:
+def last(rows: Iterable[Sequence[Any]]) -> dict[str, MaintenanceRun]:
     """Rows of LAST by kind."""
     found = [
-        Run(kind, name, int(at), bool(ok), json.loads(report or "{}"), int(good_at))
+        MaintenanceRun(kind, name, int(at), bool(ok), json.loads(report or "{}"), int(good_at))
         for kind, name, at, ok, report, good_at in rows
     ]
     return {run.kind: run for run in found}

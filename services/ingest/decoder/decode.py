@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from services.ingest.columns import PIECE_ROWS
 from services.ingest.decoder import schema as columns
-from services.ingest.decoder.plain import Known, Said, compact, plain
+from services.ingest.decoder.plain import LastDictionary, Said, compact, plain
 from services.ingest.refused import BodyRefused, check_rows
 
 PIECE_BYTES = 32 * 1024 * 1024
@@ -54,7 +54,7 @@ def decode(name: str, body: pa.Buffer, came: int, sink: pa.NativeFile) -> int:
 def _write(batches: Batches, came: int, sink: pa.NativeFile) -> int:
     schema = next(batches)
     columns.check(schema)
-    said, known = Said(), [Known() for _ in schema.names]
+    said, known = Said(), [LastDictionary() for _ in schema.names]
     rows = 0
     writer: pa.ipc.RecordBatchStreamWriter | None = None
     waiting: list[list[pa.Array]] = []

@@ -38,7 +38,7 @@ class Said:
             raise BodyRefused("too_large", None, "its rows say more than 512 MiB of text")
 
 
-def plain(array: pa.Array, said: Said, known: Known | None = None) -> pa.Array:
+def plain(array: pa.Array, said: Said, known: LastDictionary | None = None) -> pa.Array:
     """Raises pa.ArrowException for a damaged array, BodyRefused for one that is too large."""
     array.validate()
     kind = array.type
@@ -54,7 +54,7 @@ def plain(array: pa.Array, said: Said, known: Known | None = None) -> pa.Array:
     return made
 
 
-class Known:
+class LastDictionary:
     """The dictionary that stood last in a column, checked: it comes with every batch anew."""
 
     def __init__(self) -> None:
@@ -132,8 +132,8 @@ def _sizes(array: pa.Array) -> np.ndarray:
     return sizes.to_numpy(zero_copy_only=False).astype(np.int64)
 
 
-def _dictionary(array: pa.DictionaryArray, said: Said, known: Known | None) -> pa.Array:
-    values, sizes = (known or Known()).values(array.dictionary)
+def _dictionary(array: pa.DictionaryArray, said: Said, known: LastDictionary | None) -> pa.Array:
+    values, sizes = (known or LastDictionary()).values(array.dictionary)
     indices = array.indices
     indices.validate(full=True)
     return _encoded(indices, values, sizes, said)

@@ -17,9 +17,9 @@ import cramjam
 import lz4.frame
 import numpy as np
 from kafka.record.util import calc_crc32c
-from numba import njit
 
 from contracts import traces
+from contracts.entries.kernel_types import kernel
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -217,7 +217,7 @@ def _snappy_block(packed: memoryview, before: int) -> bytes:
     return bytes(cramjam.snappy.decompress_raw(packed))
 
 
-@njit("UniTuple(int64, 2)(Array(uint8, 1, 'C', readonly=True), int64)", nogil=True, cache=True)
+@kernel("UniTuple(int64, 2)(Array(uint8, 1, 'C', readonly=True), int64)")
 def _varint(data, at):
     """(value, place after it) of a zigzag varint of at most 10 bytes; place -1 where there is none."""
     value = np.uint64(0)
@@ -234,10 +234,8 @@ def _varint(data, at):
     return np.int64(0), np.int64(-1)
 
 
-@njit(
-    "int64(Array(uint8, 1, 'C', readonly=True), int64, int64[::1], int64[::1], int32[::1], int64[::1])",
-    nogil=True,
-    cache=True,
+@kernel(
+    "int64(Array(uint8, 1, 'C', readonly=True), int64, int64[::1], int64[::1], int32[::1], int64[::1])"
 )
 def _walk(data, last, delta, start, size, headers):
     """Finds every record's value; the number of the first damaged one, or -1."""

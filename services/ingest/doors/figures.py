@@ -24,7 +24,7 @@ from services.ingest.doors.parameters import (
 from services.ingest.formats import compression
 from services.ingest.merchants import Registry, TooManySpans, read_rows
 from services.ingest.publish import Publisher, Unavailable
-from services.ingest.receipts import Known
+from services.ingest.receipts import RecentReceipts
 from services.ingest.refused import BodyRefused
 from yumai import printable
 from yumai.access import Principal
@@ -40,7 +40,7 @@ _MERCHANTS_SECONDS = 60.0
 
 
 class ReceiptFigures:
-    def __init__(self, known: Known, bookings: Bookings, door: EntriesDoor) -> None:
+    def __init__(self, known: RecentReceipts, bookings: Bookings, door: EntriesDoor) -> None:
         self._known, self._bookings, self._door = known, bookings, door
         self.feeds: dict[str, str] = {}
         """Receipts of the Kafka door -> platform."""

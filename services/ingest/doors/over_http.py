@@ -25,7 +25,7 @@ from services.ingest.decoder.pool import Decoders
 from services.ingest.formats import DECODED, MEDIA_TYPES, Read, arrow_table, compression, read
 from services.ingest.judging import BUREAU, ERRORS_SHOWN, Outcome, Request
 from services.ingest.publish import Unavailable
-from services.ingest.receipts import Known, RequestIdentity, identify
+from services.ingest.receipts import RecentReceipts, RequestIdentity, identify
 from services.ingest.refused import BodyRefused
 from services.ingest.rounds import Rounds, count_entries
 from yumai.access import Principal
@@ -107,7 +107,12 @@ class EntriesDoor:
     """Takes bodies, gives receipts. A repeated request gets the receipt it had."""
 
     def __init__(
-        self, rounds: Rounds, known: Known, bodies: Bodies, workers: Workers, decoders: Decoders
+        self,
+        rounds: Rounds,
+        known: RecentReceipts,
+        bodies: Bodies,
+        workers: Workers,
+        decoders: Decoders,
     ) -> None:
         self._rounds, self._known, self._bodies, self._workers = rounds, known, bodies, workers
         self._decoders = decoders

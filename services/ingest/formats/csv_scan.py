@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
-from contracts.entries.kernel_types import BYTES, group
+from contracts.entries.kernel_types import BYTES, group, kernel
 from services.ingest.kernels import is_utf8
 
 GOOD, NOT_CSV, FIELD_COUNT, NOT_UTF8 = 0, 1, 2, 3
@@ -39,16 +39,14 @@ RECORDS = group(Records, types.int64[::1], types.int64[::1], types.uint8[::1])
 FIELDS = group(Fields, types.int64[:, ::1], types.int32[:, ::1], types.uint8[:, ::1])
 
 
-@njit(
+@kernel(
     types.UniTuple(types.int64, 2)(
         BYTES,
         types.int64,
         types.int64,
         RECORDS,
         FIELDS,
-    ),
-    nogil=True,
-    cache=True,
+    )
 )
 def scan(data, at, most, records, fields):
     """Records from `at` on: their spans without line end, records.state, and fields ([column, row]).

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, types
 
-from contracts.entries.kernel_types import BYTES, INT64
+from contracts.entries.kernel_types import BYTES, INT64, kernel
 from services.ingest.columns import FIELDS, NULL
 from services.ingest.kernels import instant, utf8_width
 
@@ -87,7 +87,7 @@ def _array_end(data, at, end):
     return -1
 
 
-@njit(
+@kernel(
     types.void(
         BYTES,
         INT64,
@@ -97,9 +97,7 @@ def _array_end(data, at, end):
         types.int64[:, ::1],
         types.uint8[:, ::1],
         types.uint8[::1],
-    ),
-    nogil=True,
-    cache=True,
+    )
 )
 def scan(data, row_start, row_end, starts, sizes, numbers, number_state, pace):
     """Fills a row's spans (starts, sizes: [field, row]) and numbers; `pace` says QUICK or SLOW.
@@ -217,7 +215,7 @@ def scan(data, row_start, row_end, starts, sizes, numbers, number_state, pace):
             pace[i] = QUICK
 
 
-@njit(types.int64(BYTES, types.int64[::1], types.int64[::1]), nogil=True, cache=True)
+@kernel(types.int64(BYTES, types.int64[::1], types.int64[::1]))
 def lines(data, start, end):
     """Spans of the non-empty lines, without line end and outer blanks; their number.
 
@@ -245,7 +243,7 @@ def lines(data, start, end):
     return count
 
 
-@njit(types.int64(BYTES, types.int64[::1], types.int64[::1]), nogil=True, cache=True)
+@kernel(types.int64(BYTES, types.int64[::1], types.int64[::1]))
 def elements(data, start, end):
     """Spans of the elements of a JSON array known to be valid as a whole; their number.
 
@@ -297,7 +295,7 @@ def _hex(c):
     return np.int64(-1)
 
 
-@njit(types.void(types.uint8[::1]), nogil=True, cache=True)
+@kernel(types.void(types.uint8[::1]))
 def blank_surrogates(data):
     """Overwrites \\ud800 to \\udfff, wherever they stand, by \\u0020."""
     for p in range(len(data) - 5):

@@ -18,7 +18,7 @@ from contracts.alerts import outbox as records
 from contracts.targets import codec as targets
 from contracts.work_items import codec as items
 from services.alerts.judge import Evaluation
-from services.alerts.publish import Record
+from services.alerts.publish import ProducerRecord
 from services.alerts.rounds import Rounds
 from tests.unit.alerts.rows import row
 from yumai import topics
@@ -37,7 +37,7 @@ class Crash(BaseException):
 class World:
     """What outlives a worker. `crash_at`: the record at which it dies, `durable` or just before."""
 
-    log: list[Record] = field(default_factory=list)
+    log: list[ProducerRecord] = field(default_factory=list)
     level: str | None = "green"
     sector: str | None = None
     feed: str = "ok"
@@ -47,7 +47,7 @@ class World:
     durable: bool = True
 
     def say(self, topic: topics.Topic, key: str, value: bytes) -> None:
-        self.log.append(Record(topic, key, value))
+        self.log.append(ProducerRecord(topic, key, value))
 
 
 class LogReader:
@@ -75,7 +75,7 @@ class LogReader:
         await self.catch_up()
         await asyncio.sleep(0)
 
-    def _read(self, found: list[Record]) -> None:
+    def _read(self, found: list[ProducerRecord]) -> None:
         for number, r in enumerate(found):
             record = SimpleNamespace(
                 topic=r.topic.name, key=r.key.encode(), value=r.value, offset=number, timestamp=1
@@ -198,7 +198,7 @@ async def lived(crash_at: int = -1, durable: bool = True) -> World:
 
 def facts(world: World) -> dict[str, Any]:
     """What anybody sees, without when."""
-    of: dict[str, list[Record]] = {}
+    of: dict[str, list[ProducerRecord]] = {}
     for record in world.log:
         of.setdefault(record.topic.name, []).append(record)
     steps = [alerts.decode_whole(r.value) for r in of[topics.ALERTS.name]]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from contracts.actions.codec import Action
 from contracts.alerts import codec
-from contracts.alerts.codec import Sector, Whole
+from contracts.alerts.codec import Sector, StepRecord
 from services.alerts.lifecycle import (
     Ended,
     Event,
@@ -45,10 +45,10 @@ def explain(at: int = 1, text: str = "t") -> Action:
     return act("explain", at, text=text, measure="m", due_date="2026-08-01")
 
 
-def live(events: list[Event]) -> tuple[Whole | None, list[Whole]]:
+def live(events: list[Event]) -> tuple[StepRecord | None, list[StepRecord]]:
     """The state and the steps that a course of events brings; what comes too late is passed over."""
-    alert: Whole | None = None
-    steps: list[Whole] = []
+    alert: StepRecord | None = None
+    steps: list[StepRecord] = []
     for event in events:
         try:
             alert, more = advance(alert, event)

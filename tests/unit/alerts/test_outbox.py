@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.alerts.codec import Whole
+from contracts.alerts.codec import StepRecord
 from contracts.alerts.outbox import FeedState, FeedStep, QuietHours, Subscription
 from contracts.days import SHANGHAI
 from contracts.work_items.codec import Event
@@ -16,7 +16,7 @@ from services.alerts import outbox
 from services.alerts.sending import body_of
 from yumai.districts import districts
 
-OPENED = Whole(
+OPENED = StepRecord(
     "2026-500101",
     1,
     5,
@@ -31,12 +31,12 @@ OPENED = Whole(
 )
 
 
-def told(step: Whole, **sub: object) -> list[str]:
+def told(step: StepRecord, **sub: object) -> list[str]:
     mine = msgspec.convert({"id": "a", "channel": "inbox", **sub}, Subscription)
     return outbox.told(step, {"district:500101": [mine], "district:500102": [mine]})
 
 
-def after(**fields: object) -> Whole:
+def after(**fields: object) -> StepRecord:
     return msgspec.structs.replace(OPENED, **fields)
 
 

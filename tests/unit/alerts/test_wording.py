@@ -4,13 +4,13 @@ import re
 
 import msgspec
 
-from contracts.alerts.codec import Sector, Whole
+from contracts.alerts.codec import Sector, StepRecord
 from contracts.alerts.outbox import FeedStep
 from contracts.work_items.codec import Event
 from services.alerts import outbox, wording
 from services.alerts.sending import body_of
 
-STEP = Whole(
+STEP = StepRecord(
     "2026-500101",
     1,
     1_782_835_200_000,

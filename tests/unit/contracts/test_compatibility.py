@@ -16,7 +16,7 @@ from tests.contracts_now import RELEASED, broken, now
 
 Description = dict[str, Any]
 CELLS = "gateway GET /v1/cells"
-ALERT, COMMIT, TARGET = "alerts.v1 Whole", "commits.v1 Commit", "targets.v1 Target"
+ALERT, COMMIT, TARGET = "alerts.v1 StepRecord", "commits.v1 Commit", "targets.v1 Target"
 
 
 @pytest.fixture(scope="module")

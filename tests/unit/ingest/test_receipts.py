@@ -1,7 +1,7 @@
 """Receipts: one request, one receipt; memory is bounded."""
 
 from contracts.receipts.codec import Receipt
-from services.ingest.receipts import KEPT_MS, Known, feed_receipt, identify
+from services.ingest.receipts import KEPT_MS, RecentReceipts, feed_receipt, identify
 
 
 def receipt(name: str, at: int = 0, key_hash: str = "", sender: str = "p1") -> Receipt:
@@ -38,7 +38,7 @@ def test_a_feeds_receipt_covers_2_to_the_20_records():
 
 
 def test_the_oldest_receipts_are_forgotten_with_their_keys():
-    known = Known(kept=2)
+    known = RecentReceipts(kept=2)
     for number in range(3):
         known.add(receipt(f"r{number}", key_hash=f"k{number}"))
     assert known.get("r0") is None
@@ -49,7 +49,7 @@ def test_the_oldest_receipts_are_forgotten_with_their_keys():
 
 
 def test_bytes_are_bounded_too_and_a_sender_sees_its_own():
-    known = Known(kept_bytes=1_000)
+    known = RecentReceipts(kept_bytes=1_000)
     for number in range(20):
         known.add(receipt(f"r{number}", sender="p2" if number == 19 else "p1"))
     assert known.get("r19") is not None
@@ -58,7 +58,7 @@ def test_bytes_are_bounded_too_and_a_sender_sees_its_own():
 
 
 def test_a_receipt_written_again_counts_once():
-    known = Known(kept=2)
+    known = RecentReceipts(kept=2)
     known.add(receipt("a", key_hash="k"))
     known.add(receipt("a", key_hash="k"))
     known.add(receipt("b"))

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from console.cli import Refusal, build_parser
-from yumai.methods.backtest import Record, forecasts
+from yumai.methods.backtest import MonthRecord, forecasts
 
 FIELDS = ("nowcast", "low", "high", "p_meet")
 
@@ -103,7 +103,7 @@ def test_a_year_that_is_over_is_what_it_was():
 
 def test_better_than_every_simple_rule():
     sales = _panel(2, cells=60, years=12, noise=0.08)
-    records = {m: Record.empty() for m in (3, 6, 9)}
+    records = {m: MonthRecord.empty() for m in (3, 6, 9)}
     none = np.full(sales.shape[:2], np.nan)
     for f in forecasts(sales, np.arange(60) % 2, none, (11, 12), first_year=2000):
         if f.month in records:
@@ -230,7 +230,7 @@ def test_one_noisy_past_year_does_not_lose_to_last_years_rest():
     ours, rules, inside, number = [], [], 0.0, 0
     for seed in range(4):
         sales = _panel(seed, cells=60, years=2, noise=0.4)
-        record = Record.empty()
+        record = MonthRecord.empty()
         none = np.full(sales.shape[:2], np.nan)
         for f in forecasts(sales, np.arange(60) % 2, none, (1, 12), first_year=2000):
             if f.month == 3:

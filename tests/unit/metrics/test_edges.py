@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from contracts.entries import codec
 from services.metrics import tables
 from services.metrics.cells import CARRY_AT, DISTRICT_CODES, joined, wide
-from services.metrics.decoding import Record
+from services.metrics.decoding import EntriesRecord
 from services.metrics.ledger import LedgerBuffer, int128, int128_of
-from services.metrics.processor import Known, Processor
+from services.metrics.processor import BookedBefore, Processor
 from services.metrics.seen import Filter
 from yumai import bookable
 from yumai.entry import AMOUNT_MAX_FEN, BATCH_MAX_ENTRIES
@@ -71,18 +71,20 @@ def batch_of(c: dict[str, object]) -> pa.RecordBatch:
     )  # fmt: skip
 
 
-def record(offset: int, c: dict[str, object], recorded_on: str | None = None, **headers) -> Record:
+def record(
+    offset: int, c: dict[str, object], recorded_on: str | None = None, **headers
+) -> EntriesRecord:
     batch = batch_of(c)
     header = dict(codec.Header(1, batch.num_rows, recorded_on).to_kafka()) | headers
     sent = pa.array([b""] * batch.num_rows, pa.binary())
     value = codec.encode(batch, sent, {"format": "ndjson"}).to_pybytes()
-    return Record(0, offset, T0 + offset, header, value)
+    return EntriesRecord(0, offset, T0 + offset, header, value)
 
 
 def worker() -> Processor:
     none = np.empty(0, dtype=np.uint64)
     made = Processor(
-        1, lambda *_: Known(none.reshape(0, 2), [], none, none, none.astype(np.uint32))
+        1, lambda *_: BookedBefore(none.reshape(0, 2), [], none, none, none.astype(np.uint32))
     )
     made.assign(0, 0, Filter(expected=1_000))
     return made
@@ -241,7 +243,7 @@ def test_whatever_headers_a_record_has_it_is_ours_foreign_or_unreadable(headers)
 )  # fmt: skip
 def test_a_record_whose_headers_say_nothing_is_foreign(headers) -> None:
     made = worker()
-    stray = Record(0, 0, T0, dict(headers), None)
+    stray = EntriesRecord(0, 0, T0, dict(headers), None)
     round_ = made.process({0: [stray, record(1, columns(2))]}, LedgerBuffer(64))
     assert [one.offset for one in round_.foreign] == [0]
     assert round_.parts[0].entries == 2

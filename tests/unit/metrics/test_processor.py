@@ -15,9 +15,9 @@ from contracts.entries import codec
 from contracts.entries.ids import id_of
 from services.metrics import blocks, tables
 from services.metrics.booking import RecordColumns
-from services.metrics.decoding import Record
+from services.metrics.decoding import EntriesRecord
 from services.metrics.ledger import LedgerBuffer, LedgerColumns
-from services.metrics.processor import Known, Processor
+from services.metrics.processor import BookedBefore, Processor
 from services.metrics.round import Round
 from services.metrics.seen import CONFLICT, DUPLICATE, Filter
 from yumai import canary
@@ -48,7 +48,7 @@ def receipt_bytes(number: int) -> bytes:
 
 def record(
     offset: int, rows: list[Row], *, epoch: int = 1, recorded_on: str | None = None
-) -> Record:
+) -> EntriesRecord:
     receipts = sorted({receipt_bytes(r.receipt) for r in rows})
     platforms = sorted({r.platform for r in rows})
     batch = pa.RecordBatch.from_arrays(
@@ -77,7 +77,7 @@ def record(
     )
     sent = pa.array([f"bytes of {r.name}/{r.row}".encode() for r in rows], pa.binary())
     header = codec.Header(epoch, len(rows), recorded_on)
-    return Record(
+    return EntriesRecord(
         0, offset, T0 + offset, dict(header.to_kafka()),
         codec.encode(batch, sent, {"format": "ndjson"}).to_pybytes(),
     )  # fmt: skip
@@ -131,10 +131,10 @@ class Store:
             block += 1
         return block * SMALL_BLOCK
 
-    def look_up(self, part: int, below: int, ids: np.ndarray) -> Known:
+    def look_up(self, part: int, below: int, ids: np.ndarray) -> BookedBefore:
         asked = {x.tobytes() for x in ids}
         rows = [r for (off, _), r in self.ledger.items() if off < below and r["id"] in asked]
-        return Known(
+        return BookedBefore(
             np.frombuffer(b"".join(r["id"] for r in rows), dtype=np.uint64).reshape(-1, 2),
             [str(r["platform"]) for r in rows],
             np.array([r["content"] for r in rows], dtype=np.uint64),
@@ -153,7 +153,7 @@ class Store:
         return processor
 
 
-def expected(log: list[Record], rows: list[list[Row]]):
+def expected(log: list[EntriesRecord], rows: list[list[Row]]):
     """The books by the definition, row by row."""
     first: dict[tuple[str, int], Row] = {}
     cells: dict[tuple, list[int]] = defaultdict(lambda: [0] * 5)
@@ -240,7 +240,7 @@ def test_the_books_do_not_depend_on_rounds_restarts_or_a_lost_flush(data, pool) 
     assert set(store.letters) == {k for k, v in verdicts.items() if v == CONFLICT}
 
 
-def _process(processor: Processor, *records: Record) -> Round:
+def _process(processor: Processor, *records: EntriesRecord) -> Round:
     return processor.process({0: list(records)}, LedgerBuffer(64))
 
 
@@ -268,7 +268,7 @@ def test_a_conflicts_dead_letter_holds_the_bytes_that_came() -> None:
 
 def test_a_foreign_record_rests_in_the_dead_letters_and_the_log_goes_on() -> None:
     worker = Store().worker()
-    foreign = Record(0, 0, T0, {}, b"hello")
+    foreign = EntriesRecord(0, 0, T0, {}, b"hello")
     round_ = _process(worker, foreign, record(1, [Row(1, 1, 1, 0)]))
     assert [(f.offset, f.value) for f in round_.foreign] == [(0, b"hello")]
     assert round_.ledger.rows == 1

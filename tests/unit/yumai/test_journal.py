@@ -18,11 +18,11 @@ def record(topic: topics.Topic, value: bytes | None, key: str = "") -> Any:
     return SimpleNamespace(topic=topic.name, key=key.encode(), value=value, offset=0, timestamp=1)
 
 
-def step(seq: int, text: str = "", id_: str = "2026-500101") -> alerts.Whole:
-    return alerts.Whole(id_, seq, seq, 2026, "500101", "opened", "open", "red", {}, text=text)
+def step(seq: int, text: str = "", id_: str = "2026-500101") -> alerts.StepRecord:
+    return alerts.StepRecord(id_, seq, seq, 2026, "500101", "opened", "open", "red", {}, text=text)
 
 
-def take(journal: Journal, said: alerts.Whole) -> bool:
+def take(journal: Journal, said: alerts.StepRecord) -> bool:
     return journal.take(record(topics.ALERTS, alerts.encode(said))) is not None
 
 
