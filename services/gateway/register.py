@@ -32,6 +32,9 @@ CATCH_UP_SECONDS = 3.0
 BATCH_MOST = 12 << 20
 """Bytes of records that are written as one batch."""
 
+FOLLOWED = tuple(topic for topic in TOPICS if topic is not topics.FEEDS)
+"""Feeds have their health from the store, as of now."""
+
 Alerted = Callable[[StepRecord, tuple[str, ...]], None]
 
 
@@ -45,7 +48,7 @@ class Register:
         self._alerted = alerted
         self.journal = Journal(sealer.opened)
         self._reader = Reader(
-            bootstrap, TOPICS, self._take, "yumai-gateway-register", anew=self.journal.clear
+            bootstrap, FOLLOWED, self._take, "yumai-gateway-register", anew=self.journal.clear
         )
         self._producer: AIOKafkaProducer | None = None
         self._ending: asyncio.Future[None] | None = None

@@ -92,11 +92,6 @@ METRICS = KafkaUser(
         _topic(topics.COMMITS, "what has become queryable", "write"),
         _topic(topics.DEAD_LETTERS, "conflicts are written, all are projected", "read", "write"),
         _topic(topics.RECEIPTS, "projected into a table", "read"),
-        _topic(topics.MERCHANTS, "projected into a table", "read"),
-        _topic(topics.TARGETS, "projected into a table", "read"),
-        _topic(topics.ALERTS, "projected into a table", "read"),
-        _topic(topics.ACTIONS, "projected into a table", "read"),
-        _topic(topics.WORK_ITEMS, "projected into a table", "read"),
         _topic(topics.DELIVERIES, "projected into a table", "read"),
     ),
 )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from services.gateway import register
+from services.metrics import projections
 from yumai import topics
 from yumai.broker import principals
+from yumai.journal import fold
 
 OTHERS = [*principals.KAFKA_USERS.values(), principals.platform("unipay")]
 
@@ -60,3 +63,16 @@ def test_every_topic_is_made_written_and_read_by_somebody() -> None:
 def test_names_are_one_each() -> None:
     names = [user.name for user in OTHERS]
     assert len(names) == len(set(names))
+
+
+def readable(user: principals.KafkaUser) -> set[str]:
+    return {g.name for g in user.grants if g.resource == "topic" and "read" in g.operations}
+
+
+def test_who_reads_a_topic_may_read_it_and_no_other() -> None:
+    followed = {topic.name for topic in register.FOLLOWED}
+    assert followed | {topics.COMMITS.name, topics.ENTRIES.name} == readable(principals.GATEWAY)
+    journal = {topic.name for topic in fold.TOPICS}
+    assert journal | {topics.COMMITS.name} == readable(principals.ALERTS)
+    projected = set(projections.PROJECTED)
+    assert projected | {topics.ENTRIES.name, topics.EPOCHS.name} == readable(principals.METRICS)
