@@ -20,8 +20,10 @@ ROUTED_SECONDS = 5
 VERSION = "0-1-0"
 """Of the image, as a name may bear it."""
 DATABASE = "clickhouse-yumai:8443/yumai"
+STORE_USERS = "clickhouse-users"
+"""The secret with a password for each user of the store."""
 _NAME = "app.kubernetes.io/name"
-_UID = 10001
+UID = 10001
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Process:
         if self.store:
             found += [
                 {"name": "CLICKHOUSE_DSN", "value": f"https://{self.store}@{DATABASE}"},
-                _secret("CLICKHOUSE_PASSWORD", "clickhouse-users", self.store),
+                _secret("CLICKHOUSE_PASSWORD", STORE_USERS, self.store),
             ]
         return found
 
@@ -112,9 +114,9 @@ class Process:
             **more,
             "securityContext": {
                 "runAsNonRoot": True,
-                "runAsUser": _UID,
-                "runAsGroup": _UID,
-                "fsGroup": _UID,
+                "runAsUser": UID,
+                "runAsGroup": UID,
+                "fsGroup": UID,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
         }
