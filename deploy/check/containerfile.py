@@ -1,112 +1,56 @@
-"""deploy/Containerfile, read without building: what an image of ours must and must not be."""
+"""deploy/Containerfile, read without building: hadolint's rules, and what our image must be."""
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path as File
 
 from deploy.check.environment import KNOWN
 from deploy.check.findings import Finding, near
 
-OURS = ("YUMAI_", "KAFKA_", "CLICKHOUSE_", "ALERTS_", "NUMBA_")
-NUMBA = {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"}
 FILE = "deploy/Containerfile"
+OURS = ("YUMAI_", "KAFKA_", "CLICKHOUSE_", "ALERTS_", "NUMBA_")
+READ = KNOWN | {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"}
+PACKAGES = ("contracts", "yumai", "services", "console", "simulation", "requirements/image.txt")
 LABELS = ("title", "description", "vendor", "version", "revision", "created")
-WORDS = {
-    "FROM",
-    "ARG",
-    "ENV",
-    "RUN",
-    "COPY",
-    "LABEL",
-    "WORKDIR",
-    "USER",
-    "ENTRYPOINT",
-    "CMD",
-    "ADD",
-    "EXPOSE",
-    "HEALTHCHECK",
-    "STOPSIGNAL",
-    "VOLUME",
-    "SHELL",
-}
 
 
 def check(root: File) -> Iterator[Finding]:
-    found = _instructions((root / FILE).read_text())
-    for line, word, _ in found:
-        if word not in WORDS:
-            yield Finding(FILE, f"line {line}", f"{word!r}: no instruction{near(word, WORDS)}")
-    last = max((n for n, (_, word, _) in enumerate(found) if word == "FROM"), default=0)
-    final = found[last:]
-    text = {word: " ".join(rest for _, w, rest in found if w == word) for word in WORDS}
-    users = [(line, rest) for line, word, rest in final if word == "USER"]
-    if not users:
-        yield Finding(FILE, "USER", "is missing: it would run as root")
-    elif not re.fullmatch(r"[1-9]\d*(:[1-9]\d*)?", users[-1][1].strip()):
+    tool = File(sysconfig.get_path("scripts")) / "hadolint"
+    done = subprocess.run(
+        [str(tool), "--format", "json", FILE], cwd=root, capture_output=True, text=True, timeout=60
+    )
+    for told in json.loads(done.stdout or "[]"):
+        yield Finding(FILE, f"line {told['line']}", f"{told['code']}: {told['message']}")
+    text = (root / FILE).read_text()
+    whole = re.sub(r"\\\n\s*", " ", text)
+    final = whole.rpartition("\nFROM ")[2]
+    users = re.findall(r"^USER (.*)$", final, re.M)
+    if not users or not re.fullmatch(r"[1-9]\d*(:[1-9]\d*)?", users[-1]):
+        yield Finding(FILE, "USER", "want a number other than 0 (runAsNonRoot can check no name)")
+    if re.findall(r"^ENTRYPOINT (.*)$", final, re.M) != ['["python", "-m"]']:
+        want = 'want ["python", "-m"], which every args of the manifests follows'
+        yield Finding(FILE, "ENTRYPOINT", want)
+    if "--require-hashes" not in whole or re.search(r"\b(pip|apt-get|apt) install\b", final):
         yield Finding(
-            FILE,
-            f"line {users[-1][0]}: USER",
-            f"{users[-1][1]}: want a number other than 0 (runAsNonRoot can check no name)",
+            FILE, "RUN", "want what is installed from the lock, by its hashes, in the first stage"
         )
-    if "--require-hashes" not in text["RUN"] or "-r /tmp/image.txt" not in text["RUN"]:
-        yield Finding(FILE, "RUN", "want pip install --require-hashes -r of the lock")
-    labels = " ".join(rest for _, word, rest in final if word == "LABEL")
     for label in LABELS:
-        if f"org.opencontainers.image.{label}=" not in labels:
+        if f"org.opencontainers.image.{label}=" not in final:
             yield Finding(FILE, "LABEL", f"org.opencontainers.image.{label} is missing")
-    for line, word, rest in final:
-        if word == "RUN" and re.search(r"\b(pip install|apt-get install|apt install)\b", rest):
-            yield Finding(
-                FILE, f"line {line}: RUN", "the last stage installs nothing: no build tools inside"
-            )
-    for line, word, rest in found:
-        for variable in re.findall(r"(?:^|\s)(\w+)=", rest) if word == "ENV" else ():
-            if variable.startswith(OURS) and variable not in KNOWN | NUMBA:
-                message = f"nobody reads this variable{near(variable, KNOWN | NUMBA)}"
-                yield Finding(FILE, f"line {line}: ENV {variable}", message)
-    entry = [rest for _, word, rest in final if word == "ENTRYPOINT"]
-    if entry[-1:] != ['["python", "-m"]']:
-        yield Finding(
-            FILE,
-            "ENTRYPOINT",
-            f'{entry[-1:]}: want ["python", "-m"], which every args of the manifests follows',
-        )
-    for line, word, rest in found:
-        if word in ("COPY", "ADD") and "--from=" not in rest:
-            for source in rest.split()[:-1]:
-                if not (root / source).exists():
-                    yield Finding(FILE, f"line {line}: {word}", f"{source}: no such file")
-    packages = {
-        rest.split()[0] for _, word, rest in found if word == "COPY" and "--from=" not in rest
-    }
-    for package in (
-        "contracts",
-        "yumai",
-        "services",
-        "console",
-        "simulation",
-        "requirements/image.txt",
-    ):
-        if package not in packages:
-            yield Finding(FILE, "COPY", f"{package} is not in the image{near(package, packages)}")
-
-
-def _instructions(text: str) -> list[tuple[int, str, str]]:
-    """(line, instruction, the rest with its continuations)."""
-    found: list[tuple[int, str, str]] = []
-    open_ended = False
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if not stripped or stripped.startswith("#"):
-            continue
-        body = stripped.removesuffix("\\").strip()
-        if open_ended:
-            at, word, rest = found[-1]
-            found[-1] = (at, word, f"{rest} {body}")
-        else:
-            word, _, rest = body.partition(" ")
-            found.append((number, word, rest.strip()))
-        open_ended = stripped.endswith("\\")
-    return found
+    for line in re.findall(r"^ENV (.*)$", whole, re.M):
+        for variable in re.findall(r"(?:^|\s)(\w+)=", line):
+            if variable.startswith(OURS) and variable not in READ:
+                told = f"nobody reads this variable{near(variable, READ)}"
+                yield Finding(FILE, f"ENV {variable}", told)
+    copied = re.findall(r"^(?:COPY|ADD) (?!--from)(\S+) ", whole, re.M)
+    for source in copied:
+        if not (root / source).exists():
+            yield Finding(FILE, "COPY", f"{source}: no such file")
+    for package in PACKAGES:
+        if package not in copied:
+            yield Finding(FILE, "COPY", f"{package} is not in the image{near(package, copied)}")

@@ -168,20 +168,8 @@ def _config(run, tag: str) -> Iterator[Finding]:  # type: ignore[no-untyped-def]
 
 
 def _base(run, cache: File) -> None:  # type: ignore[no-untyped-def]
-    """No registry has images here: Debian's own packages make one, once."""
-    if run("buildah", "images", "-q", BASE).stdout.strip():
-        return
-    rootfs = cache / "rootfs"
-    if not rootfs.is_dir():
-        part = cache / "rootfs.part"
-        run("rm", "-rf", str(part))
-        packages = "python3,python3-venv,ca-certificates"
-        done = run(
-            "debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(part)
-        )
-        if done.returncode:
-            raise RuntimeError(f"debootstrap: {done.stdout[-300:]} {done.stderr[-300:]}")
-        part.rename(rootfs)
-    container = run("buildah", "from", "scratch").stdout.strip()
-    run("buildah", "add", "-q", container, str(rootfs), "/")
-    run("buildah", "commit", "-q", "--rm", container, BASE)
+    """No registry has images here: what tools.sh made of Debian's own packages."""
+    if not run("buildah", "images", "-q", BASE).stdout.strip():
+        container = run("buildah", "from", "scratch").stdout.strip()
+        run("buildah", "add", "-q", container, str(cache / "rootfs"), "/")
+        run("buildah", "commit", "-q", "--rm", container, BASE)

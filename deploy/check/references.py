@@ -1,129 +1,168 @@
-"""Scalers and monitors select something, and what they ask for is there."""
+"""What an object names is there: other objects, keys, ports, pods by their labels, files by their mounts."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
-from deploy.check.cluster import SERVICES, Cluster, fewest, most, selects
+from deploy.check.cluster import Cluster, selects
 from deploy.check.findings import Finding, Path, listed, near
-from deploy.check.tree import Object
+from deploy.check.tree import Doc, Object, find
 
-CLUSTER_WIDE = {"Namespace"}
+NAMES = (
+    ("", "** scaleTargetRef name", "Deployment"),
+    ("", "** serviceAccountName", "ServiceAccount"),
+    ("", "** configMapRef name", "ConfigMap"),
+    ("", "** configMapKeyRef name", "ConfigMap"),
+    ("", "** configMap name", "ConfigMap"),
+    ("HTTPRoute", "spec parentRefs * name", "Gateway"),
+    ("HTTPRoute", "spec rules * backendRefs * name", "Service"),
+    ("", "metadata labels strimzi.io/cluster", "Kafka"),
+)
+"""Kind (any where empty), where a name stands, and of what kind it is."""
+TEMPLATES = {"podTemplate": "pod", "dataVolumeClaimTemplate": "volumeClaim"} | {
+    "serviceTemplate": "service"
+}
+_SELECTORS = ("podSelector", "labelSelector", "selector")
 
 
 def check(cluster: Cluster) -> Iterator[Finding]:
-    seen = Counter((o.doc.get("apiVersion"), o.kind, o.name) for o in cluster.tree.objects)
-    for obj in cluster.tree.objects:
-        if seen[obj.doc.get("apiVersion"), obj.kind, obj.name] > 1:
-            yield obj.finding(("metadata", "name"), "stands twice")
-        if obj.kind not in CLUSTER_WIDE and obj.doc["metadata"].get("namespace") != "yumai":
+    tree = cluster.tree
+    for obj in tree.objects:
+        for kind, pattern, named in NAMES:
+            if kind in ("", obj.kind):
+                known = tree.names(named)
+                for path, name in obj.at(pattern):
+                    if name not in known:
+                        text = f"no {named} {name!r}{near(name, known)} ({listed(known)})"
+                        yield obj.finding(path, text)
+        for path, name, keys in _secrets(obj):
+            if name not in cluster.secrets:
+                known = set(cluster.secrets)
+                text = f"no secret {name!r}{near(name, known)}; deploy/k8s/secrets.yaml lists them"
+                yield obj.finding(path, text)
+            for key in keys - cluster.secrets.get(name, keys):
+                known = cluster.secrets[name]
+                text = f"the secret {name} has no key {key!r}{near(key, known)} ({listed(known)})"
+                yield obj.finding(path, text)
+        for path, ref in obj.at("** configMapKeyRef"):
+            config = tree.find("ConfigMap", str(ref.get("name")))
+            if config and ref.get("key") not in config.doc["data"]:
+                text = f"{ref.get('key')!r}: only {listed(config.doc['data'])} there"
+                yield obj.finding((*path, "key"), text)
+        yield from _selectors(cluster, obj)
+        yield from _ports(cluster, obj)
+        yield from _templates(obj)
+        for path, holder in obj.at("**"):
+            if isinstance(holder, dict) and "containers" in holder:
+                yield from _mounts(cluster, obj, path, holder)
+
+
+def _secrets(obj: Object) -> Iterator[tuple[Path, str, set[str]]]:
+    """(path, name, keys) of every secret that is named."""
+    if obj.kind == "ExternalSecret":
+        return
+    for path, ref in obj.at("** secretKeyRef"):
+        yield path, str(ref.get("name")), {str(ref.get("key"))}
+    for path, ref in obj.at("** secret"):
+        if isinstance(ref, dict) and "secretName" in ref:
+            yield path, str(ref["secretName"]), {str(i["key"]) for i in ref.get("items") or []}
+    for path, ref in obj.at("** certificateRefs *"):
+        yield path, str(ref.get("name")), {"tls.crt", "tls.key"}
+    for path, users in obj.at("spec configuration users"):
+        for user, value in users.items():
+            if user.endswith("/k8s_secret_password"):
+                name, _, key = str(value).partition("/")
+                yield (*path, user), name, {key}
+
+
+def _selectors(cluster: Cluster, obj: Object) -> Iterator[Finding]:
+    for path, selector in obj.at("**"):
+        if not path or path[-1] not in _SELECTORS or not isinstance(selector, dict) or not selector:
+            continue
+        holder = next(find(obj.doc, path[:-1]), ((), {}))[1]
+        if "namespaceSelector" in holder:
+            continue
+        plain = obj.kind == "Service"
+        wanted: Doc = {"matchLabels": selector} if plain else selector
+        among = [labels for labels, _ in cluster.peers]
+        if obj.kind == "ServiceMonitor":
+            among = [service.labels for service in cluster.tree.of("Service")]
+        if pod := obj.pod():
+            at = " ".join(map(str, pod[0][:-1]))
+            among = [obj.get(f"{at} metadata labels", {})]
+        if not any(selects(wanted, labels) for labels in among):
+            yield obj.finding(path, f"selects nothing: {wanted}")
+
+
+def _ports(cluster: Cluster, obj: Object) -> Iterator[Finding]:
+    tree = cluster.tree
+    wanted: list[tuple[Path, Any, set[Any]]] = []
+    if obj.kind == "Service":
+        chosen = [
+            p
+            for labels, p in cluster.peers
+            if selects({"matchLabels": obj.get("spec selector", {})}, labels)
+        ]
+        names = {name for ports in chosen for name in ports}
+        wanted += [(path, port, names) for path, port in obj.at("spec ports * targetPort")]
+    if obj.kind == "ServiceMonitor":
+        for service in tree.of("Service"):
+            if selects(obj.get("spec selector"), service.labels):
+                names = {name for _, name in service.at("spec ports * name")}
+                wanted += [(path, port, names) for path, port in obj.at("spec endpoints * port")]
+    if obj.kind == "PodMonitor":
+        for labels, ports in cluster.peers:
+            if selects(obj.get("spec selector"), labels):
+                at = obj.at("spec podMetricsEndpoints * port")
+                wanted += [(path, port, set(ports)) for path, port in at]
+    for path, backend in obj.at("spec rules * backendRefs *"):
+        known = cluster.endpoints.get(str(backend.get("name")), set())
+        wanted.append(((*path, "port"), backend.get("port"), set(known)))
+    for at, container in obj.at("** containers *"):
+        names = {str(p.get("name")) for p in container.get("ports") or []}
+        wanted += [
+            ((*at, *path), port, names) for path, port in find(container, ("*", "httpGet", "port"))
+        ]
+    for path, port, known in wanted:
+        if port not in known:
             yield obj.finding(
-                ("metadata", "namespace"), f"{obj.doc['metadata'].get('namespace')!r}: want 'yumai'"
-            )
-    yield from _namespace(cluster)
-    for part in (_scaling, _monitors):
-        yield from part(cluster)
-
-
-def _namespace(cluster: Cluster) -> Iterator[Finding]:
-    for space in cluster.tree.of("Namespace"):
-        if space.labels.get("pod-security.kubernetes.io/enforce") != "restricted":
-            yield space.finding(
-                ("metadata", "labels", "pod-security.kubernetes.io/enforce"), "want restricted"
+                path, f"no port {port!r}{near(port, map(str, known))} ({listed(known)})"
             )
 
 
-def _scaling(cluster: Cluster) -> Iterator[Finding]:
-    scalers: dict[tuple[str, str], Object] = {}
-    for scaler in cluster.tree.of("ScaledObject", "HorizontalPodAutoscaler"):
-        ref = scaler.spec.get("scaleTargetRef") or {}
-        kind, name = str(ref.get("kind", "Deployment")), str(ref.get("name"))
-        target = cluster.tree.find(kind, name)
-        path: Path = ("spec", "scaleTargetRef", "name")
-        if target is None:
-            known = cluster.tree.names("Deployment")
-            yield scaler.finding(path, f"no {kind} {name!r}{near(name, known)} ({listed(known)})")
-            continue
-        if ref.get("apiVersion", "apps/v1") != target.doc.get("apiVersion"):
-            yield scaler.finding(
-                ("spec", "scaleTargetRef", "apiVersion"), f"{ref.get('apiVersion')}: want apps/v1"
-            )
-        if (kind, name) in scalers:
-            other = scalers[kind, name]
-            yield scaler.finding(
-                path, f"{other.kind} {other.name} scales {name} too: they would fight"
-            )
-        scalers[kind, name] = scaler
-        want = "ScaledObject" if name == "metrics" else "HorizontalPodAutoscaler"
-        if scaler.kind != want:
-            yield scaler.finding(path, f"{name} is scaled by {want}")
-        if "replicas" in target.spec:
-            yield target.finding(
-                ("spec", "replicas"),
-                f"{scaler.kind} {scaler.name} decides it: every apply would undo that",
-            )
-        low, high = fewest(scaler), most(scaler)
-        key = "maxReplicas" if scaler.kind == "HorizontalPodAutoscaler" else "maxReplicaCount"
-        if low > high:
-            yield scaler.finding(("spec", key), f"{high}: less than the fewest, {low}")
-        if low < 1:
-            yield scaler.finding(
-                ("spec", "minReplicas" if key == "maxReplicas" else "minReplicaCount"),
-                f"{low}: want 1 or more",
-            )
-        if scaler.kind == "HorizontalPodAutoscaler":
-            yield from _utilization(cluster, scaler, name)
-    for name in ("ingest", "gateway", "metrics"):
-        if ("Deployment", name) not in scalers:
-            yield Finding(
-                "deploy/k8s/base/scaling.yaml", "spec.scaleTargetRef", f"nothing scales {name}"
-            )
+def _templates(obj: Object) -> Iterator[Finding]:
+    """Of ClickHouse's operator."""
+    for path, named in obj.at("spec defaults templates"):
+        for key, name in named.items():
+            known = {
+                n for _, n in obj.at(f"spec templates {TEMPLATES.get(key, key)}Templates * name")
+            }
+            if name not in known:
+                yield obj.finding((*path, key), f"{name!r}{near(name, known)} ({listed(known)})")
 
 
-def _utilization(cluster: Cluster, scaler: Object, name: str) -> Iterator[Finding]:
-    """A share of the request needs a request."""
-    pod = cluster.pod_of(name)
-    for number, metric in enumerate(scaler.spec.get("metrics") or []):
-        resource = (metric.get("resource") or {}).get("name")
-        if resource not in ("cpu", "memory"):
-            yield scaler.finding(
-                ("spec", "metrics", number, "resource", "name"), f"{resource!r}: want cpu or memory"
-            )
-            continue
-        for container in (pod.spec.get("containers") or []) if pod else []:
-            if resource not in (container.get("resources", {}).get("requests") or {}):
-                yield scaler.finding(
-                    ("spec", "metrics", number),
-                    f"{name} requests no {resource}: no share can be known",
-                )
+def _mounts(cluster: Cluster, obj: Object, path: Path, spec: Doc) -> Iterator[Finding]:
+    """Every mount has its volume, and every file of a setting lies in a mount that has it."""
+    volumes = {v.get("name"): v for v in spec.get("volumes") or []}
+    claims = {name for _, name in obj.at("spec templates volumeClaimTemplates * name")}
+    for at, container in find(spec, ("containers", "*")):
+        files: set[str] = set()
+        for number, mount in enumerate(container.get("volumeMounts") or []):
+            volume = volumes.get(mount.get("name"))
+            if volume is None and mount.get("name") not in claims:
+                text = f"{mount.get('name')!r} is no volume of this pod ({listed(volumes)})"
+                yield obj.finding((*path, *at, "volumeMounts", number, "name"), text)
+            files |= {f"{mount.get('mountPath')}/{key}" for key in _files(cluster, volume or {})}
+        told = cluster.environment(container) | obj.get("spec configuration settings", {})
+        told = told if "CLICKHOUSE_DSN" in told else told | {"CLICKHOUSE_CAFILE": ""}
+        for name, value in told.items():
+            if value and name.upper().endswith("FILE") and value not in files:
+                text = f"{name}: no file {value} is mounted ({listed(files)})"
+                yield obj.finding((*path, *at, "volumeMounts"), text)
 
 
-def _monitors(cluster: Cluster) -> Iterator[Finding]:
-    services = list(cluster.tree.of("Service"))
-    covered = set()
-    for monitor in cluster.tree.of("ServiceMonitor"):
-        chosen = [s for s in services if selects(monitor.spec.get("selector"), s.labels)]
-        covered |= {s.name for s in chosen}
-        if not chosen:
-            yield monitor.finding(
-                ("spec", "selector"), f"selects no Service ({listed(s.name for s in services)})"
-            )
-        for number, endpoint in enumerate(monitor.spec.get("endpoints") or []):
-            for service in chosen:
-                names = {p.get("name") for p in service.spec.get("ports") or []}
-                if endpoint.get("port") not in names:
-                    yield monitor.finding(
-                        ("spec", "endpoints", number, "port"),
-                        f"{endpoint.get('port')!r} is no port of the Service {service.name}{near(endpoint.get('port'), names)} ({listed(names)})",
-                    )
-            if endpoint.get("path", "/metrics") != "/metrics":
-                yield monitor.finding(
-                    ("spec", "endpoints", number, "path"), f"{endpoint['path']!r}: want '/metrics'"
-                )
-    for name in sorted(set(SERVICES) - covered):
-        yield Finding(
-            "deploy/k8s/base/monitors.yaml",
-            "ServiceMonitor spec.selector",
-            f"no ServiceMonitor selects the Service {name}",
-        )
+def _files(cluster: Cluster, volume: Doc) -> set[str]:
+    secret = volume.get("secret") or {}
+    keys = cluster.secrets.get(str(secret.get("secretName")), set())
+    return {str(i.get("path")) for i in secret["items"]} if "items" in secret else keys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import yaml
 from deploy.render import (
     brokers,
     compose,
+    dashboards,
     entrance,
     kafka,
     monitors,
@@ -38,6 +40,20 @@ class Rendered:
 
     source: str
     docs: Callable[[], list[Any]]
+
+    def text(self) -> str:
+        """YAML, which says where it comes from."""
+        head = f"# Rendered from {self.source} by `python -m deploy.render`: change it there.\n"
+        return head + yaml.dump_all(
+            self.docs(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110
+        )
+
+
+class Board(Rendered):
+    """JSON can't say it."""
+
+    def text(self) -> str:
+        return json.dumps(self.docs()[0], ensure_ascii=False, indent=1) + "\n"
 
 
 def _from(module: str, docs: Callable[[], list[Any]]) -> Rendered:
@@ -87,6 +103,10 @@ FILES = {
     f"{COMPOSE}clickhouse-inserts.yaml": _from("compose", compose.inserts),
     f"{COMPOSE}grafana/dashboards/yumai.yaml": _from("compose", compose.boards),
     f"{COMPOSE}grafana/datasources/prometheus.yaml": _from("compose", compose.data_sources),
+    **{
+        f"deploy/dashboards/{name}.json": Board("deploy/dashboards.yaml", board.docs)
+        for name, board in dashboards.boards().items()
+    },
 }
 
 
@@ -110,8 +130,4 @@ _Dumper.add_representer(str, _text)
 
 def text(name: str) -> str:
     """The file as it should be."""
-    rendered = FILES[name]
-    head = f"# Rendered from {rendered.source} by `python -m deploy.render`: change it there.\n"
-    return head + yaml.dump_all(
-        rendered.docs(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110
-    )
+    return FILES[name].text()

@@ -22,6 +22,9 @@ def amount(text: object) -> float:
     return float(found[1]) * _UNITS[found[2] or ""]
 
 
+HEAP_SHARE = 0.75
+
+
 @dataclass(frozen=True)
 class Room:
     """What a container asks for, and the memory at which it is killed. No limit of CPU: it would only be slower."""
@@ -58,6 +61,24 @@ class Size:
     doors: tuple[int, int]
     pages: tuple[int, int]
     judges: int
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for numbers that don't fit each other."""
+        heap, memory = amount(f"{self.heap.upper()}i"), amount(self.broker_room.memory_most)
+        fits = {
+            "an odd number of controllers and Keepers": self.controllers % 2 and self.keepers % 2,
+            "partitions, a multiple of the shards": self.partitions % self.shards == 0,
+            "no more workers than partitions": self.workers[1] <= self.partitions,
+            "workers while blind between the fewest and the most": (
+                1 <= self.workers[0] <= self.workers_blind <= self.workers[1]
+            ),
+            "fewest before most": 1 <= self.doors[0] <= self.doors[1]
+            and 1 <= self.pages[0] <= self.pages[1],
+            f"a heap of {HEAP_SHARE:.0%} of the memory at most": heap <= HEAP_SHARE * memory,
+        }
+        wrong = [claim for claim, holds in fits.items() if not holds]
+        if wrong:
+            raise ValueError(f"want {'; '.join(wrong)}: {self}")
 
     @property
     def copies(self) -> int:

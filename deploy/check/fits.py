@@ -1,0 +1,172 @@
+"""Values that must fit each other, over objects: what no schema says, whatever the table said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import pairwise
+
+from croniter import croniter
+
+from deploy.check.cluster import Cluster
+from deploy.check.findings import Finding
+from deploy.render.brokers import PLATFORM_NETWORKS
+from deploy.render.sizes import HEAP_SHARE, amount
+from services.gateway.store import EXPORT_SECONDS
+from services.ingest.decoder.pool import WALL_SECONDS
+from yumai import topics
+from yumai.process.settings import Settings
+
+MB = 2**20
+AT_REST = {"ingest": 500, "metrics": 500, "alerts": 250, "gateway": 300, "canary": 150}
+"""MB of a process with all of its modules loaded and nothing to do (measured 340, 247, 108, 132, 97), and room."""
+AT_REST_OTHERS = 200
+ANSWERS = {"ingest": WALL_SECONDS, "gateway": EXPORT_SECONDS}
+"""Seconds that an answer may take."""
+PROBES = {"startup": "live", "liveness": "live", "readiness": "ready"}
+QUERY_SHARE = 0.75
+"""Of a store's memory, of one query."""
+_SECONDS = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
+_SOME_STARTS = 60
+
+
+def check(cluster: Cluster) -> Iterator[Finding]:
+    for part in (_memory, _probes, _times, _clocks, _kafka, _store, _scalers):
+        yield from part(cluster)
+    for obj in cluster.tree.objects:
+        for path, image in obj.at("** image"):
+            if not re.fullmatch(r"[\w.-]+(:\d+)?/[\w./-]+:v?\d+(\.\d+)+", str(image)):
+                yield obj.finding(path, f"{image!r}: want a registry and a fixed version")
+
+
+def seconds(text: object) -> float:
+    """Of a duration such as `1m30s`; NaN for none."""
+    found = _SECONDS.fullmatch(str(text))
+    parts = zip(found.groups(), (3600, 60, 1, 0.001), strict=True) if found else ()
+    return sum(int(n) * unit for n, unit in parts if n) if found and text else float("nan")
+
+
+def need(name: str, told: dict[str, str]) -> float:
+    """Bytes: at rest, and the bodies that the settings let it hold."""
+    held = int(told.get("YUMAI_HELD_BYTES") or Settings.held_bytes) if name == "ingest" else 0
+    return AT_REST.get(name, AT_REST_OTHERS) * MB + held
+
+
+def _memory(cluster: Cluster) -> Iterator[Finding]:
+    for obj, path, container, _ in cluster.containers():
+        most = container["resources"]["limits"]["memory"]
+        least = need(str(container["name"]), cluster.environment(container))
+        if amount(most) < least:
+            text = f"{most}: {container['name']} needs {least / MB:.0f} Mi"
+            yield obj.finding((*path, "resources", "limits", "memory"), text)
+    for pool in cluster.tree.of("KafkaNodePool"):
+        most = amount(pool.get("spec resources limits memory"))
+        for path, heap in pool.at("spec jvmOptions *"):
+            if amount(f"{str(heap).upper()}i") > HEAP_SHARE * most:
+                yield pool.finding(path, f"{heap}: too much of the memory limit")
+    for chi in cluster.tree.of("ClickHouseInstallation"):
+        room = "spec templates podTemplates * spec containers * resources limits memory"
+        most = QUERY_SHARE * amount(chi.get(room))
+        for path, value in chi.at("spec configuration profiles *"):
+            if str(path[-1]).endswith("max_memory_usage") and not MB < float(value) <= most:
+                yield chi.finding(path, f"{value}: want {MB} to {most:.0f}")
+
+
+def _probes(cluster: Cluster) -> Iterator[Finding]:
+    for obj, path, container, _ in cluster.containers():
+        for name, asked in PROBES.items():
+            probe, where = container.get(f"{name}Probe"), (*path, f"{name}Probe")
+            if probe is None:
+                if obj.kind == "Deployment" and "containers" in path:
+                    yield obj.finding(where, "is missing")
+                continue
+            period = probe.get("periodSeconds", 10)
+            whole = period * probe.get("failureThreshold", 3)
+            least = 2 if name == "readiness" else 20
+            if probe["httpGet"]["path"] != f"/health/{asked}":
+                yield obj.finding((*where, "httpGet", "path"), f"want /health/{asked}")
+            if probe.get("timeoutSeconds", 1) > period or not least <= whole <= 600:
+                text = (
+                    f"a try of {probe.get('timeoutSeconds', 1)} s every {period} s, for {whole} s"
+                )
+                yield obj.finding(where, text)
+
+
+def _times(cluster: Cluster) -> Iterator[Finding]:
+    """Of a route: no step waits for less than the step behind it may take."""
+    for route in cluster.tree.of("HTTPRoute"):
+        for path, rule in route.at("spec rules *"):
+            given = {k: seconds(v) for k, v in (rule.get("timeouts") or {}).items()}
+            least = max(ANSWERS.get(str(b["name"]), 0) for b in rule["backendRefs"])
+            for key, value in given.items():
+                if value and not least <= value <= 3600:
+                    text = f"{value:g} s: an answer may take {least:g} s"
+                    yield route.finding((*path, "timeouts", key), text)
+            if 0 < given.get("request", 0) < given.get("backendRequest", 0):
+                yield route.finding((*path, "timeouts"), "backendRequest is longer than request")
+
+
+def _clocks(cluster: Cluster) -> Iterator[Finding]:
+    for job in cluster.tree.of("CronJob"):
+        text, most = str(job.spec.get("schedule")), job.get("** activeDeadlineSeconds", 0)
+        if not croniter.is_valid(text):
+            yield job.finding("spec.schedule", f"{text!r} is no time")
+            continue
+        times = croniter(text, datetime(2026, 1, 1))
+        starts = [times.get_next(float) for _ in range(_SOME_STARTS)]
+        shortest = min(after - before for before, after in pairwise(starts))
+        if shortest < most:
+            told = f"{text!r} starts it every {shortest:.0f} s, and it may take {most} s"
+            yield job.finding("spec.schedule", told)
+
+
+def _kafka(cluster: Cluster) -> Iterator[Finding]:
+    """Clients and listeners speak the same; nothing is open to everybody, nothing goes with a pod."""
+    settings = cluster.tree.find("ConfigMap", "settings")
+    speak = str(settings and settings.doc["data"].get("KAFKA_SASL_MECHANISM")).lower()
+    for obj in cluster.tree.of("Kafka", "KafkaUser"):
+        for path, how in obj.at("** authentication type"):
+            if how != speak:
+                yield obj.finding(path, f"{how}: clients come with {speak}")
+    for kafka in cluster.tree.of("Kafka"):
+        for path, listener in kafka.at("spec kafka listeners *"):
+            peers = listener.get("networkPolicyPeers") or []
+            blocks = [peer["ipBlock"]["cidr"] for peer in peers if "ipBlock" in peer]
+            outside = listener["type"] != "internal"
+            wide = not peers or any(block.endswith("/0") for block in blocks)
+            if wide or not listener.get("tls") or (outside and blocks != [*PLATFORM_NETWORKS]):
+                yield kafka.finding(path, f"too wide: open to {blocks or 'everybody'}, or no TLS")
+    for pool in cluster.tree.of("KafkaNodePool"):
+        for path, volume in pool.at("spec storage volumes *"):
+            if volume["type"] == "ephemeral" or volume.get("deleteClaim"):
+                yield pool.finding(path, "the log would go with the pod, or the pool")
+    for topic in cluster.tree.of("KafkaTopic"):
+        kept = float(topic.get("spec config retention.ms", -1))
+        if 0 <= kept < 7 * topics.DAY_MS:
+            yield topic.finding("spec.config['retention.ms']", f"{kept:.0f}: less than a week")
+
+
+def _store(cluster: Cluster) -> Iterator[Finding]:
+    for chi in cluster.tree.of("ClickHouseInstallation"):
+        for path, node in chi.at("spec configuration zookeeper nodes *"):
+            if node["port"] not in cluster.endpoints.get(str(node["host"]), set()):
+                yield chi.finding(path, f"{node}: no Keeper is there")
+        for path, rights in chi.at("spec configuration users *"):
+            user, _, what = str(path[-1]).partition("/")
+            wide = re.search(r"\b(ALL|DROP|CREATE)\b", str(rights))
+            if user != "admin" and (what == "access_management" or wide):
+                yield chi.finding(path, f"too wide: {user} need not {rights}")
+
+
+def _scalers(cluster: Cluster) -> Iterator[Finding]:
+    scaled: dict[str, str] = {}
+    for scaler in cluster.tree.of("HorizontalPodAutoscaler", "ScaledObject"):
+        target = str(scaler.get("spec scaleTargetRef name"))
+        if target in scaled:
+            text = f"{scaled[target]} scales {target} too: they would fight"
+            yield scaler.finding("spec.scaleTargetRef.name", text)
+        scaled[target] = scaler.kind
+        for path, share in scaler.at("spec metrics * resource target averageUtilization"):
+            if not 20 <= share <= 95:
+                yield scaler.finding(path, f"{share}: want a share of the request, in %")
