@@ -19,6 +19,8 @@ from deploy.check import apiserver, compose, control_plane, image, rules, static
 from deploy.check.findings import Finding
 
 ROOT = File(__file__).resolve().parents[2]
+CLICKHOUSE_CRDS = ROOT.parent / "shared/k8s-crds/altinity"
+"""Where YUMAI_CLICKHOUSE_CRDS names no other folder: no registry has them. YUMAI_K8S_TOOLS: where all is kept."""
 TOOLS = {
     "static": ("kubectl",),
     "compose": ("docker-compose",),
@@ -29,35 +31,33 @@ TOOLS = {
 """Stage -> tools of tools.sh, in the order in which the stages run."""
 
 
-class Skipped(Exception):
-    """Why a stage could not be run."""
-
-
 class Machine:
     """What is on this machine, and what can be got."""
 
-    def __init__(self, cache: File, crds_from: File, fetch: bool) -> None:
-        self.cache, self.crds, self._crds_from, self._fetch = (
-            cache,
-            cache / "crds",
-            crds_from,
-            fetch,
-        )
+    def __init__(self, fetch: bool) -> None:
+        self.cache = File(os.environ.get("YUMAI_K8S_TOOLS") or File.home() / ".cache/yumai/k8s")
+        self.crds, self._fetch = self.cache / "crds", fetch
 
     def tool(self, name: str) -> str | None:
         here = self.cache / ("rootfs" if name == "rootfs" else f"bin/{name}")
         return str(here) if here.exists() else shutil.which(name)
 
-    def get(self, stage: str) -> list[str]:
-        """Tools of a stage that are missing after all."""
-        missing = [name for name in TOOLS[stage] if not self.tool(name)]
-        if missing and self._fetch:
-            self._run("tools.sh", *missing)
-        if stage == "apiserver" and self._fetch:
-            self._run("crds.sh", str(self._crds_from))
-        return [name for name in missing if not self.tool(name)]
+    def missing(self, stage: str) -> list[str]:
+        """What a stage needs and there is not, after trying to get it."""
+        away = [name for name in TOOLS[stage] if not self.tool(name)]
+        if away:
+            self._run("tools.sh", *away)
+        found = [name for name in away if not self.tool(name)]
+        if stage == "apiserver":
+            self._run("crds.sh", os.environ.get("YUMAI_CLICKHOUSE_CRDS") or str(CLICKHOUSE_CRDS))
+            found += [f"crds/{n}" for n in apiserver.DEFINED if not (self.crds / n).is_dir()]
+        if stage == "image" and os.geteuid():
+            found.append("root, to build in a chroot")
+        return found
 
     def _run(self, script: str, *arguments: str) -> None:
+        if not self._fetch:
+            return
         self.cache.mkdir(parents=True, exist_ok=True)
         command = ["bash", str(File(__file__).parent / script), str(self.cache), *arguments]
         log = self.cache / f"{script}.log"
@@ -68,18 +68,8 @@ class Machine:
 
 
 def _apiserver(machine: Machine) -> Iterable[Finding]:
-    missing = [name for name in apiserver.DEFINED if not (machine.crds / name).is_dir()]
-    if missing:
-        raise Skipped(f"no definitions of {', '.join(missing)} (deploy/check/crds.sh)")
-    tools = {name: str(machine.tool(name)) for name in TOOLS["apiserver"]}
-    bin_folder = File(tools["kube-apiserver"]).parent
-    return apiserver.check(ROOT, tools["kubectl"], bin_folder, tools["etcd"], machine.crds)
-
-
-def _image(machine: Machine) -> Iterable[Finding]:
-    if os.geteuid():
-        raise Skipped("building in a chroot needs root")
-    return image.check(ROOT, machine.cache)
+    kubectl, server, etcd = (str(machine.tool(n)) for n in ("kubectl", "kube-apiserver", "etcd"))
+    return apiserver.check(ROOT, kubectl, File(server).parent, etcd, machine.crds)
 
 
 STAGES: dict[str, Callable[[Machine], Iterable[Finding]]] = {
@@ -87,7 +77,7 @@ STAGES: dict[str, Callable[[Machine], Iterable[Finding]]] = {
     "compose": lambda machine: compose.check(ROOT, machine.tool("docker-compose")),
     "rules": lambda machine: rules.check(ROOT, str(machine.tool("promtool"))),
     "apiserver": _apiserver,
-    "image": _image,
+    "image": lambda machine: image.check(ROOT, machine.cache),
 }
 IN_PART = {"static": "what Kustomize builds", "compose": "docker compose config"}
 """Stages that do without their tool, but for this."""
@@ -95,41 +85,26 @@ IN_PART = {"static": "what Kustomize builds", "compose": "docker compose config"
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.check", description=__doc__)
-    parser.add_argument(
-        "stages", nargs="*", metavar="STAGE", help=f"of {', '.join(STAGES)}; default: all"
-    )
-    cache = os.environ.get("YUMAI_K8S_TOOLS") or File.home() / ".cache/yumai/k8s"
-    parser.add_argument(
-        "--cache", type=File, default=File(cache), help="tools and definitions (%(default)s)"
-    )
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help=", ".join(STAGES))
     parser.add_argument("--no-fetch", action="store_true", help="with what is there already")
     parser.add_argument("--complete", action="store_true", help="what was skipped is a failure")
-    crds = os.environ.get("YUMAI_CLICKHOUSE_CRDS") or ROOT.parent / "shared/k8s-crds/altinity"
-    parser.add_argument(
-        "--clickhouse-crds", type=File, default=File(crds), help="a folder (%(default)s)"
-    )
     args = parser.parse_args()
     for name in args.stages:
         if name not in STAGES:
             parser.error(f"no stage {name!r}: want {', '.join(STAGES)}")
-    machine = Machine(args.cache, args.clickhouse_crds, not args.no_fetch)
+    machine = Machine(not args.no_fetch)
     findings, skipped = 0, 0
     for name in args.stages or STAGES:
-        begun, count = time.monotonic(), 0
+        begun, count, missing = time.monotonic(), 0, machine.missing(name)
         print(f"{name}:", flush=True)
+        if missing:
+            skipped += 1
+            why = f"no {', '.join(missing)} (deploy/check/tools.sh and crds.sh get them)"
+            print(f"  skipped: {IN_PART.get(name, name)}: {why}", flush=True)
         try:
-            if missing := machine.get(name):
-                why = f"no {', '.join(missing)} (deploy/check/tools.sh builds or installs it)"
-                if name not in IN_PART:
-                    raise Skipped(why)
-                skipped += 1
-                print(f"  skipped: {IN_PART[name]}: {why}", flush=True)
-            for finding in STAGES[name](machine):
+            for finding in STAGES[name](machine) if not missing or name in IN_PART else ():
                 count += 1
                 print(finding, flush=True)
-        except Skipped as error:
-            skipped += 1
-            print(f"  skipped: {error}", flush=True)
         except control_plane.NotStarted as error:
             count += 1
             print(Finding("deploy/check", name, str(error)), flush=True)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path as File
 
 from deploy.check.control_plane import Kubectl, running
-from deploy.check.findings import Finding
+from deploy.check.findings import Finding, listed
 from deploy.check.tree import OVERLAYS, NotBuilt, Object, Tree, build
 
 DEFINED = ("strimzi", "keda", "gateway", "prometheus", "external_secrets", "clickhouse")
 """Folders of the operators' definitions."""
 ROLLOUT_SECONDS, DRAIN_SECONDS = 120, 90
 MANAGED = ("--server-side", "--field-manager=yumai-check", "--force-conflicts")
-_SPACE = ("-n", "yumai")
 
 
 def check(root: File, kubectl: str, bin_folder: File, etcd: str, crds: File) -> Iterator[Finding]:
@@ -23,7 +23,7 @@ def check(root: File, kubectl: str, bin_folder: File, etcd: str, crds: File) -> 
             try:
                 tree = build(root, overlay, kubectl)
             except NotBuilt as error:
-                yield error.finding
+                yield error.args[0]
                 continue
             steps = [applied, rolled_out, again]
             if overlay == "production":
@@ -38,12 +38,9 @@ def check(root: File, kubectl: str, bin_folder: File, etcd: str, crds: File) -> 
 def define(api: Kubectl, crds: File) -> None:
     """The operators' definitions, established. Raises RuntimeError."""
     folders = [f"-f={crds / name}" for name in DEFINED]
-    for command in (
-        ["apply", *MANAGED, *folders],
-        ["wait", "crd", "--all", "--for=condition=Established"],
-    ):
-        done = api.run(*command)
-        if done.returncode:
+    ready = ["wait", "crd", "--all", "--for=condition=Established"]
+    for command in (["apply", *MANAGED, *folders], ready):
+        if (done := api.run(*command)).returncode:
             raise RuntimeError(done.stderr[-600:])
 
 
@@ -62,54 +59,45 @@ def wanted(tree: Tree) -> dict[str, int]:
     """Deployment -> replicas that there must be at last."""
     found = {o.name: int(o.spec.get("replicas", 1)) for o in tree.of("Deployment")}
     for scaler in tree.of("HorizontalPodAutoscaler", "ScaledObject"):
-        fewest = scaler.spec.get("minReplicas", scaler.spec.get("minReplicaCount", 1))
+        fewest = scaler.spec.get("minReplicas") or scaler.spec.get("minReplicaCount") or 1
         found[str(scaler.get("spec scaleTargetRef name"))] = int(fewest)
     return found
 
 
 def rolled_out(api: Kubectl, tree: Tree) -> Iterator[Finding]:
     """KEDA is not here: its fewest, by the same way that it takes."""
-    counts = wanted(tree)
+    counts, most = wanted(tree), f"--timeout={ROLLOUT_SECONDS}s"
     for scaled in tree.of("ScaledObject"):
-        name = scaled.get("spec scaleTargetRef name")
-        api.run("scale", *_SPACE, f"deployment/{name}", f"--replicas={counts[name]}")
+        name = str(scaled.get("spec scaleTargetRef name"))
+        api.run("scale", f"deployment/{name}", f"--replicas={counts[name]}")
     for name, count in counts.items():
-        waits = f"--timeout={ROLLOUT_SECONDS}s"
-        for command in (
-            ("rollout", "status", *_SPACE, f"deployment/{name}", waits),
-            (
-                "wait",
-                *_SPACE,
-                f"deployment/{name}",
-                f"--for=jsonpath={{.status.availableReplicas}}={count}",
-                waits,
-            ),
-        ):
-            done = api.run(*command)
+        enough = f"--for=jsonpath={{.status.availableReplicas}}={count}"
+        for command in (["rollout", "status"], ["wait", enough]):
+            done = api.run(*command, f"deployment/{name}", most)
             if done.returncode:
-                events = api.run("events", *_SPACE, "--types=Warning").stdout.strip().splitlines()
-                why = f"{done.stderr.strip()}; {events[-1] if events else 'no event says why'}"
-                yield _deployment(tree, name).finding("spec.template.spec", why[:600])
+                events = api.run("events", "--types=Warning").stdout.strip()
+                why = f"{done.stderr.strip()}; {events[-300:] or 'no event says why'}"
+                yield _deployment(tree, name).finding("spec.template.spec", why)
                 break
 
 
 def drained(api: Kubectl, tree: Tree, zone: str = "a") -> Iterator[Finding]:
     """Pods stand in three zones; one of them is drained, and all are back elsewhere."""
     for name, count in wanted(tree).items():
-        where = "-o=jsonpath={.items[*].spec.nodeName}"
-        nodes = api.run("get", "pods", *_SPACE, f"-l=app.kubernetes.io/name={name}", where).stdout
-        if len(set(nodes.split())) < min(count, 3):
-            text = f"{count} pods stand in {len(set(nodes.split()))} zones"
-            yield _deployment(tree, name).finding(
-                "spec.template.spec.topologySpreadConstraints", text
+        ours, nodes = f"-l=app.kubernetes.io/name={name}", "-o=jsonpath={.items[*].spec.nodeName}"
+        zones = set(api.run("get", "pods", ours, nodes).stdout.split())
+        if len(zones) < min(count, 3):
+            where = "spec.template.spec.topologySpreadConstraints"
+            yield _deployment(tree, name).finding(where, f"{count} pods stand in {listed(zones)}")
+    flags = ("--ignore-daemonsets", "--grace-period=1", "--delete-emptydir-data")
+    done = api.run("drain", f"node-{zone}", *flags, f"--timeout={DRAIN_SECONDS}s")
+    if done.returncode:
+        stuck = [o for o in tree.of("PodDisruptionBudget") if f'"{o.name}-' in done.stderr]
+        for budget in stuck or [_deployment(tree, "ingest")]:
+            yield budget.finding(
+                "spec", f"zone {zone} can't be drained: {done.stderr.strip()[-400:]}"
             )
-    flags = ("--ignore-daemonsets", "--grace-period=1", "--delete-emptydir-data", f"--timeout={DRAIN_SECONDS}s")
-    done = api.run("drain", f"node-{zone}", *flags)
-    stuck = {name for name in wanted(tree) if done.returncode and f'"{name}-' in done.stderr}
-    for name in stuck or ({"ingest"} if done.returncode else ()):
-        budget = tree.find("PodDisruptionBudget", name) or _deployment(tree, name)
-        yield budget.finding("spec", f"zone {zone} can't be drained: {done.stderr.strip()[-400:]}")
-    if not done.returncode:
+    else:
         yield from rolled_out(api, tree)
     api.run("uncordon", f"node-{zone}")
 
@@ -120,12 +108,8 @@ def again(api: Kubectl, tree: Tree) -> Iterator[Finding]:
     for obj in tree.objects if done.returncode else ():
         done = api.run("diff", *MANAGED, "-f=-", docs=[obj.doc])
         if done.returncode:
-            changed = [
-                x for x in done.stdout.splitlines() if x[:1] in "+-" and x[:3] not in ("+++", "---")
-            ]
-            yield obj.finding(
-                "(API server)", f"a second apply changes it: {changed or done.stderr}"[:600]
-            )
+            changed = " ".join(re.findall(r"^[+-] .*$", done.stdout, re.M)) or done.stderr
+            yield obj.finding("(API server)", f"a second apply changes it: {changed[:500]}")
 
 
 def _deployment(tree: Tree, name: str) -> Object:

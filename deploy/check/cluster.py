@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from deploy.check.findings import Path
 from deploy.check.tree import Doc, Object, Tree
 from deploy.render import networks
 from deploy.render.secrets import SECRETS
 
-Ports = dict[str, int]
+Peer = tuple[dict[str, str], set[str]]
+"""Labels of a pod, and names of its ports."""
 OUTSIDE: dict[str, set[int]] = {
     "otel-collector.observability": {4317, 4318},
     "prometheus-operated.observability": {9090},
@@ -19,36 +19,31 @@ OUTSIDE: dict[str, set[int]] = {
 
 
 class Cluster:
-    """`peers`: (labels, ports by name) of every pod that there will be. `endpoints`: host -> ports."""
+    """`peers`: every pod that there will be. `endpoints`: host -> ports. `secrets`: name -> keys."""
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
-        self.secrets = {one.name: set(one.keys) for one in SECRETS if one.by == "outside"}
         made = {one.by: set(one.keys) for one in SECRETS}
+        self.secrets = {one.name: set(one.keys) for one in SECRETS if one.by == "outside"}
         self.secrets |= {f"{name}-cluster-ca-cert": made["strimzi"] for name in tree.names("Kafka")}
         self.secrets |= dict.fromkeys(tree.names("KafkaUser"), made["strimzi-user"])
         self.peers = [*self._peers()]
         self.endpoints = OUTSIDE | dict(self._endpoints())
 
-    def _peers(self) -> Iterator[tuple[dict[str, str], Ports]]:
-        for obj in self.tree.objects:
-            for _, spec in [pod] if (pod := obj.pod()) else ():
-                ports = [p for c in spec.get("containers") or [] for p in c.get("ports") or []]
-                path = " ".join(map(str, pod[0][:-1])) if pod else ""
-                labels = obj.get(f"{path} metadata labels", {})
-                yield labels, {str(p.get("name")): p.get("containerPort", 0) for p in ports}
-        exporter = {"tcp-prometheus": networks.BROKER_METRICS_PORT}
+    def _peers(self) -> Iterator[Peer]:
+        for obj in self.tree.of("Deployment", "Job", "CronJob"):
+            names = {n for _, n in obj.at(f"{obj.template} spec containers * ports * name")}
+            yield obj.get(f"{obj.template} metadata labels", {}), names
         for name in self.tree.names("Kafka"):
             labels = {"strimzi.io/cluster": name, "strimzi.io/kind": "Kafka"}
-            yield {**labels, "strimzi.io/name": f"{name}-entity-operator"}, {}
+            yield {**labels, "strimzi.io/name": f"{name}-entity-operator"}, set()
             for role in ("broker", "controller"):
                 own = {"strimzi.io/pool-name": role, f"strimzi.io/{role}-role": "true"}
-                yield {**labels, **own}, exporter
+                yield {**labels, **own}, {"tcp-prometheus"}
         for chi in self.tree.of("ClickHouseInstallation", "ClickHouseKeeperInstallation"):
-            peer = networks.CLICKHOUSE if "Keeper" not in chi.kind else networks.KEEPER
-            ports = chi.at("spec templates podTemplates * spec containers * ports *")
-            found = {str(p.get("name")): p.get("containerPort", 0) for _, p in ports}
-            yield {peer.labels[0][0]: chi.name}, found
+            peer = networks.KEEPER if "Keeper" in chi.kind else networks.CLICKHOUSE
+            ports = chi.at("spec templates podTemplates * spec containers * ports * name")
+            yield {peer.labels[0][0]: chi.name}, {name for _, name in ports}
 
     def _endpoints(self) -> Iterator[tuple[str, set[int]]]:
         for service in self.tree.of("Service"):
@@ -60,23 +55,15 @@ class Cluster:
             for _, service in chi.at("spec templates serviceTemplates *"):
                 host = service["generateName"].replace("{chi}", chi.name)
                 yield host, {p["port"] for p in service["spec"]["ports"]}
-        for keeper in self.tree.of("ClickHouseKeeperInstallation"):
-            port = keeper.get("spec configuration settings keeper_server/tcp_port", 2181)
-            yield f"keeper-{keeper.name}", {int(port)}
 
-    def containers(self) -> Iterator[tuple[Object, Path, Doc, Doc]]:
-        """(object, path, container, spec of its pod) of every pod of ours."""
-        for obj in self.tree.objects:
-            for at, spec in [pod] if (pod := obj.pod()) else ():
-                for path, container in [
-                    ((*at, key, number), container)
-                    for key in ("initContainers", "containers")
-                    for number, container in enumerate(spec.get(key) or [])
-                ]:
-                    yield obj, path, container, spec
+    def containers(self) -> Iterator[tuple[Object, Path, Doc]]:
+        """(object, path, container) of every pod of ours."""
+        for obj in self.tree.of("Deployment", "Job", "CronJob"):
+            for key in ("initContainers", "containers"):
+                yield from ((obj, path, c) for path, c in obj.at(f"{obj.template} spec {key} *"))
 
     def environment(self, container: Doc) -> dict[str, str]:
-        """Variable -> value; a secret's is `secret`, a field's `field`."""
+        """Variable -> value; `secret` or `field` where it comes from one."""
         found: dict[str, str] = {}
         for source in container.get("envFrom") or []:
             config = self.tree.find(
@@ -84,19 +71,16 @@ class Cluster:
             )
             found |= {k: str(v) for k, v in (config.doc["data"] if config else {}).items()}
         for entry in container.get("env") or []:
-            origin: Any = entry.get("valueFrom") or {}
+            origin = entry.get("valueFrom") or {}
             kept = "secret" if "secretKeyRef" in origin else "field" if origin else ""
             found[str(entry.get("name"))] = kept or str(entry.get("value", ""))
         return found
 
 
 def selects(selector: Doc | None, labels: dict[str, str]) -> bool:
-    """A label selector as Kubernetes reads it; an empty one selects everything, none nothing."""
-    if selector is None:
-        return False
-    holds = [labels.get(key) == value for key, value in (selector.get("matchLabels") or {}).items()]
-    for rule in selector.get("matchExpressions") or []:
-        have, values = labels.get(str(rule.get("key"))), rule.get("values") or []
-        within = have is not None if "Exist" in rule.get("operator", "") else have in values
-        holds.append(within != rule.get("operator", "").startswith(("Not", "DoesNot")))
-    return all(holds)
+    """A label selector as Kubernetes reads it, of matchLabels, In and Exists; none selects nothing."""
+    wanted = (selector or {}).get("matchLabels") or {}
+    rules = (selector or {}).get("matchExpressions") or []
+    holds = [labels.get(key) == value for key, value in wanted.items()]
+    holds += [labels.get(r["key"], "") in (r.get("values") or labels.values()) for r in rules]
+    return bool(holds) and all(holds)

@@ -11,13 +11,10 @@ from typing import Any
 import yaml
 
 from deploy.check import environment
-from deploy.check.findings import Finding, Path, dotted, listed, near
-from deploy.check.fits import AT_REST, MB, seconds
+from deploy.check.findings import Finding, Path, dotted, listed
 from deploy.check.tree import Doc, find
-from deploy.render import workloads
-from deploy.render.sizes import amount
 
-FILE, PROMETHEUS = "deploy/compose.yaml", "deploy/compose/prometheus.yaml"
+FILE = "deploy/compose.yaml"
 PROVISIONING = "/etc/grafana/provisioning"
 LOOKS = {
     "grafana": (f"{PROVISIONING}/datasources", f"{PROVISIONING}/dashboards", "/var/lib/grafana"),
@@ -27,7 +24,6 @@ LOOKS = {
 """Where a program looks for its files and keeps its state."""
 FIXED = {"clickhouse": {8123}, "prometheus": {9090}, "grafana": {3000}}
 """Ports that are the programs' own."""
-_ADDRESS = re.compile(r"\b([a-z][a-z-]*|127\.0\.0\.1):(\d{4,5})\b")
 _PATH = re.compile(r"(?:^|=)(/(?:etc|var/lib)/[\w./-]+)$")
 
 
@@ -51,21 +47,13 @@ def check(root: File, compose: str | None) -> Iterator[Finding]:
         return
     ports = _ports(services, files)
     for name, service in services.items():
-        mounts = dict(reversed(str(v).split(":")[:2]) for v in service.get("volumes") or [])
+        volumes = [str(v).split(":") for v in service.get("volumes") or []]
+        mounts = {at: source for source, at, *_ in volumes}
         given = [files[source] for source in mounts.values() if source in files]
         given += boards if name == "grafana" else []
-        problems = [
-            *_mounts(root, name, mounts, service, given),
-            *_addresses(name, ports, service, given),
-        ]
-        for path, text in [*problems, *_running(name, service, ports)]:
+        problems = [*_mounts(root, name, mounts, service, given), *_running(service, ports)]
+        for path, text in problems:
             yield Finding(FILE, dotted(("services", name, *path)), text)
-    asked = {
-        target for _, target in find(files["./compose/prometheus.yaml"], ("**", "targets", "*"))
-    }
-    for one in workloads.SERVICES:
-        if f"{one.name}:{one.port}" not in asked:
-            yield Finding(PROMETHEUS, "scrape_configs", f"nobody reads {one.name}:{one.port}")
 
 
 def _ports(services: Doc, files: Doc) -> dict[str, set[int]]:
@@ -104,42 +92,10 @@ def _mounts(
             yield path, f"nothing is mounted at {wanted} ({listed(mounts)})"
 
 
-def _addresses(
-    name: str, ports: dict[str, set[int]], service: Doc, given: list[Any]
-) -> Iterator[tuple[Path, str]]:
-    for path, text in _texts(service, given):
-        for host, port in _ADDRESS.findall(text) if path[-1] != "YUMAI_GATEWAY_URL" else ():
-            known = ports.get(name if host == "127.0.0.1" else host, set())
-            if int(port) not in known:
-                yield (
-                    path,
-                    f"{text}: nobody is at {host}:{port}{near(host, ports)} ({listed(known)})",
-                )
-    for published in service.get("ports") or []:
-        at, _, port = str(published).rpartition(":")
-        if not at.startswith("127.0.0.1:") or not port.isdigit() or int(port) not in ports[name]:
-            yield ("ports",), f"{published}: want 127.0.0.1, and a port of {listed(ports[name])}"
-
-
-def _running(name: str, service: Doc, ports: dict[str, set[int]]) -> Iterator[tuple[Path, str]]:
+def _running(service: Doc, ports: dict[str, set[int]]) -> Iterator[tuple[Path, str]]:
     image = str(service.get("image", ""))
     if not re.fullmatch(r"[\w./-]+:v?\d+(\.\d+)+", image):
         yield ("image",), f"{image!r}: want a fixed version"
-    if image.startswith("yumai:"):
-        told = {k: str(v) for k, v in (service.get("environment") or {}).items()}
-        for variable, text in environment.problems(told, ports):
-            yield ("environment", variable), text
-        if service.get("cap_drop") != ["ALL"] or service.get("read_only") is not True:
-            yield ("cap_drop",), "want read_only, and cap_drop [ALL]"
-    own = next((one for one in workloads.SERVICES if one.name == name), None)
-    if own and not seconds(service.get("stop_grace_period", "10s")) >= own.ends_in_seconds:
-        yield ("stop_grace_period",), f"what is under way takes {own.ends_in_seconds} s to end"
-    health = service.get("healthcheck") or {}
-    if (own and "/health/ready" not in str(health.get("test"))) or not (
-        seconds(health.get("timeout", "30s")) <= 60
-    ):
-        yield ("healthcheck",), "want /health/ready, within a minute"
-    limits = [limit for _, limit in find(service, ("**", "limits", "memory"))]
-    for limit in [*limits, service.get("mem_limit")]:
-        if limit and amount(str(limit).upper().rstrip("B")) < AT_REST.get(name, 512) * MB:
-            yield ("mem_limit",), f"{limit}: less than it needs"
+    told = {k: str(v) for k, v in (service.get("environment") or {}).items()}
+    for variable, text in environment.problems(told, ports) if "YUMAI_HOST" in told else ():
+        yield ("environment", variable), text

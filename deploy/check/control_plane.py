@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import contextlib
 import json
 import secrets
 import socket
@@ -10,14 +10,43 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path as File
+from string import Template
 from typing import Any
 
-PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
 ZONES = ("a", "b", "c")
 START_SECONDS, ANSWER_SECONDS = 120, 300
+_HERE = "http://127.0.0.1"
+_CLIENT = (
+    "--kubeconfig=$folder/config --bind-address=127.0.0.1 --leader-elect=false --cert-dir=$folder"
+)
+FLAGS = {
+    "etcd": f"""--data-dir=$folder/etcd --unsafe-no-fsync --initial-cluster=default={_HERE}:$peer
+        --listen-client-urls={_HERE}:$client --advertise-client-urls={_HERE}:$client
+        --listen-peer-urls={_HERE}:$peer --initial-advertise-peer-urls={_HERE}:$peer""",
+    "kube-apiserver": f"""--etcd-servers={_HERE}:$client --secure-port=$port --cert-dir=$folder
+        --bind-address=127.0.0.1 --advertise-address=127.0.0.1 --endpoint-reconciler-type=none
+        --service-account-issuer=https://check.local --service-account-key-file=$folder/key
+        --service-account-signing-key-file=$folder/key --service-cluster-ip-range=10.96.0.0/16
+        --token-auth-file=$folder/tokens --authorization-mode=RBAC""",
+    "kube-controller-manager": f"""{_CLIENT} --secure-port=$manager
+        --service-account-private-key-file=$folder/key --node-monitor-grace-period=3600s""",
+    "kube-scheduler": f"{_CLIENT} --secure-port=$scheduler",
+    "kwok": """--config=$tools/kwok-stages.yaml --kubeconfig=$folder/config --manage-all-nodes=false
+        --manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake --server-address=127.0.0.1:$kwok""",
+}
+"""Process -> how it is started, in this order."""
+PARTS = tuple(name for name in FLAGS if name != "etcd")
+# The server's certificate is its own, made a second ago, on loopback.
+_CONFIG = """
+apiVersion: v1
+kind: Config
+current-context: check
+contexts: [{name: check, context: {cluster: check, user: admin, namespace: yumai}}]
+users: [{name: admin, user: {token: $token}}]
+clusters: [{name: check, cluster: {server: "https://127.0.0.1:$port", insecure-skip-tls-verify: true}}]
+"""
 
 
 class NotStarted(Exception):
@@ -25,19 +54,17 @@ class NotStarted(Exception):
 
 
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
 
 
 @dataclass(frozen=True)
 class Kubectl:
     tool: str
-    config: File
+    folder: File
 
     def run(
         self, *arguments: str, docs: list[Any] | None = None
@@ -46,8 +73,8 @@ class Kubectl:
         return subprocess.run(
             [
                 self.tool,
-                f"--kubeconfig={self.config}",
-                f"--cache-dir={self.config.parent}",
+                f"--kubeconfig={self.folder}/config",
+                f"--cache-dir={self.folder}",
                 *arguments,
             ],
             input="\n---\n".join(json.dumps(doc) for doc in docs or ()),
@@ -57,116 +84,40 @@ class Kubectl:
         )
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(kubectl: str, bin_folder: File, etcd: str) -> Iterator[Kubectl]:
     """Raises NotStarted."""
     processes: list[subprocess.Popen[bytes]] = []
     with tempfile.TemporaryDirectory(
         prefix="yumai-control-plane-", ignore_cleanup_errors=True
     ) as name:
-        folder = File(name)
-        client, peer, port, kwok, manager, scheduler = free_ports(6)
-        api = Kubectl(kubectl, folder / "kubeconfig")
-
-        def start(what: str, *flags: str) -> File:
-            log = folder / f"{File(what).name}.log"
-            with log.open("wb") as to:
-                processes.append(subprocess.Popen([what, *flags], stdout=to, stderr=to, cwd=folder))
-            return log
-
-        def part(name: str, *flags: str) -> File:
-            common = (
-                f"--kubeconfig={api.config}",
-                "--bind-address=127.0.0.1",
-                "--leader-elect=false",
-            )
-            return start(str(bin_folder / name), *common, f"--cert-dir={folder}", *flags)
-
-        def ready() -> bool:
-            # Its certificate is its own, made a second ago, on loopback.
-            if not (folder / "apiserver.crt").is_file():
-                return False
-            _write_config(api.config, port, token)
-            return not api.run("get", "--raw=/readyz").returncode
-
+        api, named = (
+            Kubectl(kubectl, File(name)),
+            ("client", "peer", "port", "manager", "scheduler", "kwok"),
+        )
+        values: dict[str, Any] = dict(zip(named, free_ports(len(named)), strict=True))
+        values |= {"folder": name, "tools": bin_folder, "token": secrets.token_hex(16)}
+        (api.folder / "config").write_text(Template(_CONFIG).substitute(values))
+        (api.folder / "tokens").write_text(f"{values['token']},admin,admin,system:masters\n")
+        command = ["openssl", "genrsa", "-out", f"{name}/key", "2048"]
+        subprocess.run(command, check=True, capture_output=True)
         try:
-            token = secrets.token_hex(16)
-            (folder / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
-            key = folder / "sa.key"
-            subprocess.run(
-                ["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True
-            )
-            start(etcd, f"--data-dir={folder / 'etcd'}", "--unsafe-no-fsync", *_etcd(client, peer))
-            log = start(str(bin_folder / PARTS[0]), *_api_server(folder, key, client, port))
-            _wait(ready, log)
-            own = (
-                f"--service-account-private-key-file={key}",
-                f"--root-ca-file={folder / 'apiserver.crt'}",
-            )
-            part(PARTS[1], *own, f"--secure-port={manager}", "--node-monitor-grace-period=3600s")
-            part(PARTS[2], f"--secure-port={scheduler}")
-            log = start(str(bin_folder / PARTS[3]), *_kwok(bin_folder, api.config, kwok))
+            for part, flags in FLAGS.items():
+                tool = etcd if part == "etcd" else str(bin_folder / part)
+                with (api.folder / f"{part}.log").open("wb") as log:
+                    command = [tool, *Template(flags).substitute(values).split()]
+                    processes.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=name))
+                if part == "kube-apiserver":
+                    _wait(lambda: not api.run("get", "--raw=/readyz").returncode, File(log.name))
             api.run("create", "-f=-", docs=[_node(zone) for zone in ZONES])
             wait = ("wait", "nodes", "--all", "--for=condition=Ready", "--timeout=5s")
-            _wait(lambda: api.run(*wait).returncode == 0, log)
+            _wait(lambda: not api.run(*wait).returncode, File(log.name))
             yield api
         finally:
             for process in processes:
                 process.kill()  # it would take a while to stop, of a state that nobody wants
             for process in processes:
                 process.wait()
-
-
-def _etcd(client: int, peer: int) -> list[str]:
-    url, peers = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
-    return [
-        f"--listen-client-urls={url}",
-        f"--advertise-client-urls={url}",
-        f"--listen-peer-urls={peers}",
-        f"--initial-advertise-peer-urls={peers}",
-        f"--initial-cluster=default={peers}",
-    ]
-
-
-def _api_server(folder: File, key: File, etcd: int, port: int) -> list[str]:
-    return [
-        f"--etcd-servers=http://127.0.0.1:{etcd}",
-        f"--secure-port={port}",
-        "--bind-address=127.0.0.1",
-        "--advertise-address=127.0.0.1",
-        "--endpoint-reconciler-type=none",
-        f"--cert-dir={folder}",
-        "--service-account-issuer=https://check.local",
-        f"--service-account-key-file={key}",
-        f"--service-account-signing-key-file={key}",
-        "--service-cluster-ip-range=10.96.0.0/16",
-        f"--token-auth-file={folder / 'tokens.csv'}",
-        "--authorization-mode=RBAC",
-    ]
-
-
-def _kwok(bin_folder: File, config: File, port: int) -> list[str]:
-    return [
-        f"--config={bin_folder / 'kwok-stages.yaml'}",
-        f"--kubeconfig={config}",
-        "--manage-all-nodes=false",
-        "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
-        f"--server-address=127.0.0.1:{port}",
-    ]
-
-
-def _write_config(file: File, port: int, token: str) -> None:
-    ca = base64.b64encode((file.parent / "apiserver.crt").read_bytes()).decode()
-    server = {"server": f"https://127.0.0.1:{port}", "certificate-authority-data": ca}
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "check",
-        "contexts": [{"name": "check", "context": {"cluster": "check", "user": "admin"}}],
-        "users": [{"name": "admin", "user": {"token": token}}],
-        "clusters": [{"name": "check", "cluster": server}],
-    }
-    file.write_text(json.dumps(config))
 
 
 def _node(zone: str) -> dict[str, Any]:

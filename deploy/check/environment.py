@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlsplit
 
 from deploy.check.cluster import Cluster
 from deploy.check.findings import Finding, listed, near
@@ -66,39 +65,12 @@ def problems(
 
 def check(cluster: Cluster) -> Iterator[Finding]:
     config = cluster.tree.find("ConfigMap", "settings")
-    for obj, path, container, _ in cluster.containers():
+    for obj, path, container in cluster.containers():
         told = cluster.environment(container)
         names = [str(entry.get("name")) for entry in container.get("env") or []]
-        wrong = [*problems(told, cluster.endpoints), *_store(cluster, told)]
-        if "YUMAI_SERVICE_URLS" in told:
-            text = "left out, please: one dead service would take every gateway out of its Service"
-            wrong.append(("YUMAI_SERVICE_URLS", text))
-        for name, text in wrong:
+        for name, text in problems(told, cluster.endpoints):
             if name in names or config is None:
                 where = (*path, "env", names.index(name), "value") if name in names else path
                 yield obj.finding(where, text)
             else:
                 yield config.finding(("data", name), text)
-
-
-def _store(cluster: Cluster, told: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Its user, its scheme, its cluster and its quorum are those of the installation."""
-    to = urlsplit(told.get("CLICKHOUSE_DSN", ""))
-    for chi in cluster.tree.of("ClickHouseInstallation") if to.hostname else ():
-        users = {key.split("/")[0] for key in chi.get("spec configuration users", {})}
-        if to.scheme != "https" or to.path != "/yumai" or to.username not in users:
-            want = f"want https, one of {listed(users)}, and the database /yumai"
-            yield "CLICKHOUSE_DSN", f"{told['CLICKHOUSE_DSN']}: {want}"
-        layout = chi.get("spec configuration clusters * layout", {})
-        named, quorum = told.get("CLICKHOUSE_CLUSTER"), told.get("CLICKHOUSE_INSERT_QUORUM", "")
-        clusters = {name for _, name in chi.at("spec configuration clusters * name")}
-        many = layout.get("shardsCount", 1) * layout.get("replicasCount", 1) > 1
-        if many != bool(named) or (named and named not in clusters):
-            want = f"want one of {listed(clusters)}" if many else "there is one server"
-            yield "CLICKHOUSE_CLUSTER", f"{named!r} is no cluster: {want}"
-        if quorum.isdigit() and int(quorum) > layout.get("replicasCount", 1):
-            yield "CLICKHOUSE_INSERT_QUORUM", f"{quorum}: a shard has {layout['replicasCount']}"
-        backup = re.match(r"S3\((\w+)\s*,", told.get("YUMAI_BACKUP_TO", ""))
-        keys = [key.split("/")[:2] for key in chi.get("spec configuration settings", {})]
-        if backup and ["named_collections", backup[1]] not in keys:
-            yield "YUMAI_BACKUP_TO", f"{backup[1]!r} is no named collection"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -32,7 +32,7 @@ VALUES = {
 SHORTEST, LONGEST = timedelta(seconds=60), timedelta(days=30)
 """Of a range: four scrapes, else a rate has too few; no longer than Prometheus keeps."""
 DAY = 86_400.0
-_COUNTED = {"rate", "increase", "irate", "absent", "absent_over_time", "resets"}
+_GROWTH = {"rate", "increase", "irate", "resets"}
 _OF_GAUGES = {"predict_linear", "deriv", "delta", "idelta"}
 _COMPARED = {">", "<", ">=", "<=", "==", "!="}
 _SETS = {"and", "or", "unless"}
@@ -54,7 +54,7 @@ class Result:
     of: str = ""
 
     def but(self, **changed: Any) -> Result:
-        return Result(**{**self.__dict__, **changed})
+        return replace(self, **changed)
 
 
 @dataclass
@@ -83,19 +83,15 @@ class Known:
         return reading.of(parsed), reading.wrong
 
 
-def names_in(expr: Any) -> set[str]:
-    """Metrics that a parsed expression asks for."""
-    if isinstance(expr, promql.VectorSelector):
-        return {expr.name}
-    parts = [getattr(expr, p, None) for p in ("expr", "lhs", "rhs", "vector_selector")]
-    return set().union(
-        *(names_in(p) for p in [*parts, *getattr(expr, "args", [])] if p is not None)
-    )
-
-
 class _Reading:
+    """One expression, from its leaves up."""
+
     def __init__(self, known: Known) -> None:
         self.known, self.wrong = known, list[str]()
+
+    def want(self, holds: object, otherwise: str) -> None:
+        if not holds:
+            self.wrong.append(otherwise)
 
     def of(self, expr: Any) -> Result:
         read = getattr(self, f"_{type(expr).__name__}", None)
@@ -105,22 +101,20 @@ class _Reading:
         return Result(number=expr.val, scalar=True)
 
     def _VectorSelector(self, expr: Any) -> Result:
-        name, known = str(expr.name), self.known
-        matchers = {m.name: m.value for m in expr.matchers.matchers if str(m.op) in _POSITIVE}
-        for label, wanted in matchers.items():
-            values: Any = VALUES.get(
-                label, known.ours[name].labels.get(label) if name in known.ours else None
-            )
-            if values and not isinstance(values, Numbers):
-                if not any(re.fullmatch(wanted, value) for value in values):
-                    self.wrong.append(f"{name}: {label} is never {wanted}{near(wanted, values)}")
-        if name not in known.names():
-            where = "yumai/observability/telemetry.py lists ours, deploy/metrics-of-others.yaml the others"
-            self.wrong.append(f"no metric {name}{near(name, known.names())}; {where}")
+        name, names = str(expr.name), self.known.names()
+        if name not in names:
+            where = "yumai/observability/telemetry.py lists ours, metrics-of-others.yaml the others"
+            self.wrong.append(f"no metric {name}{near(name, names)}; {where}")
             return Result()
-        result = self._metric(name)
-        for label in {m.name for m in expr.matchers.matchers} - result.labels:
-            self.wrong.append(f"{name} has no label {label}{near(label, result.labels)}")
+        result, ours = self._metric(name), self.known.ours.get(name)
+        for matcher in expr.matchers.matchers:
+            label, wanted = matcher.name, matcher.value
+            have = near(label, result.labels)
+            self.want(label in result.labels, f"{name} has no label {label}{have}")
+            values = VALUES.get(label) or (ours.labels.get(label) if ours else None)
+            if values and not isinstance(values, Numbers) and "Not" not in str(matcher.op):
+                some = any(re.fullmatch(wanted, value) for value in values)
+                self.want(some, f"{name}: {label} is never {wanted}{near(wanted, values)}")
         return result
 
     def _metric(self, name: str) -> Result:
@@ -131,110 +125,99 @@ class _Reading:
         unit = "time" if re.search(r"_timestamp_seconds|_time$", name) else unit
         if metric is None:
             return Result(frozenset(self.known.others[name]), unit, of=name)
-        le = {"le"} if name.endswith("_bucket") else set()
-        counter = isinstance(metric, Counter | Histogram)
+        labels = frozenset(metric.labels) | ADDED | ({"le"} if name.endswith("_bucket") else set())
         whole = isinstance(metric, Gauge) and name not in OWN
-        labels = frozenset(metric.labels) | ADDED | le
+        counter = isinstance(metric, Counter | Histogram)
         return Result(labels, unit, repeated=whole, counter=counter, of=name)
 
     def _MatrixSelector(self, expr: Any) -> Result:
-        self._range(expr.range)
-        return self.of(expr.vector_selector)
+        return self._ranged(expr, expr.vector_selector)
 
     def _SubqueryExpr(self, expr: Any) -> Result:
-        self._range(expr.range)
-        return self.of(expr.expr)
+        return self._ranged(expr, expr.expr)
 
-    def _range(self, length: timedelta) -> None:
-        if not SHORTEST <= length <= LONGEST:
-            self.wrong.append(f"a range of {length}: want {SHORTEST} to {LONGEST}")
+    def _ranged(self, expr: Any, inner: Any) -> Result:
+        text = f"a range of {expr.range}: want {SHORTEST} to {LONGEST}"
+        self.want(SHORTEST <= expr.range <= LONGEST, text)
+        return self.of(inner)
 
     def _Call(self, expr: Any) -> Result:
-        name = expr.func.name
-        arguments = [self.of(argument) for argument in expr.args]
+        name, arguments = expr.func.name, [self.of(argument) for argument in expr.args]
         vector = next((a for a in arguments if not a.scalar), Result())
-        if name in _COUNTED:
-            if vector.of and not vector.counter and not name.startswith("absent"):
-                self.wrong.append(f"{name} of {vector.of}, which is no counter")
-            vector = vector.but(counter=False, unit="")
-        elif name in _OF_GAUGES and vector.counter:
-            self.wrong.append(f"{name} of {vector.of}, which is a counter")
-        elif name == "histogram_quantile":
-            share = arguments[0].number
-            if share is None or not 0 < share < 1:
-                self.wrong.append(f"histogram_quantile({share}, …): want a ratio between 0 and 1")
-            if "le" not in vector.labels:
-                self.wrong.append("histogram_quantile of what has no label le: want it in by (…)")
-            metric = self.known.ours.get(next(iter(names_in(expr)), ""))
-            unit = metric.unit if metric else ""
-            return vector.but(labels=vector.labels - {"le"}, unit=unit, counter=False)
         if name.startswith("absent"):
             return Result()
         if name == "time":
             return Result(unit="time", scalar=True)
-        return vector.but(of="")
+        if name in _GROWTH:
+            known = vector.counter or not vector.of
+            self.want(known, f"{name} of {vector.of}, which is no counter")
+            summed = vector.of.endswith("_sum")
+            return vector.but(counter=False, unit=vector.unit if summed else "")
+        if name in _OF_GAUGES:
+            self._grown(vector)
+        if name == "histogram_quantile":
+            share, metric = arguments[0].number, self.known.ours.get(vector.of)
+            text = f"histogram_quantile({share}, …): want a ratio between 0 and 1"
+            self.want(share is not None and 0 < share < 1, text)
+            text = "histogram_quantile of what has no label le: want it in by (…)"
+            self.want("le" in vector.labels, text)
+            return vector.but(labels=vector.labels - {"le"}, unit=metric.unit if metric else "")
+        return vector
 
     def _AggregateExpr(self, expr: Any) -> Result:
-        inner, labels = self.of(expr.expr), frozenset[str]()
+        inner, labels, op = self.of(expr.expr), frozenset[str](), str(expr.op)
         if expr.modifier is not None:
             named = frozenset(expr.modifier.labels)
-            by = "By" in str(expr.modifier.type)
-            labels = named if by else inner.labels - named
+            labels = named if "By" in str(expr.modifier.type) else inner.labels - named
             for label in sorted(named - inner.labels):
-                near_to = near(label, inner.labels)
-                self.wrong.append(f"grouped by {label}, which nothing here has{near_to}")
-        if inner.repeated and str(expr.op) in ("sum", "count", "avg", "stddev"):
-            text = f"{expr.op} counts every replica of who says {inner.of or 'it'}: want max by (…) first"
-            self.wrong.append(text)
-        self._growth(inner)
-        return inner.but(labels=labels, repeated=inner.repeated and "pod" in labels, counter=False)
+                self.wrong.append(
+                    f"grouped by {label}, which nothing here has{near(label, inner.labels)}"
+                )
+        text = f"{op} counts every replica of who says {inner.of or 'it'}: want max by (…) first"
+        self.want(not inner.repeated or op in ("max", "min"), text)
+        self._grown(inner)
+        return inner.but(labels=labels, repeated=inner.repeated and "pod" in labels)
 
-    def _growth(self, result: Result) -> None:
-        if result.counter:
-            self.wrong.append(f"{result.of} is a counter: want rate or increase of it")
+    def _grown(self, result: Result) -> None:
+        self.want(not result.counter, f"{result.of} is a counter: want rate or increase of it")
 
     def _BinaryExpr(self, expr: Any) -> Result:
         op, left, right = str(expr.op), self.of(expr.lhs), self.of(expr.rhs)
-        if op not in _SETS:
-            self._growth(left)
-            self._growth(right)
-        self._matched(op, expr.modifier, left, right)
+        self._paired(op, expr.modifier, left, right)
+        if op in _SETS:
+            either = op == "or"
+            labels = left.labels & right.labels if either else left.labels
+            return left.but(labels=labels, repeated=left.repeated or (either and right.repeated))
+        self._grown(left)
+        self._grown(right)
         if left.number is not None and right.number is not None:
             return Result(number=_value(op, left.number, right.number), scalar=True)
         vector, other = (right, left) if left.scalar else (left, right)
         if op in _COMPARED:
             self._compared(vector, other)
             told = expr.modifier is not None and expr.modifier.return_bool
-            return vector.but(unit="ratio" if told else vector.unit, of="")
-        if op in _SETS:
-            labels = left.labels & right.labels if op == "or" else left.labels
-            return left.but(labels=labels, repeated=left.repeated or right.repeated and op == "or")
-        return vector.but(unit=_unit(op, left, right), of="")
+            return vector.but(unit="ratio" if told else vector.unit)
+        return vector.but(unit=_unit(op, left, right))
 
-    def _matched(self, op: str, modifier: Any, left: Result, right: Result) -> None:
-        """Series of both sides are paired by equal labels, unless `on` or `ignoring` says which."""
-        named = modifier is not None and modifier.matching is not None
-        if named:
-            for label in set(modifier.matching.labels) - (left.labels | right.labels):
-                self.wrong.append(f"matched on {label}, which nothing here has")
-        elif op != "or" and not (left.scalar or right.scalar) and left.labels != right.labels:
+    def _paired(self, op: str, modifier: Any, left: Result, right: Result) -> None:
+        """Series of both sides go together by equal labels, unless `on` or `ignoring` says by which."""
+        if modifier is not None and modifier.matching is not None:
+            strange = set(modifier.matching.labels) - (left.labels | right.labels)
+            self.want(not strange, f"matched on {strange}, which nothing here has")
+        elif op != "or" and not (left.scalar or right.scalar):
             sides = " and ".join(str(sorted(side.labels)) for side in (left, right))
-            self.wrong.append(f"{op} pairs nothing: its sides have the labels {sides}")
+            text = f"{op} pairs nothing: its sides have the labels {sides}"
+            self.want(left.labels == right.labels, text)
 
     def _compared(self, vector: Result, other: Result) -> None:
         number, unit = other.number, vector.unit
         if number is None:
-            if unit != other.unit and unit and other.unit:
-                self.wrong.append(f"compares {unit} with {other.unit}")
-        elif unit == "ratio" and abs(number) > 1:
-            self.wrong.append(f"compares a ratio with {number:g}: want 0 to 1, no per cent")
-        elif unit == "s" and number >= 2 * DAY:
-            self.wrong.append(f"compares seconds with {number:g}: milliseconds, or a time?")
-        elif unit == "time" and number > 0:
-            self.wrong.append(f"compares a time with {number:g}: want time() minus it")
-
-
-_POSITIVE = {"MatchOp.Equal", "MatchOp.Re"}
+            same = unit == other.unit or not unit or not other.unit
+            self.want(same, f"compares {unit} with {other.unit}")
+            return
+        most = {"ratio": 1, "s": 2 * DAY, "time": 0}.get(unit, number)
+        text = f"compares what is in {unit} with {number:g}: want {most:g} at most"
+        self.want(number <= most, f"{text} (no per cent, no ms, time() minus a time)")
 
 
 def _value(op: str, left: float, right: float) -> float | None:
@@ -244,10 +227,9 @@ def _value(op: str, left: float, right: float) -> float | None:
 
 def _unit(op: str, left: Result, right: Result) -> str:
     """Of a sum, a difference, a product or a quotient."""
-    if op in ("+", "-"):
-        return "s" if (left.unit, right.unit) == ("time", "time") else left.unit or right.unit
-    number = left.number if left.number is not None else right.number
-    if number is not None:
-        unit = left.unit or right.unit
-        return "percent" if unit == "ratio" and number in (100, 0.01) else unit
-    return "ratio" if op == "/" and left.unit == right.unit else ""
+    numbers = {left.number, right.number} - {None}
+    if op in ("+", "-") or numbers:
+        times = left.unit == right.unit == "time"
+        percent = 100 in numbers and "ratio" in (left.unit, right.unit)
+        return "s" if times else "percent" if percent else left.unit or right.unit
+    return "ratio" if op == "/" and left.unit == right.unit else left.unit if not right.unit else ""

@@ -10,9 +10,10 @@ from itertools import pairwise
 from croniter import croniter
 
 from deploy.check.cluster import Cluster
+from deploy.check.expressions import Known
 from deploy.check.findings import Finding
 from deploy.render.brokers import PLATFORM_NETWORKS
-from deploy.render.sizes import HEAP_SHARE, amount
+from deploy.render.sizes import amount
 from services.gateway.store import EXPORT_SECONDS
 from services.ingest.decoder.pool import WALL_SECONDS
 from yumai import topics
@@ -24,7 +25,6 @@ AT_REST = {"ingest": 500, "metrics": 500, "alerts": 250, "gateway": 300, "canary
 AT_REST_OTHERS = 200
 ANSWERS = {"ingest": WALL_SECONDS, "gateway": EXPORT_SECONDS}
 """Seconds that an answer may take."""
-PROBES = {"startup": "live", "liveness": "live", "readiness": "ready"}
 QUERY_SHARE = 0.75
 """Of a store's memory, of one query."""
 _SECONDS = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
@@ -32,9 +32,11 @@ _SOME_STARTS = 60
 
 
 def check(cluster: Cluster) -> Iterator[Finding]:
-    for part in (_memory, _probes, _times, _clocks, _kafka, _store, _scalers):
+    for part in (_memory, _times, _clocks, _kafka):
         yield from part(cluster)
     for obj in cluster.tree.objects:
+        for path, query in obj.at("spec triggers * metadata query"):
+            yield from (obj.finding(path, wrong) for wrong in Known({}).judge(str(query))[1])
         for path, image in obj.at("** image"):
             if not re.fullmatch(r"[\w.-]+(:\d+)?/[\w./-]+:v?\d+(\.\d+)+", str(image)):
                 yield obj.finding(path, f"{image!r}: want a registry and a fixed version")
@@ -54,43 +56,18 @@ def need(name: str, told: dict[str, str]) -> float:
 
 
 def _memory(cluster: Cluster) -> Iterator[Finding]:
-    for obj, path, container, _ in cluster.containers():
+    for obj, path, container in cluster.containers():
         most = container["resources"]["limits"]["memory"]
         least = need(str(container["name"]), cluster.environment(container))
         if amount(most) < least:
             text = f"{most}: {container['name']} needs {least / MB:.0f} Mi"
             yield obj.finding((*path, "resources", "limits", "memory"), text)
-    for pool in cluster.tree.of("KafkaNodePool"):
-        most = amount(pool.get("spec resources limits memory"))
-        for path, heap in pool.at("spec jvmOptions *"):
-            if amount(f"{str(heap).upper()}i") > HEAP_SHARE * most:
-                yield pool.finding(path, f"{heap}: too much of the memory limit")
     for chi in cluster.tree.of("ClickHouseInstallation"):
         room = "spec templates podTemplates * spec containers * resources limits memory"
         most = QUERY_SHARE * amount(chi.get(room))
         for path, value in chi.at("spec configuration profiles *"):
             if str(path[-1]).endswith("max_memory_usage") and not MB < float(value) <= most:
                 yield chi.finding(path, f"{value}: want {MB} to {most:.0f}")
-
-
-def _probes(cluster: Cluster) -> Iterator[Finding]:
-    for obj, path, container, _ in cluster.containers():
-        for name, asked in PROBES.items():
-            probe, where = container.get(f"{name}Probe"), (*path, f"{name}Probe")
-            if probe is None:
-                if obj.kind == "Deployment" and "containers" in path:
-                    yield obj.finding(where, "is missing")
-                continue
-            period = probe.get("periodSeconds", 10)
-            whole = period * probe.get("failureThreshold", 3)
-            least = 2 if name == "readiness" else 20
-            if probe["httpGet"]["path"] != f"/health/{asked}":
-                yield obj.finding((*where, "httpGet", "path"), f"want /health/{asked}")
-            if probe.get("timeoutSeconds", 1) > period or not least <= whole <= 600:
-                text = (
-                    f"a try of {probe.get('timeoutSeconds', 1)} s every {period} s, for {whole} s"
-                )
-                yield obj.finding(where, text)
 
 
 def _times(cluster: Cluster) -> Iterator[Finding]:
@@ -122,7 +99,7 @@ def _clocks(cluster: Cluster) -> Iterator[Finding]:
 
 
 def _kafka(cluster: Cluster) -> Iterator[Finding]:
-    """Clients and listeners speak the same; nothing is open to everybody, nothing goes with a pod."""
+    """Clients and listeners speak the same; nothing is open to everybody."""
     settings = cluster.tree.find("ConfigMap", "settings")
     speak = str(settings and settings.doc["data"].get("KAFKA_SASL_MECHANISM")).lower()
     for obj in cluster.tree.of("Kafka", "KafkaUser"):
@@ -137,36 +114,7 @@ def _kafka(cluster: Cluster) -> Iterator[Finding]:
             wide = not peers or any(block.endswith("/0") for block in blocks)
             if wide or not listener.get("tls") or (outside and blocks != [*PLATFORM_NETWORKS]):
                 yield kafka.finding(path, f"too wide: open to {blocks or 'everybody'}, or no TLS")
-    for pool in cluster.tree.of("KafkaNodePool"):
-        for path, volume in pool.at("spec storage volumes *"):
-            if volume["type"] == "ephemeral" or volume.get("deleteClaim"):
-                yield pool.finding(path, "the log would go with the pod, or the pool")
     for topic in cluster.tree.of("KafkaTopic"):
         kept = float(topic.get("spec config retention.ms", -1))
         if 0 <= kept < 7 * topics.DAY_MS:
             yield topic.finding("spec.config['retention.ms']", f"{kept:.0f}: less than a week")
-
-
-def _store(cluster: Cluster) -> Iterator[Finding]:
-    for chi in cluster.tree.of("ClickHouseInstallation"):
-        for path, node in chi.at("spec configuration zookeeper nodes *"):
-            if node["port"] not in cluster.endpoints.get(str(node["host"]), set()):
-                yield chi.finding(path, f"{node}: no Keeper is there")
-        for path, rights in chi.at("spec configuration users *"):
-            user, _, what = str(path[-1]).partition("/")
-            wide = re.search(r"\b(ALL|DROP|CREATE)\b", str(rights))
-            if user != "admin" and (what == "access_management" or wide):
-                yield chi.finding(path, f"too wide: {user} need not {rights}")
-
-
-def _scalers(cluster: Cluster) -> Iterator[Finding]:
-    scaled: dict[str, str] = {}
-    for scaler in cluster.tree.of("HorizontalPodAutoscaler", "ScaledObject"):
-        target = str(scaler.get("spec scaleTargetRef name"))
-        if target in scaled:
-            text = f"{scaled[target]} scales {target} too: they would fight"
-            yield scaler.finding("spec.scaleTargetRef.name", text)
-        scaled[target] = scaler.kind
-        for path, share in scaler.at("spec metrics * resource target averageUtilization"):
-            if not 20 <= share <= 95:
-                yield scaler.finding(path, f"{share}: want a share of the request, in %")

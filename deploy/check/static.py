@@ -8,7 +8,6 @@ from deploy.check import (
     alarms,
     containerfile,
     environment,
-    expressions,
     fits,
     references,
     rendered,
@@ -26,12 +25,8 @@ def check(root: File, kubectl: str | None) -> list[Finding]:
             cluster = Cluster(tree.build(root, overlay, str(kubectl)))
             for part in (references, fits, environment):
                 found += part.check(cluster)
-            for scaled in cluster.tree.of("ScaledObject"):
-                for path, query in scaled.at("spec triggers * metadata query"):
-                    _, wrong = expressions.Known({}).judge(str(query))
-                    found += [scaled.finding(path, problem) for problem in wrong]
         except tree.NotBuilt as error:
-            found.append(error.finding)
+            found.append(error.args[0])
         except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
             # A field of a wrong type: the API server says which, and so does what is rendered.
             text = f"a check could not go on: {type(error).__name__} {error}"

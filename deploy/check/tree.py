@@ -1,4 +1,4 @@
-"""Both overlays as Kustomize builds them, and compose: documents whose fields are found by paths."""
+"""Both overlays as Kustomize builds them: documents whose fields are found by paths."""
 
 from __future__ import annotations
 
@@ -15,20 +15,14 @@ from deploy.check.findings import Finding, Path, dotted
 OVERLAYS = ("trial", "production")
 MANIFESTS = "deploy/k8s"
 _ORIGIN = "config.kubernetes.io/origin"
-_POD = {
-    "Deployment": ("spec", "template", "spec"),
-    "Job": ("spec", "template", "spec"),
-    "CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
+_TEMPLATES = {"Deployment": "spec template", "Job": "spec template"} | {
+    "CronJob": "spec jobTemplate spec template"
 }
 Doc = dict[str, Any]
 
 
 class NotBuilt(Exception):
-    """Kustomize refused; `finding` says where."""
-
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(str(finding))
-        self.finding = finding
+    """Kustomize refused; its one argument is the finding."""
 
 
 @dataclass
@@ -38,21 +32,12 @@ class Object:
     doc: Doc
     file: str
 
-    @property
-    def kind(self) -> str:
-        return str(self.doc.get("kind"))
-
-    @property
-    def name(self) -> str:
-        return str(self.doc["metadata"]["name"])
-
-    @property
-    def labels(self) -> dict[str, str]:
-        return self.doc["metadata"].get("labels") or {}
-
-    @property
-    def spec(self) -> Doc:
-        return self.doc.get("spec") or {}
+    def __post_init__(self) -> None:
+        self.kind, self.name = str(self.doc["kind"]), str(self.doc["metadata"]["name"])
+        self.labels: dict[str, str] = self.doc["metadata"].get("labels") or {}
+        self.spec: Doc = self.doc.get("spec") or {}
+        self.template = _TEMPLATES.get(self.kind, "none")
+        """Path of its pods' template."""
 
     def at(self, pattern: str) -> list[tuple[Path, Any]]:
         """Every field of a path such as `spec rules * backendRefs * name`, with where it stands."""
@@ -65,11 +50,6 @@ class Object:
     def finding(self, path: Path | str, message: str) -> Finding:
         field = path if isinstance(path, str) else dotted(path)
         return Finding(self.file, f"{self.kind} {self.name}: {field}", message)
-
-    def pod(self) -> tuple[Path, Doc] | None:
-        """A pod template's spec, with its path."""
-        path = _POD.get(self.kind)
-        return (path, self.get(" ".join(path), {})) if path else None
 
 
 @dataclass
@@ -97,9 +77,8 @@ def find(here: Any, pattern: Path, path: Path = ()) -> Iterator[tuple[Path, Any]
     first, rest = pattern[0], pattern[1:]
     if first == "**":
         yield from find(here, rest, path)
-    steps = here.items() if isinstance(here, dict) else ()
-    steps = enumerate(here) if isinstance(here, list) else steps
-    for key, value in steps:
+    listed = enumerate(here) if isinstance(here, list) else ()
+    for key, value in here.items() if isinstance(here, dict) else listed:
         if first == "**":
             yield from find(value, pattern, (*path, key))
         elif str(first) in ("*", str(key)):
@@ -108,18 +87,18 @@ def find(here: Any, pattern: Path, path: Path = ()) -> Iterator[tuple[Path, Any]
 
 def build(root: File, overlay: str, kubectl: str) -> Tree:
     """Raises NotBuilt."""
-    folder = File(MANIFESTS) / "overlays" / overlay
-    done = subprocess.run(
-        [kubectl, "kustomize", str(root / folder)], capture_output=True, text=True, timeout=60
-    )
+    folder = root.resolve() / MANIFESTS / "overlays" / overlay
+    command = [kubectl, "kustomize", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["kustomize said nothing"])[-1]
-        raise NotBuilt(Finding(str(folder / "kustomization.yaml"), "(whole)", last[-600:]))
+        file = f"{MANIFESTS}/overlays/{overlay}/kustomization.yaml"
+        raise NotBuilt(Finding(file, "(whole)", last[-600:]))
     objects = []
     for doc in yaml.load_all(done.stdout, yaml.CSafeLoader):
-        origin = yaml.safe_load(doc["metadata"].get("annotations", {}).pop(_ORIGIN, "{}"))
-        file = (root / folder / origin.get("path", "kustomization.yaml")).resolve()
-        if not doc["metadata"].get("annotations", True):
-            del doc["metadata"]["annotations"]
+        notes = doc["metadata"].pop("annotations", {})
+        origin = yaml.safe_load(notes.pop(_ORIGIN, "{}"))
+        doc["metadata"] |= {"annotations": notes} if notes else {}
+        file = (folder / origin.get("path", "kustomization.yaml")).resolve()
         objects.append(Object(doc, str(file.relative_to(root.resolve()))))
     return Tree(overlay, objects)

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from deploy.render import settings
+from deploy.render import settings, workloads
 from deploy.render.kafka import API, KAFKA, LABELS
 from deploy.render.sizes import PRODUCTION, Size
 from embedded import kafka_jars
@@ -97,7 +97,7 @@ def _listener(name: str, port: int, kind: str) -> Doc:
 
 
 def _inside() -> Doc:
-    clients = {"podSelector": {"matchLabels": {"yumai/kafka": "client"}}}
+    clients = {"podSelector": {"matchLabels": dict(workloads.KAFKA_CLIENT)}}
     return {
         **_listener("tls", settings.KAFKA_PORT, "internal"),
         "networkPolicyPeers": [clients],

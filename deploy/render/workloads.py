@@ -16,6 +16,8 @@ StoreUser = Literal["reader", "writer", "admin"]
 KAFKA_CA, CLICKHOUSE_CA = "/etc/yumai/kafka", "/etc/yumai/clickhouse"
 IDENTITY, WORK = "/etc/yumai/identity", "/var/lib/yumai"
 """Where they are mounted; the settings name the same."""
+KAFKA_CLIENT = {"yumai/kafka": "client"}
+"""By this label Kafka's listener names its clients."""
 ROUTED_SECONDS = 5
 VERSION = "0-1-0"
 """Of the image, as a name may bear it."""
@@ -42,8 +44,7 @@ class Process:
     """It checks tokens and keys."""
 
     def labels(self) -> dict[str, str]:
-        """`yumai/kafka`: by it Kafka's listener names its clients (deploy/k8s/base/kafka.yaml)."""
-        return {_NAME: self.name, "yumai/kafka": "client"}
+        return {_NAME: self.name, **KAFKA_CLIENT}
 
     def credentials(self) -> list[Doc]:
         found = [
