@@ -58,7 +58,7 @@ def check(root: File) -> Iterator[Finding]:
                 yield Finding(name, one, f"is missing: {told}")
             else:
                 for at, here, there in _differences(have[one], want[one], ()):
-                    field = f"{one}: {dotted(at)}"
+                    field = f"{one}: {dotted(at)}".removeprefix(": ")
                     yield Finding(name, field, f"{here}: want {there}; {told}")
 
 

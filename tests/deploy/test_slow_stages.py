@@ -37,37 +37,40 @@ def test_a_real_api_server_refuses_what_schemas_let_pass(tmp_path: Path):
         "allowPrivilegeEscalation: false",
         "allowPrivilegeEscalation: true",
     )
-    edit(root, base + "clickhouse.yaml", 'auto: "true"', 'auto: "treu"')
+    edit(root, base + "clickhouse.yaml", "auto: 'true'", "auto: treu")
+    edit(root, base + "kafka.yaml", "deleteClaim: false", "deleteClam: false")
+    edit(root, base + "monitors.yaml", "scrapeTimeout", "scrapeTimout")
     command = kubectl()
     etcd = tool("etcd")
     assert command is not None
     assert etcd is not None
     built = tree.build(root, "production", command)
-    with running(CACHE / "bin", etcd) as api:
-        apiserver._define(api, CACHE / "crds")
-        lines = [str(finding) for finding in apiserver._apply(api, built)]
+    with running(command, CACHE / "bin", etcd) as api:
+        apiserver.define(api, CACHE / "crds")
+        lines = [str(finding) for finding in apiserver.applied(api, built)]
         clean = tree.build(Path(__file__).parents[2], "production", command)
-        assert list(apiserver._apply(api, clean)) == []
+        assert list(apiserver.applied(api, clean)) == []
         budget = clean.find("PodDisruptionBudget", "gateway")
         assert budget is not None
         budget.doc["spec"] = {"minAvailable": 3, "selector": budget.spec["selector"]}
-        list(apiserver._apply(api, clean))
-        apiserver._scale_like_keda(api, clean)
-        assert list(apiserver._rollouts(api, clean)) == []
+        list(apiserver.applied(api, clean))
+        assert list(apiserver.rolled_out(api, clean)) == []
         apiserver.DRAIN_SECONDS = 8
-        stuck = [str(finding) for finding in apiserver._drained(api, clean, "a")]
+        stuck = [str(finding) for finding in apiserver.drained(api, clean)]
         ingest = clean.find("Deployment", "ingest")
         assert ingest is not None
         ingest.doc["spec"]["replicas"] = 5
-        again = [str(finding) for finding in apiserver._again(api, clean)]
+        again = [str(finding) for finding in apiserver.again(api, clean)]
 
     def told(file: str, *words: str) -> bool:
         return any(x.startswith(base + file) and all(w in x for w in words) for x in lines)
 
     assert told("gateway.yaml", "resources.requests", "less than or equal to memory limit"), lines
-    assert told("alerts.yaml", "PodDisruptionBudget alerts: spec", "both set"), lines
+    assert told("alerts.yaml", "PodDisruptionBudget alerts: ", "both set"), lines
     assert told("ingest.yaml", "PodSecurity", "allowPrivilegeEscalation"), lines
     assert told("clickhouse.yaml", "clusters[0].secret.auto", "treu"), lines
+    assert told("kafka.yaml", "KafkaNodePool controller", "deleteClam"), lines
+    assert told("monitors.yaml", "scrapeTimout"), lines
     assert any("can't be drained" in x and x.startswith(base + "gateway.yaml") for x in stuck), (
         stuck
     )
