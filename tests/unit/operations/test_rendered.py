@@ -1,5 +1,6 @@
 """Manifests that follow from tables of the code are committed as they are rendered."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import yaml
 
 from deploy.check import rendered
 from deploy.check.environment import KNOWN
-from deploy.render import kafka, networks, settings, workloads
+from deploy.render import brokers, kafka, networks, settings, workloads
 from deploy.render.files import FILES, text
 from deploy.render.sizes import PRODUCTION, TRIAL, amount
 from services.maintenance.__main__ import parser as maintenance
@@ -122,6 +123,28 @@ def test_a_service_is_asked_where_it_answers(service: workloads.Service) -> None
 def test_the_migration_job_bears_the_version_of_the_image() -> None:
     config = yaml.safe_load((ROOT / "deploy/k8s/base/kustomization.yaml").read_text())
     assert config["images"][0]["newTag"].replace(".", "-") == workloads.VERSION
+
+
+MBEANS = {
+    "kafka_server_replicamanager_underreplicatedpartitions": "kafka.server<type=ReplicaManager, name=UnderReplicatedPartitions><>Value",
+    "kafka_server_replicamanager_underminisrpartitioncount": "kafka.server<type=ReplicaManager, name=UnderMinIsrPartitionCount><>Value",
+    "kafka_controller_kafkacontroller_offlinepartitionscount": "kafka.controller<type=KafkaController, name=OfflinePartitionsCount><>Value",
+}
+"""Metric -> Kafka's MBean, as the JMX exporter shows it to its rules (Strimzi's examples name it so)."""
+
+
+def test_kafka_exports_under_the_names_that_the_rules_ask_for() -> None:
+    others = yaml.safe_load((ROOT / "deploy/metrics-of-others.yaml").read_text())
+    assert set(others["strimzi-jmx-exporter"]) == set(MBEANS)
+    (text,) = brokers.base()[-1]["data"].values()
+    config = yaml.safe_load(text)
+    (rule,) = config["rules"]
+    assert config["lowercaseOutputName"] is True
+    for metric, bean in MBEANS.items():
+        found = re.search(rule["pattern"], bean)
+        assert found
+        assert re.sub(r"\$(\d)", lambda m, f=found: f[int(m[1])], rule["name"]).lower() == metric
+        assert f"{bean.partition(', ')[0].replace('<', ':')},*" in config["includeObjectNames"]
 
 
 def test_the_settings_that_all_share_are_read_by_somebody_and_valid() -> None:
