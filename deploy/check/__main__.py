@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path as File
 
-from deploy.check import apiserver, compose, control_plane, image, rules, static
+from deploy.check import alarms, apiserver, compose, control_plane, image, static
 from deploy.check.findings import Finding
 
 ROOT = File(__file__).resolve().parents[2]
@@ -75,7 +75,7 @@ def _apiserver(machine: Machine) -> Iterable[Finding]:
 STAGES: dict[str, Callable[[Machine], Iterable[Finding]]] = {
     "static": lambda machine: static.check(ROOT, machine.tool("kubectl")),
     "compose": lambda machine: compose.check(ROOT, machine.tool("docker-compose")),
-    "rules": lambda machine: rules.check(ROOT, str(machine.tool("promtool"))),
+    "rules": lambda machine: alarms.tried(ROOT, str(machine.tool("promtool"))),
     "apiserver": _apiserver,
     "image": lambda machine: image.check(ROOT, machine.cache),
 }

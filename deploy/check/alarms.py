@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path as File
 from typing import Any
@@ -17,6 +18,7 @@ RULES, TESTS, OTHERS = (
     "deploy/rules_test.yaml",
     "deploy/metrics-of-others.yaml",
 )
+SCRAPED = "deploy/compose/prometheus.yaml"
 BOARDS, RUNBOOKS = "deploy/dashboards.yaml", "docs/operations.md"
 UNITS = {"s": "s", "By": "bytes", "ratio": "percentunit", "percent": "percent"}
 """Unit of a result -> Grafana's name for it."""
@@ -97,3 +99,14 @@ def _panel(known: Known, panel: dict[str, Any]) -> Iterator[tuple[Path, str]]:
         for label in set(_LEGEND.findall(str(legend))) - result.labels:
             text = f"no label {label}{near(label, result.labels)} ({listed(result.labels)})"
             yield here, text
+
+
+def tried(root: File, promtool: str) -> Iterator[Finding]:
+    """By Prometheus' own tool: do they parse, and do their unit tests hold?"""
+    commands = {RULES: "check rules", TESTS: "test rules", SCRAPED: "check config --syntax-only"}
+    for name, command in commands.items():
+        file = root / name
+        asked = [promtool, *command.split(), file.name]
+        done = subprocess.run(asked, cwd=file.parent, capture_output=True, text=True)
+        if done.returncode:
+            yield Finding(name, "(promtool)", " ".join((done.stderr + done.stdout).split())[-900:])

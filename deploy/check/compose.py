@@ -45,7 +45,10 @@ def check(root: File, compose: str | None) -> Iterator[Finding]:
     except (yaml.YAMLError, KeyError, TypeError) as error:
         yield Finding(FILE, "(whole)", " ".join(str(error).split()))
         return
-    ports = _ports(services, files)
+    ports, collector = _ports(services, files), files["./compose/otel-collector.yaml"]
+    for path, name in find(collector, ("service", "pipelines", "*", "*", "*")):
+        if name not in collector.get(path[-2], ()):
+            yield Finding("deploy/compose/otel-collector.yaml", dotted(path), f"no {name!r}")
     for name, service in services.items():
         volumes = [str(v).split(":") for v in service.get("volumes") or []]
         mounts = {at: source for source, at, *_ in volumes}
@@ -64,7 +67,9 @@ def _ports(services: Doc, files: Doc) -> dict[str, set[int]]:
         heard = f"{told.get('KAFKA_LISTENERS', '')} :{told.get('YUMAI_PORT', '')}"
         found[name] |= {int(port) for port in re.findall(r":(\d+)", heard)}
     receivers = find(files["./compose/otel-collector.yaml"], ("receivers", "**", "endpoint"))
-    found["otel-collector"] = {int(str(at).rpartition(":")[2]) for _, at in receivers}
+    found["otel-collector"] = {
+        int(str(at).rpartition(":")[2]) for _, at in receivers if str(at).startswith("0.0.0.0:")
+    }
     return found
 
 
@@ -96,6 +101,9 @@ def _running(service: Doc, ports: dict[str, set[int]]) -> Iterator[tuple[Path, s
     image = str(service.get("image", ""))
     if not re.fullmatch(r"[\w./-]+:v?\d+(\.\d+)+", image):
         yield ("image",), f"{image!r}: want a fixed version"
+    for published in service.get("ports") or []:
+        if not str(published).startswith("127.0.0.1:"):
+            yield ("ports",), f"{published}: want 127.0.0.1, this machine only"
     told = {k: str(v) for k, v in (service.get("environment") or {}).items()}
     for variable, text in environment.problems(told, ports) if "YUMAI_HOST" in told else ():
         yield ("environment", variable), text

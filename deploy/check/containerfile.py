@@ -15,6 +15,8 @@ from deploy.check.findings import Finding, near
 FILE = "deploy/Containerfile"
 READ = KNOWN | {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"}
 _OURS = re.compile(r"(?:YUMAI|KAFKA|CLICKHOUSE|ALERTS|NUMBA)_\w+$")
+FOLDERS = ("contracts", "yumai", "services", "console", "simulation", "deploy/image")
+"""What the image is made of, with its lock."""
 LABELS = ("title", "description", "vendor", "version", "revision", "created")
 
 
@@ -36,6 +38,9 @@ def check(root: File) -> Iterator[Finding]:
     for install in re.findall(r"^RUN .*\bpip install .*$", text, re.M):
         if "--require-hashes" not in install:
             yield Finding(FILE, "RUN", "want pip install --require-hashes of the lock")
+    for folder in FOLDERS:
+        if not re.search(rf"^COPY {folder}[ /]", text, re.M):
+            yield Finding(FILE, "COPY", f"{folder} is not in the image")
     for line in re.findall(r"^ENV (.*)$", text, re.M):
         for variable in set(filter(_OURS.match, re.findall(r"(\w+)=", line))) - READ:
             told = f"nobody reads this variable{near(variable, READ)}"

@@ -70,18 +70,10 @@ class Kubectl:
         self, *arguments: str, docs: list[Any] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """`docs`: what it reads from its input."""
-        return subprocess.run(
-            [
-                self.tool,
-                f"--kubeconfig={self.folder}/config",
-                f"--cache-dir={self.folder}",
-                *arguments,
-            ],
-            input="\n---\n".join(json.dumps(doc) for doc in docs or ()),
-            capture_output=True,
-            text=True,
-            timeout=ANSWER_SECONDS,
-        )
+        own = [f"--kubeconfig={self.folder}/config", f"--cache-dir={self.folder}"]
+        text = "\n---\n".join(json.dumps(doc) for doc in docs or ())
+        command, most = [self.tool, *own, *arguments], ANSWER_SECONDS
+        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=most)
 
 
 @contextlib.contextmanager

@@ -15,8 +15,7 @@ OTEL = {
     *("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG", "OTEL_METRIC_EXPORT_INTERVAL"),
     "OTEL_SDK_DISABLED",
 }
-PYTHON = {"PYTHONUNBUFFERED", "PYTHONFAULTHANDLER", "NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"}
-KNOWN = settings.variables() | OTEL | PYTHON
+KNOWN = settings.variables() | OTEL | {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"}
 """Every variable that a process of ours reads."""
 UNREAD = ("KAFKA_SSL_CAFILE", "YUMAI_MAP_FILE", "YUMAI_SUBSCRIPTIONS_KEY")
 """Files that are not here, and a secret that has a form."""
@@ -67,10 +66,9 @@ def check(cluster: Cluster) -> Iterator[Finding]:
     config = cluster.tree.find("ConfigMap", "settings")
     for obj, path, container in cluster.containers():
         told = cluster.environment(container)
-        names = [str(entry.get("name")) for entry in container.get("env") or []]
+        own = {str(entry.get("name")) for entry in container.get("env") or []}
         for name, text in problems(told, cluster.endpoints):
-            if name in names or config is None:
-                where = (*path, "env", names.index(name), "value") if name in names else path
-                yield obj.finding(where, text)
+            if name in own or config is None:
+                yield obj.finding((*path, "env", name), text)
             else:
                 yield config.finding(("data", name), text)

@@ -32,17 +32,15 @@ VALUES = {
 SHORTEST, LONGEST = timedelta(seconds=60), timedelta(days=30)
 """Of a range: four scrapes, else a rate has too few; no longer than Prometheus keeps."""
 DAY = 86_400.0
-_GROWTH = {"rate", "increase", "irate", "resets"}
-_OF_GAUGES = {"predict_linear", "deriv", "delta", "idelta"}
-_COMPARED = {">", "<", ">=", "<=", "==", "!="}
-_SETS = {"and", "or", "unless"}
+_GROWTH, _OF_GAUGES = {"rate", "increase", "irate"}, {"predict_linear", "deriv", "delta"}
+_COMPARED, _SETS = {">", "<", ">=", "<=", "==", "!="}, {"and", "or", "unless"}
 
 
 @dataclass(frozen=True)
 class Result:
     """`unit`: s, time (seconds since 1970), By, ratio, or none of them. `number`: of a literal. `scalar`: no series.
 
-    `repeated`: every replica says it. `counter`: only its growth means something. `of`: the metric, where it is one.
+    `repeated`: every replica says it. `counter`: only its growth means something. `of`: the metric it began with. `over`: the range of its growth.
     """
 
     labels: frozenset[str] = frozenset()
@@ -52,6 +50,7 @@ class Result:
     repeated: bool = False
     counter: bool = False
     of: str = ""
+    over: timedelta | None = None
 
     def but(self, **changed: Any) -> Result:
         return replace(self, **changed)
@@ -131,15 +130,9 @@ class _Reading:
         return Result(labels, unit, repeated=whole, counter=counter, of=name)
 
     def _MatrixSelector(self, expr: Any) -> Result:
-        return self._ranged(expr, expr.vector_selector)
-
-    def _SubqueryExpr(self, expr: Any) -> Result:
-        return self._ranged(expr, expr.expr)
-
-    def _ranged(self, expr: Any, inner: Any) -> Result:
         text = f"a range of {expr.range}: want {SHORTEST} to {LONGEST}"
         self.want(SHORTEST <= expr.range <= LONGEST, text)
-        return self.of(inner)
+        return self.of(expr.vector_selector)
 
     def _Call(self, expr: Any) -> Result:
         name, arguments = expr.func.name, [self.of(argument) for argument in expr.args]
@@ -152,9 +145,12 @@ class _Reading:
             known = vector.counter or not vector.of
             self.want(known, f"{name} of {vector.of}, which is no counter")
             summed = vector.of.endswith("_sum")
-            return vector.but(counter=False, unit=vector.unit if summed else "")
+            over = expr.args[0].range
+            return vector.but(counter=False, unit=vector.unit if summed else "", over=over)
         if name in _OF_GAUGES:
             self._grown(vector)
+            ahead = timedelta(seconds=arguments[-1].number or 0)
+            self.want(ahead <= LONGEST, f"{name} for {ahead}: want {LONGEST} at most")
         if name == "histogram_quantile":
             share, metric = arguments[0].number, self.known.ours.get(vector.of)
             text = f"histogram_quantile({share}, …): want a ratio between 0 and 1"
@@ -193,6 +189,9 @@ class _Reading:
         if left.number is not None and right.number is not None:
             return Result(number=_value(op, left.number, right.number), scalar=True)
         vector, other = (right, left) if left.scalar else (left, right)
+        if op == "/" and left.over and right.over:
+            text = f"growth over {left.over} through growth over {right.over}"
+            self.want(left.over == right.over, text)
         if op in _COMPARED:
             self._compared(vector, other)
             told = expr.modifier is not None and expr.modifier.return_bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from importlib.util import find_spec
 from itertools import pairwise
 
 from croniter import croniter
@@ -12,11 +13,13 @@ from croniter import croniter
 from deploy.check.cluster import Cluster
 from deploy.check.expressions import Known
 from deploy.check.findings import Finding
+from deploy.check.tree import find
 from deploy.render.brokers import PLATFORM_NETWORKS
 from deploy.render.sizes import amount
 from services.gateway.store import EXPORT_SECONDS
 from services.ingest.decoder.pool import WALL_SECONDS
 from yumai import topics
+from yumai.observability.telemetry import GATEWAY_PATHS, INGEST_PATHS
 from yumai.process.settings import Settings
 
 MB = 2**20
@@ -25,6 +28,7 @@ AT_REST = {"ingest": 500, "metrics": 500, "alerts": 250, "gateway": 300, "canary
 AT_REST_OTHERS = 200
 ANSWERS = {"ingest": WALL_SECONDS, "gateway": EXPORT_SECONDS}
 """Seconds that an answer may take."""
+ROUTES = {"ingest": INGEST_PATHS, "gateway": (*GATEWAY_PATHS, "/")}
 QUERY_SHARE = 0.75
 """Of a store's memory, of one query."""
 _SECONDS = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
@@ -32,11 +36,17 @@ _SOME_STARTS = 60
 
 
 def check(cluster: Cluster) -> Iterator[Finding]:
-    for part in (_memory, _times, _clocks, _kafka):
+    for part in (_memory, _times, _clocks, _kafka, _store):
         yield from part(cluster)
     for obj in cluster.tree.objects:
         for path, query in obj.at("spec triggers * metadata query"):
             yield from (obj.finding(path, wrong) for wrong in Known({}).judge(str(query))[1])
+        for path, module in obj.at("** args"):
+            if find_spec(f"{module[0]}.__main__") is None:
+                yield obj.finding(path, f"{module[0]}: nothing of that name can be run")
+        for path, endpoint in obj.at("spec endpoints *"):
+            if seconds(endpoint["scrapeTimeout"]) > seconds(endpoint["interval"]):
+                yield obj.finding((*path, "scrapeTimeout"), "longer than interval")
         for path, image in obj.at("** image"):
             if not re.fullmatch(r"[\w.-]+(:\d+)?/[\w./-]+:v?\d+(\.\d+)+", str(image)):
                 yield obj.finding(path, f"{image!r}: want a registry and a fixed version")
@@ -80,6 +90,11 @@ def _times(cluster: Cluster) -> Iterator[Finding]:
                 if value and not least <= value <= 3600:
                     text = f"{value:g} s: an answer may take {least:g} s"
                     yield route.finding((*path, "timeouts", key), text)
+            for at, value in find(rule, ("matches", "*", "path", "value")):
+                if not any(known.startswith(value) for known in ROUTES[route.name]):
+                    yield route.finding(
+                        (*path, *at), f"{value}: {route.name} answers nothing there"
+                    )
             if 0 < given.get("request", 0) < given.get("backendRequest", 0):
                 yield route.finding((*path, "timeouts"), "backendRequest is longer than request")
 
@@ -114,7 +129,22 @@ def _kafka(cluster: Cluster) -> Iterator[Finding]:
             wide = not peers or any(block.endswith("/0") for block in blocks)
             if wide or not listener.get("tls") or (outside and blocks != [*PLATFORM_NETWORKS]):
                 yield kafka.finding(path, f"too wide: open to {blocks or 'everybody'}, or no TLS")
+    for pool in cluster.tree.of("KafkaNodePool"):
+        for path, volume in pool.at("spec storage volumes *"):
+            if volume["type"] == "ephemeral" or volume.get("deleteClaim"):
+                yield pool.finding(path, "the log would go with the pod, or the pool")
     for topic in cluster.tree.of("KafkaTopic"):
         kept = float(topic.get("spec config retention.ms", -1))
         if 0 <= kept < 7 * topics.DAY_MS:
             yield topic.finding("spec.config['retention.ms']", f"{kept:.0f}: less than a week")
+
+
+def _store(cluster: Cluster) -> Iterator[Finding]:
+    """Who may insert nothing may change nothing, not even the settings that say so."""
+    for chi in cluster.tree.of("ClickHouseInstallation"):
+        users, profiles = (chi.get(f"spec configuration {of}") for of in ("users", "profiles"))
+        for name in {user.split("/")[0] for user in users} - {"admin"}:
+            reads = "INSERT" not in str(users.get(f"{name}/grants/query", "INSERT"))
+            only = profiles.get(f"{users[f'{name}/profile']}/readonly") in ("1", "2")
+            if reads != only or f"{name}/grants/query" not in users:
+                yield chi.finding("spec.configuration.users", f"too wide: {name}")

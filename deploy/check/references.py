@@ -86,6 +86,10 @@ def _ports(cluster: Cluster, obj: Object) -> Iterator[tuple[Path, Any, set[Any]]
         yield from ((path, port, names) for names in chosen or [set()])
     for path, backend in obj.at("spec rules * backendRefs *"):
         yield path, backend.get("port"), set(cluster.endpoints.get(str(backend.get("name")), ()))
+    for path, port in obj.at("spec ingress * ports * port"):
+        chosen = [names for labels, names in cluster.peers if selects(spec["podSelector"], labels)]
+        if isinstance(port, str):
+            yield path, port, set().union(*chosen)
     for at, container in obj.at("** containers *"):
         names = {p.get("name") for p in container.get("ports") or []}
         for path, port in find(container, ("*", "httpGet", "port")):

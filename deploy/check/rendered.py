@@ -11,7 +11,7 @@ import yaml
 from deploy.check.findings import Finding, Path, dotted
 from deploy.render.files import FILES, text
 
-FOLDERS = ("deploy/k8s", "deploy/compose")
+FOLDERS = ("deploy/k8s", "deploy/compose", "deploy/dashboards")
 """Whatever is in them is rendered."""
 
 

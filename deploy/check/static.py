@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path as File
 
-from deploy.check import (
-    alarms,
-    containerfile,
-    environment,
-    fits,
-    references,
-    rendered,
-    tree,
-)
+from deploy.check import alarms, containerfile, environment, fits, references, rendered, tree
 from deploy.check.cluster import Cluster
 from deploy.check.findings import Finding
 
@@ -29,6 +21,5 @@ def check(root: File, kubectl: str | None) -> list[Finding]:
             found.append(error.args[0])
         except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
             # A field of a wrong type: the API server says which, and so does what is rendered.
-            text = f"a check could not go on: {type(error).__name__} {error}"
-            found.append(Finding("deploy/k8s", f"overlay {overlay}", text))
+            found.append(Finding("deploy/k8s", overlay, f"a check could not go on: {error!r}"))
     return sorted(set(found))

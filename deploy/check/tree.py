@@ -56,7 +56,6 @@ class Object:
 class Tree:
     """One overlay, built."""
 
-    overlay: str
     objects: list[Object]
 
     def of(self, *kinds: str) -> Iterator[Object]:
@@ -64,6 +63,9 @@ class Tree:
 
     def find(self, kind: str, name: str) -> Object | None:
         return next((o for o in self.of(kind) if o.name == name), None)
+
+    def one(self, name: str) -> Object:
+        return next(o for o in self.of("Deployment") if o.name == name)
 
     def names(self, kind: str) -> set[str]:
         return {o.name for o in self.of(kind)}
@@ -101,4 +103,4 @@ def build(root: File, overlay: str, kubectl: str) -> Tree:
         doc["metadata"] |= {"annotations": notes} if notes else {}
         file = (folder / origin.get("path", "kustomization.yaml")).resolve()
         objects.append(Object(doc, str(file.relative_to(root.resolve()))))
-    return Tree(overlay, objects)
+    return Tree(objects)

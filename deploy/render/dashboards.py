@@ -28,6 +28,11 @@ class Panel:
     says: str = ""
     stat: bool = False
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for what has no room."""
+        if not 0 < self.width <= WIDTH:
+            raise ValueError(f"{self.title}: {self.width} wide, of {WIDTH}")
+
     @property
     def height(self) -> int:
         return 4 if self.stat else 8

@@ -140,6 +140,12 @@ class Service:
     """Requests are routed to it: it goes on answering until nobody is sent here any more (`ROUTED_SECONDS`)."""
     start_tries: int = 150
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where it would be killed in the midst of its end."""
+        least = self.ends_in_seconds + (ROUTED_SECONDS if self.routed else 0)
+        if self.grace_seconds < least:
+            raise ValueError(f"{self.name}: {self.grace_seconds} s, and its end takes {least} s")
+
     @property
     def name(self) -> str:
         return self.process.name

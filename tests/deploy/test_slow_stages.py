@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.check import apiserver, compose, control_plane, image, rules, tree
+from deploy.check import alarms, apiserver, compose, control_plane, image, tree
 from deploy.check.control_plane import running
 from tests.deploy.conftest import CACHE, copy, edit, kubectl, needs_definitions, needs_kubectl
 
@@ -88,10 +88,10 @@ def test_promtool_runs_the_rules_unit_tests(tmp_path: Path):
         "max(yumai_metrics_lag_seconds) > bool 10",
         "max(yumai_metrics_lag_seconds) > bool 9999",
     )
-    lines = [str(finding) for finding in rules.check(root, promtool)]
+    lines = [str(finding) for finding in alarms.tried(root, promtool)]
     assert any(x.startswith("deploy/rules_test.yaml: ") for x in lines), lines
     edit(root, "deploy/rules.yaml", "> bool 9999", "> bool (9999")
-    lines = [str(finding) for finding in rules.check(root, promtool)]
+    lines = [str(finding) for finding in alarms.tried(root, promtool)]
     assert any(x.startswith("deploy/rules.yaml: ") for x in lines), lines
 
 
