@@ -8,7 +8,7 @@ from pathlib import Path as File
 
 from deploy.check.control_plane import Kubectl, running
 from deploy.check.findings import Finding, listed
-from deploy.check.tree import OVERLAYS, NotBuilt, Tree, build
+from deploy.check.tree import OVERLAYS, NotBuilt, Object, Tree, build
 
 DEFINED = ("strimzi", "keda", "gateway", "prometheus", "external_secrets", "clickhouse")
 """Folders of the operators' definitions."""
@@ -77,7 +77,7 @@ def rolled_out(api: Kubectl, tree: Tree) -> Iterator[Finding]:
             if done.returncode:
                 events = api.run("events", "--types=Warning").stdout.strip()
                 why = f"{done.stderr.strip()}; {events[-300:] or 'no event says why'}"
-                yield tree.one(name).finding("spec.template.spec", why)
+                yield _of(tree, name).finding("spec.template.spec", why)
                 break
 
 
@@ -88,12 +88,12 @@ def drained(api: Kubectl, tree: Tree, zone: str = "a") -> Iterator[Finding]:
         zones = set(api.run("get", "pods", ours, nodes).stdout.split())
         if len(zones) < min(count, 3):
             where = "spec.template.spec.topologySpreadConstraints"
-            yield tree.one(name).finding(where, f"{count} pods stand in {listed(zones)}")
+            yield _of(tree, name).finding(where, f"{count} pods stand in {listed(zones)}")
     flags = ("--ignore-daemonsets", "--grace-period=1", "--delete-emptydir-data")
     done = api.run("drain", f"node-{zone}", *flags, f"--timeout={DRAIN_SECONDS}s")
     if done.returncode:
         stuck = [o for o in tree.of("PodDisruptionBudget") if f'"{o.name}-' in done.stderr]
-        for budget in stuck or [tree.one("ingest")]:
+        for budget in stuck or [_of(tree, "ingest")]:
             yield budget.finding(
                 "spec", f"zone {zone} can't be drained: {done.stderr.strip()[-400:]}"
             )
@@ -110,3 +110,7 @@ def again(api: Kubectl, tree: Tree) -> Iterator[Finding]:
         if done.returncode:
             changed = " ".join(re.findall(r"^[+-] .*$", done.stdout, re.M)) or done.stderr
             yield obj.finding("(API server)", f"a second apply changes it: {changed[:500]}")
+
+
+def _of(tree: Tree, name: str) -> Object:
+    return next(one for one in tree.of("Deployment") if one.name == name)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from deploy.check.findings import Path
 from deploy.check.tree import Doc, Object, Tree
 from deploy.render import networks
 from deploy.render.secrets import SECRETS
 
-Peer = tuple[dict[str, str], set[str]]
-"""Labels of a pod, and names of its ports."""
+Peer = tuple[dict[str, str], set[Any]]
+"""Labels of a pod, and names of its ports, with their numbers where they are ours."""
 OUTSIDE: dict[str, set[int]] = {
     "otel-collector.observability": {4317, 4318},
     "prometheus-operated.observability": {9090},
@@ -32,7 +33,7 @@ class Cluster:
 
     def _peers(self) -> Iterator[Peer]:
         for obj in self.tree.of("Deployment", "Job", "CronJob"):
-            names = {n for _, n in obj.at(f"{obj.template} spec containers * ports * name")}
+            names = {n for _, n in obj.at(f"{obj.template} spec containers * ports * *")}
             yield obj.get(f"{obj.template} metadata labels", {}), names
         for name in self.tree.names("Kafka"):
             labels = {"strimzi.io/cluster": name, "strimzi.io/kind": "Kafka"}

@@ -22,8 +22,8 @@ LOOKS = {
     "prometheus": ("/prometheus",),
 }
 """Where a program looks for its files and keeps its state."""
-FIXED = {"clickhouse": {8123}, "prometheus": {9090}, "grafana": {3000}}
-"""Ports that are the programs' own."""
+STORE_PORT = 8123
+"""ClickHouse's own."""
 _PATH = re.compile(r"(?:^|=)(/(?:etc|var/lib)/[\w./-]+)$")
 
 
@@ -61,7 +61,7 @@ def check(root: File, compose: str | None) -> Iterator[Finding]:
 
 def _ports(services: Doc, files: Doc) -> dict[str, set[int]]:
     """Service -> ports on which it listens, by its own settings."""
-    found = {name: set(FIXED.get(name, ())) for name in services}
+    found = {name: {STORE_PORT} if name == "clickhouse" else set() for name in services}
     for name, service in services.items():
         told = service.get("environment") or {}
         heard = f"{told.get('KAFKA_LISTENERS', '')} :{told.get('YUMAI_PORT', '')}"

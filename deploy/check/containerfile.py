@@ -11,6 +11,7 @@ from pathlib import Path as File
 
 from deploy.check.environment import KNOWN
 from deploy.check.findings import Finding, near
+from deploy.render.workloads import UID
 
 FILE = "deploy/Containerfile"
 READ = KNOWN | {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"}
@@ -28,13 +29,11 @@ def check(root: File) -> Iterator[Finding]:
         yield Finding(FILE, f"line {told['line']}", f"{told['code']}: {told['message']}")
     text = re.sub(r"\\\n\s*", " ", (root / FILE).read_text())
     final = text.rpartition("\nFROM ")[2]
-    for word, want in {
-        "USER": r"[1-9]\d*(:[1-9]\d*)?",
-        "ENTRYPOINT": r'\["python", "-m"\]',
-    }.items():
+    wanted = {"USER": f"{UID}:{UID}", "ENTRYPOINT": '["python", "-m"]'}
+    for word, want in wanted.items():
         said = re.findall(rf"^{word} (.*)$", final, re.M)[-1:]
-        if not said or not re.fullmatch(want, said[0]):
-            yield Finding(FILE, word, f"{said}: want {want} (runAsNonRoot needs a number)")
+        if said != [want]:
+            yield Finding(FILE, word, f"{said}: want {want}, as the manifests have it")
     for install in re.findall(r"^RUN .*\bpip install .*$", text, re.M):
         if "--require-hashes" not in install:
             yield Finding(FILE, "RUN", "want pip install --require-hashes of the lock")

@@ -114,8 +114,7 @@ def running(kubectl: str, bin_folder: File, etcd: str) -> Iterator[Kubectl]:
 
 def _node(zone: str) -> dict[str, Any]:
     room = {"cpu": "32", "memory": "128Gi", "pods": "110"}
-    labels = {"kubernetes.io/hostname": f"node-{zone}", "kubernetes.io/os": "linux"}
-    labels["topology.kubernetes.io/zone"] = zone
+    labels = {"kubernetes.io/hostname": f"node-{zone}", "topology.kubernetes.io/zone": zone}
     fake = {"kwok.x-k8s.io/node": "fake"}
     metadata = {"name": f"node-{zone}", "annotations": fake, "labels": labels}
     status = {"allocatable": room, "capacity": room}

@@ -38,6 +38,8 @@ def problems(
 ) -> Iterator[tuple[str, str]]:
     """(variable, what is wrong). `endpoints`: host -> ports that answer."""
     for name in told:
+        if name == "YUMAI_HOST" and told[name].startswith("127."):
+            yield name, f"{told[name]}: nobody else would reach it"
         if name not in KNOWN:
             yield name, f"nobody reads this variable{near(name, KNOWN)}"
     readable = {k: v for k, v in told.items() if k not in UNREAD and "$" not in v}
@@ -58,6 +60,8 @@ def problems(
         for host, port in _ADDRESS.findall(value) if name not in _APART else ():
             if host not in endpoints:
                 yield name, f"{value}: nobody is called {host!r}{near(host, endpoints)}"
+            elif value.startswith("http") and value.startswith("https") != (port == "8443"):
+                yield name, f"{value}: TLS is spoken at 8443, and nowhere else inside"
             elif int(port) not in endpoints[host]:
                 yield name, f"{value}: {host} has no port {port} ({listed(endpoints[host])})"
 

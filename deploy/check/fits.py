@@ -12,7 +12,7 @@ from croniter import croniter
 
 from deploy.check.cluster import Cluster
 from deploy.check.expressions import Known
-from deploy.check.findings import Finding
+from deploy.check.findings import Finding, seconds
 from deploy.check.tree import find
 from deploy.render.brokers import PLATFORM_NETWORKS
 from deploy.render.sizes import amount
@@ -31,7 +31,6 @@ ANSWERS = {"ingest": WALL_SECONDS, "gateway": EXPORT_SECONDS}
 ROUTES = {"ingest": INGEST_PATHS, "gateway": (*GATEWAY_PATHS, "/")}
 QUERY_SHARE = 0.75
 """Of a store's memory, of one query."""
-_SECONDS = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
 _SOME_STARTS = 60
 
 
@@ -44,6 +43,9 @@ def check(cluster: Cluster) -> Iterator[Finding]:
         for path, module in obj.at("** args"):
             if find_spec(f"{module[0]}.__main__") is None:
                 yield obj.finding(path, f"{module[0]}: nothing of that name can be run")
+        for path, room in obj.at("** emptyDir sizeLimit"):
+            if amount(room) < 256 * MB:
+                yield obj.finding(path, f"{room}: want 256 Mi or more")
         for path, endpoint in obj.at("spec endpoints *"):
             if seconds(endpoint["scrapeTimeout"]) > seconds(endpoint["interval"]):
                 yield obj.finding((*path, "scrapeTimeout"), "longer than interval")
@@ -52,32 +54,23 @@ def check(cluster: Cluster) -> Iterator[Finding]:
                 yield obj.finding(path, f"{image!r}: want a registry and a fixed version")
 
 
-def seconds(text: object) -> float:
-    """Of a duration such as `1m30s`; NaN for none."""
-    found = _SECONDS.fullmatch(str(text))
-    parts = zip(found.groups(), (3600, 60, 1, 0.001), strict=True) if found else ()
-    return sum(int(n) * unit for n, unit in parts if n) if found and text else float("nan")
-
-
-def need(name: str, told: dict[str, str]) -> float:
-    """Bytes: at rest, and the bodies that the settings let it hold."""
-    held = int(told.get("YUMAI_HELD_BYTES") or Settings.held_bytes) if name == "ingest" else 0
-    return AT_REST.get(name, AT_REST_OTHERS) * MB + held
-
-
 def _memory(cluster: Cluster) -> Iterator[Finding]:
+    """At rest, and what the settings let it hold of requests."""
     for obj, path, container in cluster.containers():
-        most = container["resources"]["limits"]["memory"]
-        least = need(str(container["name"]), cluster.environment(container))
+        name, most = container["name"], container["resources"]["limits"]["memory"]
+        told = cluster.environment(container).get("YUMAI_HELD_BYTES") or Settings.held_bytes
+        least = AT_REST.get(name, AT_REST_OTHERS) * MB + (int(told) if name == "ingest" else 0)
         if amount(most) < least:
-            text = f"{most}: {container['name']} needs {least / MB:.0f} Mi"
-            yield obj.finding((*path, "resources", "limits", "memory"), text)
+            where = (*path, "resources", "limits", "memory")
+            yield obj.finding(where, f"{most}: {name} needs {least / MB:.0f} Mi")
     for chi in cluster.tree.of("ClickHouseInstallation"):
         room = "spec templates podTemplates * spec containers * resources limits memory"
         most = QUERY_SHARE * amount(chi.get(room))
         for path, value in chi.at("spec configuration profiles *"):
-            if str(path[-1]).endswith("max_memory_usage") and not MB < float(value) <= most:
-                yield chi.finding(path, f"{value}: want {MB} to {most:.0f}")
+            if str(path[-1]).endswith("max_memory_usage") and not most / 9 < float(value) <= most:
+                yield chi.finding(path, f"{value}: want {most / 9:.0f} to {most:.0f}")
+            if str(path[-1]).endswith("_time") and not 1 < float(value) <= EXPORT_SECONDS:
+                yield chi.finding(path, f"{value} s: want {EXPORT_SECONDS} s at most")
 
 
 def _times(cluster: Cluster) -> Iterator[Finding]:

@@ -77,17 +77,19 @@ def check(root: File, cache: File) -> Iterator[Finding]:
     try:
         inside = run("buildah", "run", container, "--", "python", "-c", _INSIDE)
         if "inside: right" not in inside.stdout:
-            said = [x for x in inside.stderr.splitlines() if not x.startswith(_NOISE)]
-            yield Finding(FILE, "(inside)", (said or [inside.stdout[-300:]])[-1])
+            yield Finding(FILE, "(inside)", _said(inside))
         for module in COMMANDS:
             done = run("buildah", "run", container, "--", "python", "-m", module, "--check")
             if done.returncode or "kafka_bootstrap = " not in done.stdout:
-                said = [x for x in done.stderr.splitlines() if not x.startswith(_NOISE)]
-                yield Finding(FILE, f"python -m {module} --check", " ".join(said[-3:]))
+                yield Finding(FILE, f"python -m {module} --check", _said(done))
         for module in SERVICES:
             yield from _serves(env, container, module)
     finally:
         run("buildah", "rm", container)
+
+
+def _said(done: subprocess.CompletedProcess[str]) -> str:
+    return " ".join([x for x in done.stderr.splitlines() if not x.startswith(_NOISE)][-3:])
 
 
 def _digest(root: File) -> str:

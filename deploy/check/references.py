@@ -14,7 +14,6 @@ NAMES = (
     ("** serviceAccountName", "ServiceAccount"),
     ("** configMapRef name", "ConfigMap"),
     ("** configMapKeyRef name", "ConfigMap"),
-    ("** configMap name", "ConfigMap"),
     ("spec parentRefs * name", "Gateway"),
     ("spec rules * backendRefs * name", "Service"),
     ("metadata labels strimzi.io/cluster", "Kafka"),
@@ -88,8 +87,9 @@ def _ports(cluster: Cluster, obj: Object) -> Iterator[tuple[Path, Any, set[Any]]
         yield path, backend.get("port"), set(cluster.endpoints.get(str(backend.get("name")), ()))
     for path, port in obj.at("spec ingress * ports * port"):
         chosen = [names for labels, names in cluster.peers if selects(spec["podSelector"], labels)]
-        if isinstance(port, str):
-            yield path, port, set().union(*chosen)
+        known = set().union(*chosen)
+        if isinstance(port, str) or any(isinstance(one, int) for one in known):
+            yield path, port, known
     for at, container in obj.at("** containers *"):
         names = {p.get("name") for p in container.get("ports") or []}
         for path, port in find(container, ("*", "httpGet", "port")):

@@ -51,15 +51,13 @@ def check(root: File) -> Iterator[Finding]:
         want = {_name(doc): doc for doc in yaml.load_all(wanted, yaml.CSafeLoader)}
         if have == want:
             yield Finding(name, "(whole)", f"not as it is rendered: {told}")
-        for one in sorted(set(have) | set(want)):
-            if one not in want:
-                yield Finding(name, one, f"is not rendered: {told}")
-            elif one not in have:
-                yield Finding(name, one, f"is missing: {told}")
-            else:
-                for at, here, there in _differences(have[one], want[one], ()):
-                    field = f"{one}: {dotted(at)}".removeprefix(": ")
-                    yield Finding(name, field, f"{here}: want {there}; {told}")
+        for one in sorted(set(have) ^ set(want)):
+            what = "is missing" if one in want else "is not rendered"
+            yield Finding(name, one, f"{what}: {told}")
+        for one in sorted(set(have) & set(want)):
+            for at, here, there in _differences(have[one], want[one], ()):
+                field = f"{one}: {dotted(at)}".removeprefix(": ")
+                yield Finding(name, field, f"{here}: want {there}; {told}")
 
 
 def _name(doc: Any) -> str:

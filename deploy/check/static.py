@@ -20,6 +20,5 @@ def check(root: File, kubectl: str | None) -> list[Finding]:
         except tree.NotBuilt as error:
             found.append(error.args[0])
         except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
-            # A field of a wrong type: the API server says which, and so does what is rendered.
             found.append(Finding("deploy/k8s", overlay, f"a check could not go on: {error!r}"))
     return sorted(set(found))

@@ -64,9 +64,6 @@ class Tree:
     def find(self, kind: str, name: str) -> Object | None:
         return next((o for o in self.of(kind) if o.name == name), None)
 
-    def one(self, name: str) -> Object:
-        return next(o for o in self.of("Deployment") if o.name == name)
-
     def names(self, kind: str) -> set[str]:
         return {o.name for o in self.of(kind)}
 

@@ -99,7 +99,7 @@ def test_promtool_runs_the_rules_unit_tests(tmp_path: Path):
 def test_compose_itself_reads_the_file(tmp_path: Path):
     root = copy(tmp_path)
     assert list(compose.check(root, tool("docker-compose"))) == []
-    edit(root, "deploy/compose.yaml", '"127.0.0.1:3000:3000"', '"127.0.0.1:80000:3000"')
+    edit(root, "deploy/compose.yaml", "- 127.0.0.1:3000:3000", "- 127.0.0.1:80000:3000")
     lines = [str(finding) for finding in compose.check(root, tool("docker-compose"))]
     assert any("compose config" in x and "80000" in x for x in lines), lines
 
