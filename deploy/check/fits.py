@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime
-from importlib.util import find_spec
 from itertools import pairwise
+from pathlib import Path as File
 
 from croniter import croniter
 
@@ -22,7 +22,7 @@ from yumai import topics
 from yumai.observability.telemetry import GATEWAY_PATHS, INGEST_PATHS
 from yumai.process.settings import Settings
 
-MB = 2**20
+ROOT, MB = File(__file__).parents[2], 2**20
 AT_REST = {"ingest": 500, "metrics": 500, "alerts": 250, "gateway": 300, "canary": 150}
 """MB of a process with all of its modules loaded and nothing to do (measured 340, 247, 108, 132, 97), and room."""
 AT_REST_OTHERS = 200
@@ -41,7 +41,7 @@ def check(cluster: Cluster) -> Iterator[Finding]:
         for path, query in obj.at("spec triggers * metadata query"):
             yield from (obj.finding(path, wrong) for wrong in Known({}).judge(str(query))[1])
         for path, module in obj.at("** args"):
-            if find_spec(f"{module[0]}.__main__") is None:
+            if not (ROOT / module[0].replace(".", "/") / "__main__.py").is_file():
                 yield obj.finding(path, f"{module[0]}: nothing of that name can be run")
         for path, room in obj.at("** emptyDir sizeLimit"):
             if amount(room) < 256 * MB:
@@ -61,8 +61,8 @@ def _memory(cluster: Cluster) -> Iterator[Finding]:
         told = cluster.environment(container).get("YUMAI_HELD_BYTES") or Settings.held_bytes
         least = AT_REST.get(name, AT_REST_OTHERS) * MB + (int(told) if name == "ingest" else 0)
         if amount(most) < least:
-            where = (*path, "resources", "limits", "memory")
-            yield obj.finding(where, f"{most}: {name} needs {least / MB:.0f} Mi")
+            text = f"{most}: {name} needs {least / MB:.0f} Mi (resources.limits.memory)"
+            yield obj.finding(path, text)
     for chi in cluster.tree.of("ClickHouseInstallation"):
         room = "spec templates podTemplates * spec containers * resources limits memory"
         most = QUERY_SHARE * amount(chi.get(room))

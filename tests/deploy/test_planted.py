@@ -191,16 +191,67 @@ PLANTS = [
     Plant("deploy/compose.yaml", "YUMAI_PORT: 8711", "YUMAI_PORT: 8710", "services.metrics.environment.YUMAI_PORT", "8711"),
     Plant("deploy/compose.yaml", "CLICKHOUSE_DSN:", "CLICKHOUSE_DNS:", "environment.CLICKHOUSE_DNS", "CLICKHOUSE_DSN"),
     Plant("deploy/compose.yaml", "    stop_grace_period: 120s", "    stop_grace_perod: 120s", "services.metrics.stop_grace_perod", "want none"),
-    Plant("deploy/Containerfile", "USER 10001:10001", "USER yumai", "USER", "number"),
+    Plant("deploy/Containerfile", "USER 10001:10001", "USER yumai", "USER", "want 10001:10001"),
     Plant(BASE + "kustomization.yaml", "  - audit.yaml\n", "", "resources", "audit.yaml"),
     Plant(OVERLAYS + "trial/kustomization.yaml", "  - path: entries.yaml", "  - path: entrys.yaml", "patches[4].path", "want"),
+    # By what they mean, though a table said so too: the check is no comparison with what is rendered.
+    Plant(BASE + "routes.yaml", "request: 60s", "request: 60ms", "rules[0].timeouts.request", "an answer may take 60 s"),
+    Plant(BASE + "routes.yaml", "request: 60s", "request: 60s\n        backendRequest: 90s", "rules[0].timeouts", "longer than request"),
+    Plant(BASE + "routes.yaml", "value: /v1/stream\n", "value: /v1/streams\n", "path.value", "answers nothing there"),
+    Plant(BASE + "backup.yaml", "schedule: 30 2 * * *", "schedule: '* 2 * * *'", "spec.schedule", "starts it every 60 s"),
+    Plant(BASE + "audit.yaml", "schedule: 17 * * * *", "schedule: '*/20 * * * *'", "spec.schedule", "may take 3000 s"),
+    Plant(BASE + "kafka.yaml", "type: scram-sha-512", "type: scram-sha-256", "authentication.type", "clients come with scram-sha-512"),
+    Plant(BASE + "users.yaml", "type: scram-sha-512", "type: tls", "authentication.type", "clients come with scram-sha-512"),
+    Plant(BASE + "kafka.yaml", "deleteClaim: false", "deleteClaim: true", "storage.volumes[0]", "the log would go"),
+    Plant(BASE + "settings.yaml", "YUMAI_SESSION_TIMEOUT: '10'", "YUMAI_SESSION_TIMEOUT: '10000'", "data.YUMAI_SESSION_TIMEOUT", "want 6 to 60 s"),
+    Plant(BASE + "settings.yaml", "ALERTS_REPEAT_AFTER: P14D", "ALERTS_REPEAT_AFTER: PT14S", "data.ALERTS_REPEAT_AFTER", "want 86400"),
+    Plant(BASE + "settings.yaml", "YUMAI_HOST: 0.0.0.0", "YUMAI_HOST: 127.0.0.1", "data.YUMAI_HOST", "nobody else would reach it"),
+    Plant(BASE + "settings.yaml", "http://ingest:8701", "https://ingest:8701", "data.YUMAI_INGEST_URL", "TLS is spoken at 8443"),
+    Plant(BASE + "settings.yaml", "SASL_SSL", "SASL_PLAINTEXT", "data.KAFKA_SECURITY_PROTOCOL", "only to this machine"),
+    Plant(BASE + "metrics.yaml", "memory: 8Gi", "memory: 256Mi", "resources.limits.memory", "metrics needs 500 Mi"),
+    Plant(BASE + "ingest.yaml", "memory: 4Gi", "memory: 1Gi", "resources.limits.memory", "ingest needs 1524 Mi"),
+    Plant(BASE + "alerts.yaml", "sizeLimit: 1Gi", "sizeLimit: 1Mi", "emptyDir.sizeLimit", "want 256 Mi"),
+    Plant(BASE + "migrate.yaml", "- services.maintenance", "- services.maintanance", "containers[0].args", "nothing of that name can be run"),
+    Plant(BASE + "network.yaml", "port: http", "port: https", "spec.ingress[0].ports[0].port", "no port 'https'"),
+    Plant(BASE + "network.yaml", "        - port: 8701", "        - port: 80", "ports[0].port", "no port 80"),
+    Plant(BASE + "monitors.yaml", "scrapeTimeout: 10s", "scrapeTimeout: 30s", "scrapeTimeout", "longer than interval"),
+    Plant(BASE + "clickhouse.yaml", "mountPath: /etc/clickhouse-server/tls", "mountPath: /etc/clickhouse-server/certs", "volumeMounts", "no file /etc/clickhouse-server/tls/tls.crt"),
+    Plant(BASE + "clickhouse.yaml", "reader/profile: reading", "reader/profile: default", "users", "too wide: reader"),
+    Plant(BASE + "clickhouse.yaml", "reading/max_execution_time: '60'", "reading/max_execution_time: '60000'", "max_execution_time", "s at most"),
+    Plant(BASE + "clickhouse.yaml", "default/max_memory_usage: '16000000000'", "default/max_memory_usage: '16000000'", "max_memory_usage", "want 2"),
+    Plant(BASE + "gateway.yaml", "- key: keys.json", "- key: key.json", "secret", "has no key 'key.json'"),
+    Plant(BASE + "scaling.yaml", "sum(max by (partition)", "sum(sum by (partition)", "metadata.query", "counts every replica"),
+    Plant("deploy/compose.yaml", "/etc/grafana/provisioning/datasources:ro", "/etc/grafana/datasources:ro", "services.grafana.volumes", "nothing is mounted at /etc/grafana/provisioning/datasources"),
+    Plant("deploy/compose.yaml", "- 127.0.0.1:9090:9090", "- 0.0.0.0:9090:9090", "services.prometheus.ports", "this machine only"),
+    Plant("deploy/compose.yaml", "kafka:9092\n      CLICKHOUSE", "kafka:9093\n      CLICKHOUSES", "environment.CLICKHOUSES_DSN", "nobody reads"),
+    Plant("deploy/compose/otel-collector.yaml", "0.0.0.0:4318", "127.0.0.1:4318", "environment.OTEL_EXPORTER_OTLP_ENDPOINT", "otel-collector has no port 4318", "deploy/compose.yaml"),
+    Plant("deploy/compose/otel-collector.yaml", "processors:\n        - memory_limiter", "processors:\n        - memory_limit", "traces.processors[0]", "no 'memory_limit'"),
+    Plant("deploy/rules.yaml", "max(yumai_feeds_standing_seconds) > 600", "max(yumai_feeds_standing_seconds) > 600000", "expr", "no ms"),
+    Plant("deploy/rules.yaml", "yumai:loss_errors:ratio6h > 6 * 0.001", "yumai:loss_errors:ratio6h > 6", "expr", "no per cent"),
+    Plant("deploy/rules.yaml", "max(yumai_metrics_lag_seconds) > 60", "sum(yumai_metrics_lag_seconds) > 60", "expr", "counts every replica"),
+    Plant("deploy/rules.yaml", "max(yumai_alerts_outbox_age_seconds) > 3600", "yumai_alerts_outbox_age_seconds > 3600", "expr", "rings once a replica"),
+    Plant("deploy/rules.yaml", "{{ $labels.persistentvolumeclaim }} is nearly", "{{ $labels.volume }} is nearly", "annotations.summary", "no label volume"),
+    Plant("deploy/rules.yaml", "#yumaidiskfull", "#yumaidiskful", "annotations.runbook", "want docs/operations.md#yumaidiskfull"),
+    Plant("deploy/rules.yaml", 'status=~"5..|other"}[5m])) / sum(rate(yumai_gateway', 'status=~"5..|other"}[30m])) / sum(rate(yumai_gateway', "expr", "growth over"),
+    Plant("deploy/rules.yaml", "[1d], 14 * 86400)", "[1d], 14 * 86400000)", "expr", "predict_linear for"),
+    Plant("deploy/rules.yaml", "interval: 30s", "interval: 30m", "groups[0].interval", "a minute at most"),
+    Plant("deploy/rules.yaml", "max by (table) (yumai_store_parts) > 2000", "max(yumai_store_parts) > 2000", "expr", "pairs nothing"),
+    Plant("deploy/dashboards.yaml", "histogram_quantile(0.99, sum by (le)", "histogram_quantile(0.99, sum by (pod)", "lines", "no label le"),
+    Plant("deploy/dashboards.yaml", "histogram_quantile(0.99,", "histogram_quantile(99,", "lines", "between 0 and 1"),
+    Plant("deploy/dashboards.yaml", "width: 12, unit: s, lines", "width: 12, unit: ms, lines", "unit", "want s"),
+    Plant("deploy/dashboards.yaml", '"{{door}}"', '"{{path}}"', "lines", "no label path"),
+    Plant("deploy/dashboards.yaml", "yumai_canary_failures_total", "yumai_canary_failure_total", "lines", "no metric yumai_canary_failure_total"),
+    Plant("deploy/metrics-of-others.yaml", "kubelet_volume_stats_available_bytes: [namespace, persistentvolumeclaim]", "kubelet_volume_stats_available_bytes: [namespace, pvc]", "expr", "pairs nothing", "deploy/rules.yaml"),
+    Plant("deploy/Containerfile", "COPY simulation /opt/yumai/app/simulation\n", "", "COPY", "simulation is not in the image"),
+    Plant("deploy/Containerfile", "USER 10001:10001", "USER 1000:1000", "USER", "want 10001:10001"),
+    Plant("deploy/Containerfile", "\nFROM ${BASE}\n", "\nFROM docker.io/library/python:latest\n", "line", "DL3007"),
 ]  # fmt: skip
 ALONE = ("kustomization.yaml", "spread.yaml")
-"""What Kustomize may refuse to build, so that nothing else is looked at: planted by themselves."""
+"""What Kustomize may refuse to build, so that nothing else is looked at: planted by themselves, as is what others hide."""
 
 
 def _alone(plant: Plant) -> bool:
-    return plant.file.endswith(ALONE) or "stands twice" in plant.says
+    return plant.file.endswith(ALONE) or plant.says in ("stands twice", "want 86400")
 
 
 def batches() -> list[tuple[Edit, ...]]:
@@ -221,7 +272,7 @@ BATCHES = batches()
 
 
 def test_there_are_more_than_forty_kinds():
-    assert len({(plant.field, plant.says) for plant in PLANTS}) > 60
+    assert len({(plant.field, plant.says) for plant in PLANTS}) > 100
 
 
 def test_the_clean_tree_is_clean(found_in: Callable[[tuple[Edit, ...]], list[str]]):
