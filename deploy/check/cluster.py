@@ -1,212 +1,87 @@
-"""One overlay as a cluster would have it: its pods (also those that operators make), secrets and settings."""
+"""One overlay as a cluster would have it: also the pods, Services and secrets that operators make of our objects."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path as File
 from typing import Any
 
-import yaml
-
 from deploy.check.findings import Path
-from deploy.check.tree import MANIFESTS, Doc, Object, Tree
-from yumai.broker.principals import PLATFORM_PREFIX
-from yumai.canary import PLATFORM
+from deploy.check.tree import Doc, Object, Tree
+from deploy.render import networks
+from deploy.render.secrets import SECRETS
 
-SERVICES = {"gateway": 8700, "ingest": 8701, "metrics": 8711, "alerts": 8741, "canary": 8751}
-"""Service -> its port in the cluster."""
-KAFKA_USER = {
-    **{service: f"yumai-{service}" for service in ("ingest", "metrics", "alerts", "gateway")},
-    **dict.fromkeys(("migrate", "audit", "backup"), "yumai-operator"),
-    "canary": f"{PLATFORM_PREFIX}{PLATFORM}",
+Peer = tuple[dict[str, str], set[Any]]
+"""Labels of a pod, and names of its ports, with their numbers where they are ours."""
+OUTSIDE: dict[str, set[int]] = {
+    "otel-collector.observability": {4317, 4318},
+    "prometheus-operated.observability": {9090},
 }
-_POD = {
-    "Deployment": ("spec", "template"),
-    "StatefulSet": ("spec", "template"),
-    "DaemonSet": ("spec", "template"),
-    "Job": ("spec", "template"),
-    "CronJob": ("spec", "jobTemplate", "spec", "template"),
-}
-
-
-@dataclass(frozen=True)
-class Pod:
-    """A pod template of ours. `at`: where its spec is."""
-
-    owner: Object
-    at: Path
-
-    @property
-    def name(self) -> str:
-        """The service or job, whatever version its object's name bears."""
-        return str(self.labels.get("app.kubernetes.io/name", self.owner.name))
-
-    @property
-    def labels(self) -> dict[str, str]:
-        found: dict[str, str] = self.owner.get((*self.at[:-1], "metadata", "labels"), {})
-        return found
-
-    @property
-    def spec(self) -> Doc:
-        found: Doc = self.owner.get(self.at, {})
-        return found
-
-    @property
-    def serves(self) -> bool:
-        return self.owner.kind in ("Deployment", "StatefulSet", "DaemonSet")
-
-    def containers(self) -> Iterator[tuple[Path, Doc]]:
-        for key in ("initContainers", "containers"):
-            for number, container in enumerate(self.spec.get(key) or []):
-                yield (*self.at, key, number), container
-
-    def ports(self) -> dict[str, int]:
-        return {
-            str(port.get("name")): port.get("containerPort", 0)
-            for container in self.spec.get("containers") or []
-            for port in container.get("ports") or []
-        }
-
-
-@dataclass(frozen=True)
-class Peer:
-    """Pods that a policy may name: ours, an operator's, or of another namespace."""
-
-    name: str
-    labels: dict[str, str]
-    namespace: dict[str, str] | None = None
-    """Labels of another namespace; None: ours."""
-    ports: tuple[int, ...] = ()
-
-
-OUTSIDE = (
-    Peer("DNS", {"k8s-app": "kube-dns"}, {"kubernetes.io/metadata.name": "kube-system"}, (53,)),
-    Peer(
-        "the OpenTelemetry collector",
-        {"app.kubernetes.io/name": "opentelemetry-collector"},
-        {"kubernetes.io/metadata.name": "observability"},
-        (4317, 4318),
-    ),
-    Peer(
-        "Prometheus",
-        {"app.kubernetes.io/name": "prometheus"},
-        {"kubernetes.io/metadata.name": "observability"},
-    ),
-    Peer("the entrance", {}, {"yumai/entrance": "true"}),
-    Peer("Strimzi's operator", {"strimzi.io/kind": "cluster-operator"}, {}),
-    Peer("ClickHouse's operator", {"app": "clickhouse-operator"}, {}),
-)
-"""What is known of other namespaces (docs/decisions/0010)."""
+"""Services of other namespaces (docs/decisions/0011)."""
 
 
 class Cluster:
-    def __init__(self, tree: Tree, root: File) -> None:
+    """`peers`: every pod that there will be. `endpoints`: host -> ports. `secrets`: name -> keys."""
+
+    def __init__(self, tree: Tree) -> None:
         self.tree = tree
-        self.pods = [
-            Pod(obj, (*_POD[obj.kind], "spec")) for obj in tree.objects if obj.kind in _POD
-        ]
-        contract = yaml.safe_load((root / MANIFESTS / "secrets.yaml").read_text())
-        self.contract: list[Doc] = contract["secrets"]
-        self.secrets = self._secrets()
-        self.config_maps: dict[str, dict[str, str]] = {
-            o.name: o.doc.get("data") or {} for o in tree.of("ConfigMap")
-        }
-        self.peers = [*self._own(), *OUTSIDE]
+        made = {one.by: set(one.keys) for one in SECRETS}
+        self.secrets = {one.name: set(one.keys) for one in SECRETS if one.by == "outside"}
+        self.secrets |= {f"{name}-cluster-ca-cert": made["strimzi"] for name in tree.names("Kafka")}
+        self.secrets |= dict.fromkeys(tree.names("KafkaUser"), made["strimzi-user"])
+        self.peers = [*self._peers()]
+        self.endpoints = OUTSIDE | dict(self._endpoints())
 
-    def _secrets(self) -> dict[str, set[str]]:
-        """Every secret that will be there, with its keys."""
-        found = {s["name"]: set(s["keys"]) for s in self.contract if s["by"] == "outside"}
-        by = {s["by"]: set(s["keys"]) for s in self.contract}
-        for kafka in self.tree.names("Kafka"):
-            found[f"{kafka}-cluster-ca-cert"] = by.get("strimzi", set())
-        for user in self.tree.names("KafkaUser"):
-            found[user] = by.get("strimzi-user", set())
-        return found
+    def _peers(self) -> Iterator[Peer]:
+        for obj in self.tree.of("Deployment", "Job", "CronJob"):
+            names = {n for _, n in obj.at(f"{obj.template} spec containers * ports * *")}
+            yield obj.get(f"{obj.template} metadata labels", {}), names
+        for name in self.tree.names("Kafka"):
+            labels = {"strimzi.io/cluster": name, "strimzi.io/kind": "Kafka"}
+            yield {**labels, "strimzi.io/name": f"{name}-entity-operator"}, set()
+            for role in ("broker", "controller"):
+                own = {"strimzi.io/pool-name": role, f"strimzi.io/{role}-role": "true"}
+                yield {**labels, **own}, {"tcp-prometheus"}
+        for chi in self.tree.of("ClickHouseInstallation", "ClickHouseKeeperInstallation"):
+            peer = networks.KEEPER if "Keeper" in chi.kind else networks.CLICKHOUSE
+            ports = chi.at("spec templates podTemplates * spec containers * ports * name")
+            yield {peer.labels[0][0]: chi.name}, {name for _, name in ports}
 
-    def _own(self) -> Iterator[Peer]:
-        for pod in self.pods:
-            yield Peer(pod.name, pod.labels, None, tuple(pod.ports().values()))
+    def _endpoints(self) -> Iterator[tuple[str, set[int]]]:
+        for service in self.tree.of("Service"):
+            yield service.name, {p for _, p in service.at("spec ports * port")}
         for kafka in self.tree.of("Kafka"):
-            ports = [x.get("port", 0) for x in kafka.get(("spec", "kafka", "listeners"), [])]
-            labels = {"strimzi.io/cluster": kafka.name, "strimzi.io/kind": "Kafka"}
-            pooled = {**labels, "strimzi.io/pool-name": ""}
-            broker = {**pooled, "strimzi.io/broker-role": "true"}
-            yield Peer("Kafka", broker, None, tuple(ports))
-            yield Peer("Kafka's controllers", {**pooled, "strimzi.io/controller-role": "true"})
-            yield Peer(
-                "Kafka's operators", {**labels, "strimzi.io/name": f"{kafka.name}-entity-operator"}
-            )
+            inside = [x for _, x in kafka.at("spec kafka listeners *") if x["type"] == "internal"]
+            yield f"{kafka.name}-kafka-bootstrap", {x["port"] for x in inside}
         for chi in self.tree.of("ClickHouseInstallation"):
-            labels = {
-                "clickhouse.altinity.com/chi": chi.name,
-                "clickhouse.altinity.com/app": "chop",
-            }
-            yield Peer("ClickHouse", labels, None, (https_port(chi), 9000, 9009))
-        for chk in self.tree.of("ClickHouseKeeperInstallation"):
-            labels = {
-                "clickhouse-keeper.altinity.com/chk": chk.name,
-                "clickhouse-keeper.altinity.com/app": "chop",
-            }
-            yield Peer("Keeper", labels, None, (2181, 9444))
+            for _, service in chi.at("spec templates serviceTemplates *"):
+                host = service["generateName"].replace("{chi}", chi.name)
+                yield host, {p["port"] for p in service["spec"]["ports"]}
 
-    def pod_of(self, name: str) -> Pod | None:
-        return next((pod for pod in self.pods if pod.name == name), None)
+    def containers(self) -> Iterator[tuple[Object, Path, Doc]]:
+        """(object, path, container) of every pod of ours."""
+        for obj in self.tree.of("Deployment", "Job", "CronJob"):
+            for key in ("initContainers", "containers"):
+                yield from ((obj, path, c) for path, c in obj.at(f"{obj.template} spec {key} *"))
 
-    def environment(self, pod: Pod, container: Doc) -> dict[str, tuple[str, Path | None]]:
-        """Variable -> (value, where in the pod's object; None: from a ConfigMap). A secret's value is `secret`."""
-        found: dict[str, tuple[str, Path | None]] = {}
+    def environment(self, container: Doc) -> dict[str, str]:
+        """Variable -> value; `secret` or `field` where it comes from one."""
+        found: dict[str, str] = {}
         for source in container.get("envFrom") or []:
-            name = str((source.get("configMapRef") or {}).get("name"))
-            for key, text in self.config_maps.get(name, {}).items():
-                found[key] = (str(text), None)
-        at = next(path for path, c in pod.containers() if c is container)
-        for number, entry in enumerate(container.get("env") or []):
-            path = (*at, "env", number)
-            value: Any = entry.get("value", "")
+            config = self.tree.find(
+                "ConfigMap", str((source.get("configMapRef") or {}).get("name"))
+            )
+            found |= {k: str(v) for k, v in (config.doc["data"] if config else {}).items()}
+        for entry in container.get("env") or []:
             origin = entry.get("valueFrom") or {}
-            if "secretKeyRef" in origin:
-                value = "secret"
-            elif "configMapKeyRef" in origin:
-                ref = origin["configMapKeyRef"]
-                value = self.config_maps.get(ref.get("name"), {}).get(ref.get("key"), "")
-            elif origin:
-                value = "field"
-            found[str(entry.get("name"))] = (str(value), path)
+            kept = "secret" if "secretKeyRef" in origin else "field" if origin else ""
+            found[str(entry.get("name"))] = kept or str(entry.get("value", ""))
         return found
-
-
-def https_port(chi: Object) -> int:
-    text = str(chi.get(("spec", "configuration", "settings", "https_port"), "0"))
-    return int(text) if text.isdigit() else 0
 
 
 def selects(selector: Doc | None, labels: dict[str, str]) -> bool:
-    """A label selector as Kubernetes reads it; an empty one selects everything, none nothing."""
-    if selector is None:
-        return False
-    for key, value in (selector.get("matchLabels") or {}).items():
-        if labels.get(key) != value:
-            return False
-    for rule in selector.get("matchExpressions") or []:
-        key, values = rule.get("key"), rule.get("values") or []
-        holds = {
-            "In": labels.get(key) in values,
-            "NotIn": labels.get(key) not in values,
-            "Exists": key in labels,
-            "DoesNotExist": key not in labels,
-        }
-        if not holds.get(rule.get("operator"), False):
-            return False
-    return True
-
-
-def fewest(scaler: Object) -> int:
-    """Of an HPA or a ScaledObject."""
-    found = scaler.spec.get("minReplicas", scaler.spec.get("minReplicaCount"))
-    return 1 if found is None else int(found)
-
-
-def most(scaler: Object) -> int:
-    found = scaler.spec.get("maxReplicas", scaler.spec.get("maxReplicaCount"))
-    return 100 if found is None else int(found)
+    """A label selector as Kubernetes reads it, of matchLabels, In and Exists; none selects nothing."""
+    wanted = (selector or {}).get("matchLabels") or {}
+    rules = (selector or {}).get("matchExpressions") or []
+    holds = [labels.get(key) == value for key, value in wanted.items()]
+    holds += [labels.get(r["key"], "") in (r.get("values") or labels.values()) for r in rules]
+    return bool(holds) and all(holds)

@@ -1,112 +1,46 @@
-"""deploy/Containerfile, read without building: what an image of ours must and must not be."""
+"""deploy/Containerfile, read without building: hadolint's rules, and what it tells our processes. The image itself: image.py."""
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path as File
 
 from deploy.check.environment import KNOWN
 from deploy.check.findings import Finding, near
+from deploy.render.workloads import UID
 
-OURS = ("YUMAI_", "KAFKA_", "CLICKHOUSE_", "ALERTS_", "NUMBA_")
-NUMBA = {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"}
 FILE = "deploy/Containerfile"
+READ = KNOWN | {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"}
+_OURS = re.compile(r"(?:YUMAI|KAFKA|CLICKHOUSE|ALERTS|NUMBA)_\w+$")
+FOLDERS = ("contracts", "yumai", "services", "console", "simulation", "deploy/image")
+"""What the image is made of, with its lock."""
 LABELS = ("title", "description", "vendor", "version", "revision", "created")
-WORDS = {
-    "FROM",
-    "ARG",
-    "ENV",
-    "RUN",
-    "COPY",
-    "LABEL",
-    "WORKDIR",
-    "USER",
-    "ENTRYPOINT",
-    "CMD",
-    "ADD",
-    "EXPOSE",
-    "HEALTHCHECK",
-    "STOPSIGNAL",
-    "VOLUME",
-    "SHELL",
-}
 
 
 def check(root: File) -> Iterator[Finding]:
-    found = _instructions((root / FILE).read_text())
-    for line, word, _ in found:
-        if word not in WORDS:
-            yield Finding(FILE, f"line {line}", f"{word!r}: no instruction{near(word, WORDS)}")
-    last = max((n for n, (_, word, _) in enumerate(found) if word == "FROM"), default=0)
-    final = found[last:]
-    text = {word: " ".join(rest for _, w, rest in found if w == word) for word in WORDS}
-    users = [(line, rest) for line, word, rest in final if word == "USER"]
-    if not users:
-        yield Finding(FILE, "USER", "is missing: it would run as root")
-    elif not re.fullmatch(r"[1-9]\d*(:[1-9]\d*)?", users[-1][1].strip()):
-        yield Finding(
-            FILE,
-            f"line {users[-1][0]}: USER",
-            f"{users[-1][1]}: want a number other than 0 (runAsNonRoot can check no name)",
-        )
-    if "--require-hashes" not in text["RUN"] or "-r /tmp/image.txt" not in text["RUN"]:
-        yield Finding(FILE, "RUN", "want pip install --require-hashes -r of the lock")
-    labels = " ".join(rest for _, word, rest in final if word == "LABEL")
-    for label in LABELS:
-        if f"org.opencontainers.image.{label}=" not in labels:
-            yield Finding(FILE, "LABEL", f"org.opencontainers.image.{label} is missing")
-    for line, word, rest in final:
-        if word == "RUN" and re.search(r"\b(pip install|apt-get install|apt install)\b", rest):
-            yield Finding(
-                FILE, f"line {line}: RUN", "the last stage installs nothing: no build tools inside"
-            )
-    for line, word, rest in found:
-        for variable in re.findall(r"(?:^|\s)(\w+)=", rest) if word == "ENV" else ():
-            if variable.startswith(OURS) and variable not in KNOWN | NUMBA:
-                message = f"nobody reads this variable{near(variable, KNOWN | NUMBA)}"
-                yield Finding(FILE, f"line {line}: ENV {variable}", message)
-    entry = [rest for _, word, rest in final if word == "ENTRYPOINT"]
-    if entry[-1:] != ['["python", "-m"]']:
-        yield Finding(
-            FILE,
-            "ENTRYPOINT",
-            f'{entry[-1:]}: want ["python", "-m"], which every args of the manifests follows',
-        )
-    for line, word, rest in found:
-        if word in ("COPY", "ADD") and "--from=" not in rest:
-            for source in rest.split()[:-1]:
-                if not (root / source).exists():
-                    yield Finding(FILE, f"line {line}: {word}", f"{source}: no such file")
-    packages = {
-        rest.split()[0] for _, word, rest in found if word == "COPY" and "--from=" not in rest
-    }
-    for package in (
-        "contracts",
-        "yumai",
-        "services",
-        "console",
-        "simulation",
-        "requirements/image.txt",
-    ):
-        if package not in packages:
-            yield Finding(FILE, "COPY", f"{package} is not in the image{near(package, packages)}")
-
-
-def _instructions(text: str) -> list[tuple[int, str, str]]:
-    """(line, instruction, the rest with its continuations)."""
-    found: list[tuple[int, str, str]] = []
-    open_ended = False
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if not stripped or stripped.startswith("#"):
-            continue
-        body = stripped.removesuffix("\\").strip()
-        if open_ended:
-            at, word, rest = found[-1]
-            found[-1] = (at, word, f"{rest} {body}")
-        else:
-            word, _, rest = body.partition(" ")
-            found.append((number, word, rest.strip()))
-        open_ended = stripped.endswith("\\")
-    return found
+    command = [str(File(sysconfig.get_path("scripts")) / "hadolint"), "--format=json"]
+    command += [f"--require-label=org.opencontainers.image.{name}:text" for name in LABELS]
+    done = subprocess.run([*command, FILE], cwd=root, capture_output=True, text=True, timeout=60)
+    for told in json.loads(done.stdout or "[]"):
+        yield Finding(FILE, f"line {told['line']}", f"{told['code']}: {told['message']}")
+    text = re.sub(r"\\\n\s*", " ", (root / FILE).read_text())
+    final = text.rpartition("\nFROM ")[2]
+    wanted = {"USER": f"{UID}:{UID}", "ENTRYPOINT": '["python", "-m"]'}
+    for word, want in wanted.items():
+        said = re.findall(rf"^{word} (.*)$", final, re.M)[-1:]
+        if said != [want]:
+            yield Finding(FILE, word, f"{said}: want {want}, as the manifests have it")
+    for install in re.findall(r"^RUN .*\bpip install .*$", text, re.M):
+        if "--require-hashes" not in install:
+            yield Finding(FILE, "RUN", "want pip install --require-hashes of the lock")
+    for folder in FOLDERS:
+        if not re.search(rf"^COPY {folder}[ /]", text, re.M):
+            yield Finding(FILE, "COPY", f"{folder} is not in the image")
+    for line in re.findall(r"^ENV (.*)$", text, re.M):
+        for variable in set(filter(_OURS.match, re.findall(r"(\w+)=", line))) - READ:
+            told = f"nobody reads this variable{near(variable, READ)}"
+            yield Finding(FILE, f"ENV {variable}", told)

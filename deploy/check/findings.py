@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_SECONDS = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
 Path = tuple[str | int, ...]
 """A field: keys and list positions from the object's root."""
 
@@ -43,3 +45,10 @@ def near(name: object, known: Iterable[str]) -> str:
 
 def listed(names: Iterable[object]) -> str:
     return ", ".join(sorted(map(str, names))) or "none"
+
+
+def seconds(text: object) -> float:
+    """Of a duration such as `1m30s`; NaN for none."""
+    found = _SECONDS.fullmatch(str(text))
+    parts = zip(found.groups(), (3600, 60, 1, 0.001), strict=True) if found else ()
+    return sum(int(n) * unit for n, unit in parts if n) if found and text else float("nan")

@@ -1,129 +1,118 @@
-"""Scalers and monitors select something, and what they ask for is there."""
+"""What an object names is there: other objects, keys, ports, files by their mounts."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
-from deploy.check.cluster import SERVICES, Cluster, fewest, most, selects
+from deploy.check.cluster import Cluster, selects
 from deploy.check.findings import Finding, Path, listed, near
-from deploy.check.tree import Object
+from deploy.check.tree import Doc, Object, find
 
-CLUSTER_WIDE = {"Namespace"}
+NAMES = (
+    ("** scaleTargetRef name", "Deployment"),
+    ("** serviceAccountName", "ServiceAccount"),
+    ("** configMapRef name", "ConfigMap"),
+    ("** configMapKeyRef name", "ConfigMap"),
+    ("spec parentRefs * name", "Gateway"),
+    ("spec rules * backendRefs * name", "Service"),
+    ("metadata labels strimzi.io/cluster", "Kafka"),
+)
+"""Where a name stands, and of what kind it is."""
 
 
 def check(cluster: Cluster) -> Iterator[Finding]:
-    seen = Counter((o.doc.get("apiVersion"), o.kind, o.name) for o in cluster.tree.objects)
-    for obj in cluster.tree.objects:
-        if seen[obj.doc.get("apiVersion"), obj.kind, obj.name] > 1:
-            yield obj.finding(("metadata", "name"), "stands twice")
-        if obj.kind not in CLUSTER_WIDE and obj.doc["metadata"].get("namespace") != "yumai":
-            yield obj.finding(
-                ("metadata", "namespace"), f"{obj.doc['metadata'].get('namespace')!r}: want 'yumai'"
-            )
-    yield from _namespace(cluster)
-    for part in (_scaling, _monitors):
-        yield from part(cluster)
-
-
-def _namespace(cluster: Cluster) -> Iterator[Finding]:
-    for space in cluster.tree.of("Namespace"):
-        if space.labels.get("pod-security.kubernetes.io/enforce") != "restricted":
-            yield space.finding(
-                ("metadata", "labels", "pod-security.kubernetes.io/enforce"), "want restricted"
-            )
-
-
-def _scaling(cluster: Cluster) -> Iterator[Finding]:
-    scalers: dict[tuple[str, str], Object] = {}
-    for scaler in cluster.tree.of("ScaledObject", "HorizontalPodAutoscaler"):
-        ref = scaler.spec.get("scaleTargetRef") or {}
-        kind, name = str(ref.get("kind", "Deployment")), str(ref.get("name"))
-        target = cluster.tree.find(kind, name)
-        path: Path = ("spec", "scaleTargetRef", "name")
-        if target is None:
-            known = cluster.tree.names("Deployment")
-            yield scaler.finding(path, f"no {kind} {name!r}{near(name, known)} ({listed(known)})")
-            continue
-        if ref.get("apiVersion", "apps/v1") != target.doc.get("apiVersion"):
-            yield scaler.finding(
-                ("spec", "scaleTargetRef", "apiVersion"), f"{ref.get('apiVersion')}: want apps/v1"
-            )
-        if (kind, name) in scalers:
-            other = scalers[kind, name]
-            yield scaler.finding(
-                path, f"{other.kind} {other.name} scales {name} too: they would fight"
-            )
-        scalers[kind, name] = scaler
-        want = "ScaledObject" if name == "metrics" else "HorizontalPodAutoscaler"
-        if scaler.kind != want:
-            yield scaler.finding(path, f"{name} is scaled by {want}")
-        if "replicas" in target.spec:
-            yield target.finding(
-                ("spec", "replicas"),
-                f"{scaler.kind} {scaler.name} decides it: every apply would undo that",
-            )
-        low, high = fewest(scaler), most(scaler)
-        key = "maxReplicas" if scaler.kind == "HorizontalPodAutoscaler" else "maxReplicaCount"
-        if low > high:
-            yield scaler.finding(("spec", key), f"{high}: less than the fewest, {low}")
-        if low < 1:
-            yield scaler.finding(
-                ("spec", "minReplicas" if key == "maxReplicas" else "minReplicaCount"),
-                f"{low}: want 1 or more",
-            )
-        if scaler.kind == "HorizontalPodAutoscaler":
-            yield from _utilization(cluster, scaler, name)
-    for name in ("ingest", "gateway", "metrics"):
-        if ("Deployment", name) not in scalers:
-            yield Finding(
-                "deploy/k8s/base/scaling.yaml", "spec.scaleTargetRef", f"nothing scales {name}"
-            )
-
-
-def _utilization(cluster: Cluster, scaler: Object, name: str) -> Iterator[Finding]:
-    """A share of the request needs a request."""
-    pod = cluster.pod_of(name)
-    for number, metric in enumerate(scaler.spec.get("metrics") or []):
-        resource = (metric.get("resource") or {}).get("name")
-        if resource not in ("cpu", "memory"):
-            yield scaler.finding(
-                ("spec", "metrics", number, "resource", "name"), f"{resource!r}: want cpu or memory"
-            )
-            continue
-        for container in (pod.spec.get("containers") or []) if pod else []:
-            if resource not in (container.get("resources", {}).get("requests") or {}):
-                yield scaler.finding(
-                    ("spec", "metrics", number),
-                    f"{name} requests no {resource}: no share can be known",
+    tree = cluster.tree
+    for obj in tree.objects:
+        for pattern, kind in NAMES:
+            known = tree.names(kind)
+            for path, name in obj.at(pattern):
+                if name not in known:
+                    text = f"no {kind} {name!r}{near(name, known)} ({listed(known)})"
+                    yield obj.finding(path, text)
+        for path, name, key in _keys(obj):
+            keys = cluster.secrets.get(name)
+            config = tree.find("ConfigMap", name) if path[-1] == "configMapKeyRef" else None
+            keys = set(config.doc["data"]) if config else keys
+            if keys is None:
+                names = set(cluster.secrets)
+                yield obj.finding(
+                    path, f"no secret {name!r}{near(name, names)}, deploy/k8s/secrets.yaml"
                 )
-
-
-def _monitors(cluster: Cluster) -> Iterator[Finding]:
-    services = list(cluster.tree.of("Service"))
-    covered = set()
-    for monitor in cluster.tree.of("ServiceMonitor"):
-        chosen = [s for s in services if selects(monitor.spec.get("selector"), s.labels)]
-        covered |= {s.name for s in chosen}
-        if not chosen:
-            yield monitor.finding(
-                ("spec", "selector"), f"selects no Service ({listed(s.name for s in services)})"
-            )
-        for number, endpoint in enumerate(monitor.spec.get("endpoints") or []):
-            for service in chosen:
-                names = {p.get("name") for p in service.spec.get("ports") or []}
-                if endpoint.get("port") not in names:
-                    yield monitor.finding(
-                        ("spec", "endpoints", number, "port"),
-                        f"{endpoint.get('port')!r} is no port of the Service {service.name}{near(endpoint.get('port'), names)} ({listed(names)})",
-                    )
-            if endpoint.get("path", "/metrics") != "/metrics":
-                yield monitor.finding(
-                    ("spec", "endpoints", number, "path"), f"{endpoint['path']!r}: want '/metrics'"
+            elif key is not None and key not in keys:
+                yield obj.finding(
+                    path, f"{name} has no key {key!r}{near(key, keys)} ({listed(keys)})"
                 )
-    for name in sorted(set(SERVICES) - covered):
-        yield Finding(
-            "deploy/k8s/base/monitors.yaml",
-            "ServiceMonitor spec.selector",
-            f"no ServiceMonitor selects the Service {name}",
-        )
+        for path, port, known_ports in _ports(cluster, obj):
+            if port not in known_ports:
+                ports = [*map(str, known_ports)]
+                yield obj.finding(path, f"no port {port!r}{near(port, ports)} ({listed(ports)})")
+        for path, pod in obj.at("**"):
+            if isinstance(pod, dict) and "containers" in pod:
+                yield from _mounts(cluster, obj, path, pod)
+
+
+def _keys(obj: Object) -> Iterator[tuple[Path, str, str | None]]:
+    """(path, secret or ConfigMap, key) of whatever names one; no key: all of it."""
+    for kind in ("secretKeyRef", "configMapKeyRef"):
+        for path, ref in obj.at(f"** {kind}"):
+            yield path, str(ref.get("name")), str(ref.get("key"))
+    for path, name in obj.at("** secret secretName"):
+        items = [key for _, key in obj.at(" ".join([*map(str, path[:-1]), "items * key"]))]
+        yield from ((path, str(name), key) for key in items or [None])
+    for path, ref in obj.at("** certificateRefs *"):
+        yield from ((path, str(ref.get("name")), key) for key in ("tls.crt", "tls.key"))
+    for path, value in obj.at("spec configuration users *"):
+        if str(path[-1]).endswith("/k8s_secret_password"):
+            name, _, key = str(value).partition("/")
+            yield path, name, key
+
+
+def _ports(cluster: Cluster, obj: Object) -> Iterator[tuple[Path, Any, set[Any]]]:
+    """(path, port, those that there are) of whatever names one."""
+    spec, services = obj.spec, cluster.tree.of("Service")
+    if obj.kind == "Service":
+        chosen = [p for x, p in cluster.peers if selects({"matchLabels": spec.get("selector")}, x)]
+        names = set().union(*chosen)
+        yield from ((path, port, names) for path, port in obj.at("spec ports * targetPort"))
+    sides: list[tuple[dict[str, str], set[Any]]] = []
+    if obj.kind == "ServiceMonitor":
+        sides = [(s.labels, {name for _, name in s.at("spec ports * name")}) for s in services]
+    if obj.kind == "PodMonitor":
+        sides = [*cluster.peers]
+    for path, port in obj.at("spec endpoints * port") + obj.at("spec podMetricsEndpoints * port"):
+        chosen = [names for labels, names in sides if selects(spec.get("selector"), labels)]
+        yield from ((path, port, names) for names in chosen or [set()])
+    for path, backend in obj.at("spec rules * backendRefs *"):
+        yield path, backend.get("port"), set(cluster.endpoints.get(str(backend.get("name")), ()))
+    for path, port in obj.at("spec ingress * ports * port"):
+        chosen = [names for labels, names in cluster.peers if selects(spec["podSelector"], labels)]
+        known = set().union(*chosen)
+        if isinstance(port, str) or any(isinstance(one, int) for one in known):
+            yield path, port, known
+    for at, container in obj.at("** containers *"):
+        names = {p.get("name") for p in container.get("ports") or []}
+        for path, port in find(container, ("*", "httpGet", "port")):
+            yield (*at, *path), port, names
+
+
+def _mounts(cluster: Cluster, obj: Object, path: Path, pod: Doc) -> Iterator[Finding]:
+    """Every mount has its volume, and every file of a setting lies in a mount that has it."""
+    volumes = {v.get("name"): v for v in pod.get("volumes") or []}
+    claims = {name for _, name in obj.at("spec templates volumeClaimTemplates * name")}
+    for at, container in find(pod, ("containers", "*")):
+        files: set[str] = set()
+        for mount in container.get("volumeMounts") or []:
+            if mount.get("name") not in {*volumes, *claims}:
+                text = f"{mount.get('name')!r} is no volume of this pod ({listed(volumes)})"
+                yield obj.finding((*path, *at, "volumeMounts"), text)
+            secret = (volumes.get(mount.get("name")) or {}).get("secret") or {}
+            keys = {i.get("path") for i in secret.get("items") or []}
+            keys = keys or cluster.secrets.get(str(secret.get("secretName")), set())
+            files |= {f"{mount.get('mountPath')}/{key}" for key in keys}
+        told = cluster.environment(container) | obj.get("spec configuration settings", {})
+        told = told if "CLICKHOUSE_DSN" in told else told | {"CLICKHOUSE_CAFILE": ""}
+        for name, value in told.items():
+            if value and name.upper().endswith("FILE") and value not in files:
+                text = f"{name}: no file {value} is mounted ({listed(files)})"
+                yield obj.finding((*path, *at, "volumeMounts"), text)

@@ -9,37 +9,61 @@ from typing import Any
 import yaml
 
 from deploy.check.findings import Finding, Path, dotted
-from deploy.check.tree import Doc, load_all
 from deploy.render.files import FILES, text
+
+FOLDERS = ("deploy/k8s", "deploy/compose", "deploy/dashboards")
+"""Whatever is in them is rendered."""
+
+
+class _Strict(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML's own loader keeps the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [self.construct_object(key) for key, _ in node.value]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                mark = node.value[number][0].start_mark
+                raise yaml.constructor.ConstructorError(
+                    problem=f"key {name!r} stands twice", problem_mark=mark
+                )
+        return super().construct_mapping(node, deep)
 
 
 def check(root: File) -> Iterator[Finding]:
+    for folder in FOLDERS:
+        for file in sorted((root / folder).rglob("*.*")):
+            name = str(file.relative_to(root))
+            if file.is_file() and name not in FILES:
+                yield Finding(name, "(whole)", "is not rendered (deploy/render/files.py)")
     for name, rendered in FILES.items():
-        path = root / name
+        path, wanted = root / name, text(name)
         committed = path.read_text(encoding="utf-8") if path.exists() else ""
-        if committed == text(name):
+        if committed == wanted:
             continue
-        try:
-            have = {_name(doc): doc for doc in load_all(committed)}
-        except yaml.YAMLError:  # told by parse_problems
-            continue
-        want = {_name(doc): doc for doc in rendered.docs()}
         told = f"{rendered.source} says otherwise; `python -m deploy.render` writes it"
+        try:
+            have = {_name(doc): doc for doc in yaml.load_all(committed, _Strict)}
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f"line {mark.line + 1}" if mark else "(whole)"
+            yield Finding(name, where, str(getattr(error, "problem", error)))
+            continue
+        want = {_name(doc): doc for doc in yaml.load_all(wanted, yaml.CSafeLoader)}
         if have == want:
             yield Finding(name, "(whole)", f"not as it is rendered: {told}")
-        for one in sorted(set(have) | set(want)):
-            if one not in want:
-                yield Finding(name, one, f"is not rendered: {told}")
-            elif one not in have:
-                yield Finding(name, one, f"is missing: {told}")
-            else:
-                for at, here, there in _differences(have[one], want[one], ()):
-                    field = f"{one}: {dotted(at)}"
-                    yield Finding(name, field, f"{here}: want {there}; {told}")
+        for one in sorted(set(have) ^ set(want)):
+            what = "is missing" if one in want else "is not rendered"
+            yield Finding(name, one, f"{what}: {told}")
+        for one in sorted(set(have) & set(want)):
+            for at, here, there in _differences(have[one], want[one], ()):
+                field = f"{one}: {dotted(at)}".removeprefix(": ")
+                yield Finding(name, field, f"{here}: want {there}; {told}")
 
 
-def _name(doc: Doc) -> str:
-    return f"{doc.get('kind')} {(doc.get('metadata') or {}).get('name')}"
+def _name(doc: Any) -> str:
+    """Of a manifest its kind and name; of any other file nothing."""
+    metadata = doc.get("metadata") if isinstance(doc, dict) else None
+    return f"{doc.get('kind')} {metadata.get('name')}" if isinstance(metadata, dict) else ""
 
 
 def _differences(have: Any, want: Any, at: Path) -> Iterator[tuple[Path, str, str]]:

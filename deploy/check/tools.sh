@@ -6,7 +6,7 @@ CACHE=$(mkdir -p "$1/bin" && cd "$1" && pwd)
 shift
 BIN=$CACHE/bin
 # Each tool is one line of ALL: name, then what it takes on two cores from nothing.
-ALL="kubectl kube-apiserver kube-controller-manager kube-scheduler kwok docker-compose etcd promtool buildah"
+ALL="kubectl kube-apiserver kube-controller-manager kube-scheduler kwok docker-compose etcd promtool buildah rootfs"
 WANTED=${*:-$ALL}
 K8S=1.37.2 KWOK=0.8.0 COMPOSE=5.5.1
 export GOFLAGS=-buildvcs=false CGO_ENABLED=0
@@ -61,7 +61,7 @@ fi
 packages=()
 [[ " $WANTED " == *" etcd "* ]] && ! command -v etcd >/dev/null && packages+=(etcd-server)
 [[ " $WANTED " == *" promtool "* ]] && ! command -v promtool >/dev/null && packages+=(prometheus)
-[[ " $WANTED " == *" buildah "* ]] && ! { command -v buildah && command -v debootstrap; } >/dev/null && packages+=(buildah debootstrap)
+[[ " $WANTED " =~ \ (buildah|rootfs)\  ]] && ! { command -v buildah && command -v debootstrap; } >/dev/null && packages+=(buildah debootstrap)
 if [ ${#packages[@]} -gt 0 ] && command -v apt-get >/dev/null && [ "$(id -u)" -eq 0 ]; then
     export DEBIAN_FRONTEND=noninteractive
     # A package must not start its service here.
@@ -69,4 +69,10 @@ if [ ${#packages[@]} -gt 0 ] && command -v apt-get >/dev/null && [ "$(id -u)" -e
     apt-get install -y -q --no-install-recommends "${packages[@]}" ||
         { apt-get update -q && apt-get install -y -q --no-install-recommends "${packages[@]}"; }
     [ -z "${rc:-}" ] || rm -f /usr/sbin/policy-rc.d
+fi
+# A base for our image: no registry has images here.
+if [[ " $WANTED " == *" rootfs "* ]] && [ ! -d "$CACHE/rootfs" ] && command -v debootstrap >/dev/null && [ "$(id -u)" -eq 0 ]; then
+    rm -rf "$CACHE/rootfs.part"
+    debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$CACHE/rootfs.part" &&
+        mv "$CACHE/rootfs.part" "$CACHE/rootfs"
 fi

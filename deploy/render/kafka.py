@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from deploy.render import settings
+from deploy.render.sizes import PRODUCTION
 from yumai import canary, topics
 from yumai.broker import principals
 from yumai.broker.principals import Grant, KafkaUser
@@ -11,10 +13,9 @@ from yumai.topics import Topic
 
 Doc = dict[str, Any]
 
+API = "kafka.strimzi.io/v1"
 KAFKA = "yumai"
-COPIES = 3
-ENTRIES_PARTITIONS = 12
-"""The most metrics workers there can be, and a multiple of ClickHouse's shards."""
+LABELS = {"strimzi.io/cluster": KAFKA}
 PLATFORMS = ("unipay", canary.PLATFORM)
 """Who delivers by Kafka: a topic and a user each. Put an installation's own here."""
 
@@ -22,7 +23,7 @@ PLATFORMS = ("unipay", canary.PLATFORM)
 def shared() -> list[Doc]:
     """KafkaTopics of `topics.TOPICS`."""
     return [
-        topic(one, ENTRIES_PARTITIONS if one is topics.ENTRIES else one.partitions)
+        topic(one, PRODUCTION.partitions if one is topics.ENTRIES else one.partitions)
         for one in topics.TOPICS
     ]
 
@@ -39,14 +40,14 @@ def platforms() -> list[Doc]:
 
 
 def topic(one: Topic, partitions: int) -> Doc:
-    spec = {"partitions": partitions, "replicas": COPIES, "config": dict(one.settings)}
+    spec = {"partitions": partitions, "replicas": PRODUCTION.copies, "config": dict(one.settings)}
     return _object("KafkaTopic", one.name, spec)
 
 
 def user(one: KafkaUser) -> Doc:
     acls = [_right(grant) for grant in one.grants]
     spec: Doc = {
-        "authentication": {"type": "scram-sha-512"},
+        "authentication": {"type": settings.SETTINGS["KAFKA_SASL_MECHANISM"].lower()},
         "authorization": {"type": "simple", "acls": acls},
     }
     if one.quota is not None:
@@ -66,8 +67,8 @@ def _right(grant: Grant) -> Doc:
 
 def _object(kind: str, name: str, spec: Doc) -> Doc:
     return {
-        "apiVersion": "kafka.strimzi.io/v1",
+        "apiVersion": API,
         "kind": kind,
-        "metadata": {"name": name, "labels": {"strimzi.io/cluster": KAFKA}},
+        "metadata": {"name": name, "labels": dict(LABELS)},
         "spec": spec,
     }

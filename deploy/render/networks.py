@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.render import settings, workloads
+from deploy.render import brokers, settings, workloads
 
 Doc = dict[str, Any]
 Port = int | str
 """A number, or the name of a port of the pods that take the connection."""
 
+STORE_PORT, STORE_METRICS_PORT, KEEPER_PORT = 8443, 9363, 2181
+BROKER_METRICS_PORT = 9404
+"""Strimzi's own choice."""
 _SPACE = "kubernetes.io/metadata.name"
 _PRIVATE = ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"]
 
@@ -86,7 +89,7 @@ def talks() -> Iterator[Talk]:
         own = _process(one.name)
         yield Talk(own, BROKERS, (settings.KAFKA_PORT,))
         if one.process.store:
-            yield Talk(own, CLICKHOUSE, (8443,))
+            yield Talk(own, CLICKHOUSE, (STORE_PORT,))
         yield Talk(own, COLLECTOR, (4318,))
     for service in workloads.SERVICES:
         own = _process(service.name)
@@ -100,12 +103,12 @@ def talks() -> Iterator[Talk]:
 
     yield Talk(KAFKA, KAFKA)
     yield Talk(STRIMZI, KAFKA)
-    yield Talk(PROMETHEUS, KAFKA, (9404,))
+    yield Talk(PROMETHEUS, KAFKA, (BROKER_METRICS_PORT,))
     yield Talk(KAFKA, ANYWHERE, (443, 6443))
     yield Talk(CLICKHOUSE, CLICKHOUSE)
     yield Talk(ALTINITY, CLICKHOUSE)
-    yield Talk(PROMETHEUS, CLICKHOUSE, (9363,))
-    yield Talk(CLICKHOUSE, KEEPER, (2181,))
+    yield Talk(PROMETHEUS, CLICKHOUSE, (STORE_METRICS_PORT,))
+    yield Talk(CLICKHOUSE, KEEPER, (KEEPER_PORT,))
     yield Talk(CLICKHOUSE, ANYWHERE, (443,))
     yield Talk(KEEPER, KEEPER)
     yield Talk(ALTINITY, KEEPER)
@@ -121,6 +124,15 @@ def policies() -> list[Doc]:
         _policy("default-deny", {}, None, None),
         _policy("names", {}, None, [{"to": [dns], "ports": ports}]),
         *(_of(own, every) for own in OURS),
+    ]
+
+
+def of_platforms() -> list[Doc]:
+    """From where platforms reach the brokers: the listener's own peers, since policies add up."""
+    blocks = [{"ipBlock": {"cidr": cidr}} for cidr in brokers.PLATFORM_NETWORKS]
+    ports = [{"port": brokers.PLATFORMS_PORT, "protocol": "TCP"}]
+    return [
+        _policy("platforms-to-kafka", _labelled(BROKERS.labels), [{"from": blocks, "ports": ports}])
     ]
 
 
@@ -141,7 +153,9 @@ def _rule(way: str, other: Peer, ports: tuple[Port, ...]) -> Doc:
     return found
 
 
-def _policy(name: str, pods: Doc, ingress: list[Doc] | None, egress: list[Doc] | None) -> Doc:
+def _policy(
+    name: str, pods: Doc, ingress: list[Doc] | None, egress: list[Doc] | None = None
+) -> Doc:
     """None for both: refuses everything. None for one: says nothing of that way."""
     types = ["Ingress", "Egress"] if ingress is None and egress is None else []
     spec: Doc = {"podSelector": pods, "policyTypes": types}

@@ -16,12 +16,16 @@ StoreUser = Literal["reader", "writer", "admin"]
 KAFKA_CA, CLICKHOUSE_CA = "/etc/yumai/kafka", "/etc/yumai/clickhouse"
 IDENTITY, WORK = "/etc/yumai/identity", "/var/lib/yumai"
 """Where they are mounted; the settings name the same."""
+KAFKA_CLIENT = {"yumai/kafka": "client"}
+"""By this label Kafka's listener names its clients."""
 ROUTED_SECONDS = 5
 VERSION = "0-1-0"
 """Of the image, as a name may bear it."""
 DATABASE = "clickhouse-yumai:8443/yumai"
+STORE_USERS = "clickhouse-users"
+"""The secret with a password for each user of the store."""
 _NAME = "app.kubernetes.io/name"
-_UID = 10001
+UID = 10001
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,7 @@ class Process:
     """It checks tokens and keys."""
 
     def labels(self) -> dict[str, str]:
-        """`yumai/kafka`: by it Kafka's listener names its clients (deploy/k8s/base/kafka.yaml)."""
-        return {_NAME: self.name, "yumai/kafka": "client"}
+        return {_NAME: self.name, **KAFKA_CLIENT}
 
     def credentials(self) -> list[Doc]:
         found = [
@@ -51,7 +54,7 @@ class Process:
         if self.store:
             found += [
                 {"name": "CLICKHOUSE_DSN", "value": f"https://{self.store}@{DATABASE}"},
-                _secret("CLICKHOUSE_PASSWORD", "clickhouse-users", self.store),
+                _secret("CLICKHOUSE_PASSWORD", STORE_USERS, self.store),
             ]
         return found
 
@@ -112,9 +115,9 @@ class Process:
             **more,
             "securityContext": {
                 "runAsNonRoot": True,
-                "runAsUser": _UID,
-                "runAsGroup": _UID,
-                "fsGroup": _UID,
+                "runAsUser": UID,
+                "runAsGroup": UID,
+                "fsGroup": UID,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
         }
@@ -136,6 +139,12 @@ class Service:
     routed: bool = False
     """Requests are routed to it: it goes on answering until nobody is sent here any more (`ROUTED_SECONDS`)."""
     start_tries: int = 150
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where it would be killed in the midst of its end."""
+        least = self.ends_in_seconds + (ROUTED_SECONDS if self.routed else 0)
+        if self.grace_seconds < least:
+            raise ValueError(f"{self.name}: {self.grace_seconds} s, and its end takes {least} s")
 
     @property
     def name(self) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.check import compose, containerfile, static
+from deploy.check import compose, static
 
 ROOT = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("YUMAI_K8S_TOOLS") or Path.home() / ".cache/yumai/k8s")
@@ -61,8 +61,7 @@ def found_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[Edit, 
                 edit(root, *one)
             tool = kubectl()
             assert tool is not None
-            findings, _ = static.check(root, tool, CACHE / "crds")
-            findings += [*containerfile.check(root), *compose.check(root, None)]
+            findings = [*static.check(root, tool), *compose.check(root, None)]
             known[edits] = [str(finding) for finding in findings]
         return known[edits]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.check import apiserver, compose, control_plane, image, rules, tree
+from deploy.check import alarms, apiserver, compose, control_plane, image, tree
 from deploy.check.control_plane import running
 from tests.deploy.conftest import CACHE, copy, edit, kubectl, needs_definitions, needs_kubectl
 
@@ -37,37 +37,40 @@ def test_a_real_api_server_refuses_what_schemas_let_pass(tmp_path: Path):
         "allowPrivilegeEscalation: false",
         "allowPrivilegeEscalation: true",
     )
-    edit(root, base + "clickhouse.yaml", 'auto: "true"', 'auto: "treu"')
+    edit(root, base + "clickhouse.yaml", "auto: 'true'", "auto: treu")
+    edit(root, base + "kafka.yaml", "deleteClaim: false", "deleteClam: false")
+    edit(root, base + "monitors.yaml", "scrapeTimeout", "scrapeTimout")
     command = kubectl()
     etcd = tool("etcd")
     assert command is not None
     assert etcd is not None
     built = tree.build(root, "production", command)
-    with running(CACHE / "bin", etcd) as api:
-        apiserver._define(api, CACHE / "crds")
-        lines = [str(finding) for finding in apiserver._apply(api, built)]
+    with running(command, CACHE / "bin", etcd) as api:
+        apiserver.define(api, CACHE / "crds")
+        lines = [str(finding) for finding in apiserver.applied(api, built)]
         clean = tree.build(Path(__file__).parents[2], "production", command)
-        assert list(apiserver._apply(api, clean)) == []
+        assert list(apiserver.applied(api, clean)) == []
         budget = clean.find("PodDisruptionBudget", "gateway")
         assert budget is not None
         budget.doc["spec"] = {"minAvailable": 3, "selector": budget.spec["selector"]}
-        list(apiserver._apply(api, clean))
-        apiserver._scale_like_keda(api, clean)
-        assert list(apiserver._rollouts(api, clean)) == []
+        list(apiserver.applied(api, clean))
+        assert list(apiserver.rolled_out(api, clean)) == []
         apiserver.DRAIN_SECONDS = 8
-        stuck = [str(finding) for finding in apiserver._drained(api, clean, "a")]
+        stuck = [str(finding) for finding in apiserver.drained(api, clean)]
         ingest = clean.find("Deployment", "ingest")
         assert ingest is not None
         ingest.doc["spec"]["replicas"] = 5
-        again = [str(finding) for finding in apiserver._again(api, clean)]
+        again = [str(finding) for finding in apiserver.again(api, clean)]
 
     def told(file: str, *words: str) -> bool:
         return any(x.startswith(base + file) and all(w in x for w in words) for x in lines)
 
     assert told("gateway.yaml", "resources.requests", "less than or equal to memory limit"), lines
-    assert told("alerts.yaml", "PodDisruptionBudget alerts: spec", "both set"), lines
+    assert told("alerts.yaml", "PodDisruptionBudget alerts: ", "both set"), lines
     assert told("ingest.yaml", "PodSecurity", "allowPrivilegeEscalation"), lines
     assert told("clickhouse.yaml", "clusters[0].secret.auto", "treu"), lines
+    assert told("kafka.yaml", "KafkaNodePool controller", "deleteClam"), lines
+    assert told("monitors.yaml", "scrapeTimout"), lines
     assert any("can't be drained" in x and x.startswith(base + "gateway.yaml") for x in stuck), (
         stuck
     )
@@ -85,10 +88,10 @@ def test_promtool_runs_the_rules_unit_tests(tmp_path: Path):
         "max(yumai_metrics_lag_seconds) > bool 10",
         "max(yumai_metrics_lag_seconds) > bool 9999",
     )
-    lines = [str(finding) for finding in rules.check(root, promtool)]
+    lines = [str(finding) for finding in alarms.tried(root, promtool)]
     assert any(x.startswith("deploy/rules_test.yaml: ") for x in lines), lines
     edit(root, "deploy/rules.yaml", "> bool 9999", "> bool (9999")
-    lines = [str(finding) for finding in rules.check(root, promtool)]
+    lines = [str(finding) for finding in alarms.tried(root, promtool)]
     assert any(x.startswith("deploy/rules.yaml: ") for x in lines), lines
 
 
@@ -96,7 +99,7 @@ def test_promtool_runs_the_rules_unit_tests(tmp_path: Path):
 def test_compose_itself_reads_the_file(tmp_path: Path):
     root = copy(tmp_path)
     assert list(compose.check(root, tool("docker-compose"))) == []
-    edit(root, "deploy/compose.yaml", '"127.0.0.1:3000:3000"', '"127.0.0.1:80000:3000"')
+    edit(root, "deploy/compose.yaml", "- 127.0.0.1:3000:3000", "- 127.0.0.1:80000:3000")
     lines = [str(finding) for finding in compose.check(root, tool("docker-compose"))]
     assert any("compose config" in x and "80000" in x for x in lines), lines
 

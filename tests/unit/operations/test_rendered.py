@@ -1,18 +1,21 @@
 """Manifests that follow from tables of the code are committed as they are rendered."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from deploy.check import rendered
-from deploy.check.amounts import amount
 from deploy.check.environment import KNOWN
-from deploy.render import kafka, networks, settings, workloads
+from deploy.render import brokers, kafka, networks, settings, workloads
 from deploy.render.files import FILES, text
+from deploy.render.sizes import PRODUCTION, TRIAL, amount
 from services.maintenance.__main__ import parser as maintenance
 from yumai import topics
 from yumai.broker import principals
+from yumai.observability.telemetry import PROBES
 from yumai.process import settings as process_settings
 
 ROOT = Path(__file__).parents[3]
@@ -87,17 +90,61 @@ def test_a_process_runs_a_module_that_takes_its_arguments(process: workloads.Pro
     assert amount(process.memory) <= amount(process.memory_most)
 
 
-@pytest.mark.parametrize("job", [j for j in workloads.JOBS if j.schedule], ids=lambda one: one.name)
-def test_a_job_by_the_clock_ends_before_its_next_start(job: workloads.Job) -> None:
-    minute, hour, *days = job.schedule.split()
-    assert minute.isdigit(), "a star would start it every minute"
-    assert days == ["*", "*", "*"]
-    assert job.most_seconds < (24 if hour.isdigit() else 1) * 3600
+def test_a_size_whose_numbers_contradict_is_refused() -> None:
+    for size, wrong in (
+        (PRODUCTION, {"heap": "10g"}),
+        (PRODUCTION, {"keepers": 2}),
+        (PRODUCTION, {"controllers": 4}),
+        (PRODUCTION, {"partitions": 13, "workers": (2, 13)}),
+        (TRIAL, {"workers": (1, 5)}),
+        (TRIAL, {"doors": (3, 2)}),
+        (TRIAL, {"workers_blind": 9}),
+    ):
+        with pytest.raises(ValueError, match="want"):
+            replace(size, **wrong)
+
+
+@pytest.mark.parametrize("service", workloads.SERVICES, ids=lambda one: one.name)
+def test_a_service_is_asked_where_it_answers(service: workloads.Service) -> None:
+    (container,) = service.docs()[2]["spec"]["template"]["spec"]["containers"]
+    asked = {name: container[f"{name}Probe"] for name in ("startup", "liveness", "readiness")}
+    paths = {name: probe["httpGet"]["path"] for name, probe in asked.items()}
+    assert paths == {
+        "startup": "/health/live",
+        "liveness": "/health/live",
+        "readiness": "/health/ready",
+    }
+    assert set(paths.values()) <= set(PROBES)
+    for probe in asked.values():
+        assert probe.get("timeoutSeconds", 1) <= probe["periodSeconds"]
+        assert probe["periodSeconds"] * probe["failureThreshold"] <= 600
 
 
 def test_the_migration_job_bears_the_version_of_the_image() -> None:
     config = yaml.safe_load((ROOT / "deploy/k8s/base/kustomization.yaml").read_text())
     assert config["images"][0]["newTag"].replace(".", "-") == workloads.VERSION
+
+
+MBEANS = {
+    "kafka_server_replicamanager_underreplicatedpartitions": "kafka.server<type=ReplicaManager, name=UnderReplicatedPartitions><>Value",
+    "kafka_server_replicamanager_underminisrpartitioncount": "kafka.server<type=ReplicaManager, name=UnderMinIsrPartitionCount><>Value",
+    "kafka_controller_kafkacontroller_offlinepartitionscount": "kafka.controller<type=KafkaController, name=OfflinePartitionsCount><>Value",
+}
+"""Metric -> Kafka's MBean, as the JMX exporter shows it to its rules (Strimzi's examples name it so)."""
+
+
+def test_kafka_exports_under_the_names_that_the_rules_ask_for() -> None:
+    others = yaml.safe_load((ROOT / "deploy/metrics-of-others.yaml").read_text())
+    assert set(others["strimzi-jmx-exporter"]) == set(MBEANS)
+    (text,) = brokers.base()[-1]["data"].values()
+    config = yaml.safe_load(text)
+    (rule,) = config["rules"]
+    assert config["lowercaseOutputName"] is True
+    for metric, bean in MBEANS.items():
+        found = re.search(rule["pattern"], bean)
+        assert found
+        assert re.sub(r"\$(\d)", lambda m, f=found: f[int(m[1])], rule["name"]).lower() == metric
+        assert f"{bean.partition(', ')[0].replace('<', ':')},*" in config["includeObjectNames"]
 
 
 def test_the_settings_that_all_share_are_read_by_somebody_and_valid() -> None:
