@@ -54,7 +54,7 @@ def problems(
         for field, (least, most) in SECONDS.items():
             value = getattr(read, field)
             if not least <= value <= most:
-                name = settings._VARIABLES[field][0]
+                name = settings.variable_of(field)
                 yield name, f"{told.get(name)}: {value:g} s; want {least} to {most} s"
     for name, value in told.items():
         for host, port in _ADDRESS.findall(value) if name not in _APART else ():

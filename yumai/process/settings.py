@@ -274,6 +274,11 @@ def variables() -> frozenset[str]:
     return frozenset({*_BY_VARIABLE, *_APART, *(f"{name}_FILE" for name in _FILES)})
 
 
+def variable_of(field: str) -> str:
+    """The environment variable of one setting."""
+    return str(_FIELDS[field].validation_alias)
+
+
 def read(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings of this process. Raises BadSettings with all problems at once."""
     environment = os.environ if environment is None else environment
