@@ -78,7 +78,7 @@ class Run:
             backlog.close()
 
     def settle(self) -> bool:
-        """Books what waits by one worker, and compares all cells with what was pushed."""
+        """Lets one worker book the backlog, and compares all cells with what was pushed."""
         self.catch_up()
         # Both are always asked: each says something else.
         return all([self.recount(), self.counts()])

@@ -135,7 +135,7 @@ def simulate(size: Size, kill_hour: float = 19.0) -> Day:
         others = rate - orphaned
         if is_down:
             waiting += orphaned * STEP
-        # Whoever lives shares the orphaned partitions; what is left over drains the backlog.
+        # The living workers share the orphaned partitions; the capacity left over drains the backlog.
         alive = size.workers - 1 if since >= 0 else size.workers
         free = alive * WORKER_CAPACITY - others - (0 if is_down else orphaned)
         if not is_down and since >= 0:

@@ -24,7 +24,7 @@ _OFFSETS = (0, 1, 2, 3, 4, 5, 6, 11, 12, 41, 90)
 
 
 class Failed(AssertionError):
-    """The system did not do what was needed of it; its text says what."""
+    """The system did not become or stay ready; the text says what happened."""
 
 
 class System:
@@ -91,7 +91,7 @@ class System:
         self.state.logs.mkdir(parents=True, exist_ok=True)
         with (self.state.logs / "up.log").open("ab") as log:
             self.up = subprocess.Popen(
-                # On a leash: it must not outlive whoever started it and was killed.
+                # On a leash: it must not outlive its parent, also where that was killed.
                 [sys.executable, "-I", "-S", leash.__file__, "run", str(os.getpid())]
                 + [*_yumai("up"), "--empty", "--port-base", str(self.base)]
                 + [*self._options, *self._where()],

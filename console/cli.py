@@ -122,7 +122,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # `yumai … | head`: whoever read us has had enough.
+        # `yumai … | head`: the reader has closed the pipe.
         sys.stdout = None  # type: ignore[assignment]
         return 141
     except OSError as error:

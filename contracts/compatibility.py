@@ -74,7 +74,7 @@ def _enums(before: Schema, after: Schema, reads: bool, writes: bool, at: str) ->
 def _bounds(word: str, was: Any, now: Any, reads: bool, writes: bool, at: str) -> Iterator[str]:
     if was == now:
         return
-    # Tighter: what was accepted is refused. Looser: readers meet what they never met.
+    # Tighter: accepted input would be refused. Looser: readers would meet values that they never met.
     upper = word in _UPPER
     tighter = now is not None and (was is None or (now < was if upper else now > was))
     if (tighter and reads) or (not tighter and writes):

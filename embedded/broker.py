@@ -3,9 +3,9 @@
 `python -m embedded.broker --data-dir DIR --port N --controller-port M` prepares the directory (on the first start it
 is formatted by Kafka's own StorageTool) and then *becomes* the Java process: its pid is the broker's.
 
-With `--certificates DIR --internal-port K` everybody names himself: clients on the port N by SCRAM, and may do what
+With `--certificates DIR --internal-port K` every client authenticates: clients on the port N by SCRAM, and may do what
 ACLs grant; the broker, its controller and who makes users and ACLs by certificate. `--tls` encrypts the port N too.
-`--plaintext` is for tests alone: whoever reaches the port reads and writes everything.
+`--plaintext` is for tests alone: a client that reaches the port reads and writes everything.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Throw-away certificates of one embedded broker: who may be it, and who may rule it.
+"""Throw-away certificates of one embedded broker: the broker's own, and its administrator's.
 
     DIR/ca.crt      whom clients trust
     DIR/broker.pem  key and certificate of the broker (CN=yumai-broker)

@@ -4,7 +4,7 @@ Kafka needs no download page: it is published as Maven artefacts. `requirements/
 SHA-256, so fetching is 46 files in parallel and no resolving. jgo knows where artefacts live and keeps what it fetched
 in the user's Maven repository, so a second checkout on this machine copies instead of loading.
 
-`python -m embedded.kafka_jars` fetches; `--lock` resolves anew and writes `requirements/kafka.txt`.
+`python -m embedded.kafka_jars` fetches; `--lock` resolves the versions and writes `requirements/kafka.txt`.
 """
 
 import argparse
@@ -129,7 +129,9 @@ def lock() -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lock", action="store_true", help="resolve anew, write the lock file")
+    parser.add_argument(
+        "--lock", action="store_true", help="resolve the versions, write the lock file"
+    )
     if parser.parse_args().lock:
         LOCK.write_text(lock())
     else:

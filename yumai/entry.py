@@ -21,4 +21,4 @@ SLOTS = 720
 
 IDS_SINCE_FUNCTION = 2
 """Version of metrics' function from which on the ledger has the ids of today. What an older one wrote
-is written anew from the log, complete or not: until then the log must not lose it."""
+is rewritten from the log, complete or not: until then the log must keep it."""

@@ -1,4 +1,4 @@
-"""Addresses and secrets of subscriptions as they lie in Kafka's log: sealed, so that who reads the log can't use them.
+"""Seals addresses and secrets of subscriptions, so that a reader of Kafka's log can't use them.
 
 Sealed are an address (it holds a mail password, a robot's token) and a webhook's secret, with Fernet
 (AES-128-CBC and HMAC-SHA-256). What was written before is read as it is, and sealed at the office's next change.

@@ -27,7 +27,7 @@ ENTRIES = Topic(
     "entries.v1",
     4,
     "none: ingest chooses the partition (slot mod partitions)",
-    "batches of entries; everything can be made anew from it",
+    "batches of entries; all books can be rebuilt from it",
     # The append time is the recorded date: one clock, the same at every reading. No retention:
     # an open block's start must never fall before the log's (blueprint §4).
     {
@@ -93,7 +93,7 @@ def feed(platform_id: str) -> Topic:
         "the sender's",
         "one JSON entry a record",
         # Kept from when it came, whatever its sender says of the time: nothing is too old to be read.
-        # Compressed as it comes: a broker that packs it anew would unpack all of it first.
+        # Compressed as the sender compressed it: a broker that recompresses would unpack all of it first.
         {
             "cleanup.policy": "delete",
             "retention.ms": str(30 * DAY_MS),

@@ -1,7 +1,7 @@
 """Where a webhook may point: public addresses only, unless configuration allows a network.
 
 Judged is what a name resolves to, never its spelling: `2130706433`, `0x7f.1`, `[::ffff:127.0.0.1]` and a
-name with an A record of 127.0.0.1 are all loopback. Whoever connects takes one of the addresses that
+name with an A record of 127.0.0.1 are all loopback. A client connects to one of the addresses that
 were judged, so that a name which answers differently a moment later gains nothing.
 """
 

@@ -142,7 +142,7 @@ class Path:
         ]
 
     def _book(self, records: list[EntriesRecord]) -> None:
-        # Anew each time: the same rows are fresh once only.
+        # Other rows each time: a row is fresh only once.
         self._processor.assign(0, 0, Filter(8 * ROWS))
         round_ = self._processor.process({0: records}, self._ledger)
         self.booked = round_.parts[0].entries

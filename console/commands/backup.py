@@ -55,7 +55,7 @@ def restore(args: argparse.Namespace) -> int:
 
 
 def _keep(identity: Path, folder: Path) -> None:
-    """Keys can't be made anew from the log. Readable by their owner alone."""
+    """Keys can't be rebuilt from the log. Only their owner may read the copy."""
     shutil.copytree(identity, folder, dirs_exist_ok=True)
     folder.chmod(0o700)
 

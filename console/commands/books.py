@@ -153,7 +153,7 @@ def receipts(args: argparse.Namespace) -> int:
     at = addresses.of(args.state)
     if not at.identity.is_dir():
         raise Refusal(f"no identities in {at.identity}: run `yumai up`")
-    # Whoever asks as a platform gets its own receipts only.
+    # A platform gets its own receipts only.
     role = f"platform:{args.platform}" if args.platform else "bureau"
     try:
         token = Identity(at.identity).issue_token(role, "console", days=1)

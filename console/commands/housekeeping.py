@@ -17,7 +17,7 @@ def register(subparsers) -> None:  # type: ignore[no-untyped-def]
     parser = subparsers.add_parser(
         "housekeeping",
         help="delete old records of the log",
-        description="The log can make the whole store anew; after this only from a backup on. So it"
+        description="The whole store can be rebuilt from the log; after this only from a backup on. So it"
         " deletes only what the last verified backup (`yumai backup`) holds, and only with --delete.",
     )
     parser.add_argument("--keep-days", type=int, default=30, metavar="N", help="default: 30")

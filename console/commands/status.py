@@ -1,4 +1,4 @@
-"""`yumai status`: what runs, how far behind it is, what is in the books. Answers whatever is dead, within 5 s."""
+"""`yumai status`: what runs, how far behind it is, what is in the books. It answers within 5 s, also when services are dead."""
 
 import argparse
 import json

@@ -78,7 +78,7 @@ def up(args: argparse.Namespace) -> int:
 
 
 def clear_leftovers(before: dict[str, Any] | None) -> None:
-    """Children of an `up` that was killed are dying; whoever is not gone in 3 s is helped. We hold the lock, so none
+    """Children of an `up` that was killed are ending; those still alive after 3 s are killed. We hold the lock, so none
     of them has a supervisor."""
     children = (before or {}).get("children", [])
     deadline = time.monotonic() + 3.0
@@ -92,7 +92,7 @@ def clear_leftovers(before: dict[str, Any] | None) -> None:
 
 
 def make_secrets(plan: Plan) -> None:
-    """Whoever asks broker or store names himself. What is there stays. Raises OSError."""
+    """Makes certificates and passwords of broker and store where they are missing. Raises OSError."""
     from embedded import certificates, secret_files
 
     state = plan.state

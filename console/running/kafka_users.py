@@ -160,7 +160,7 @@ def acls(user: KafkaUser) -> set[Acl]:
 
 
 def _set_acls(admin: KafkaAdminClient, users: Sequence[KafkaUser]) -> list[Acl]:
-    """Creates and deletes what differs from the table; what differed."""
+    """Creates and deletes ACLs until the broker equals the table; returns the differences."""
     from kafka import admin as kinds
 
     found = set(allowed(admin))

@@ -1,5 +1,5 @@
 """Kafka's users, topics, tables and epochs: `python -m console.running.prepare`, run by `up` until it ends with 0, and again whenever the
-broker or the store has been started anew, since either may have come back with an empty directory.
+broker or the store has been restarted, since either may have come back with an empty directory.
 
 A process of its own, so that a call that hangs neither holds up the supervisor nor outlives it.
 """

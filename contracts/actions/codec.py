@@ -1,7 +1,7 @@
 """The records of `actions.v1`: what people ask of an alert, and what came of it.
 
 An action has an id of its own; its verdict (key `ID/verdict`) follows it in the same partition. An action
-without a verdict is still to be done, by whoever reads the log next: done once, whoever dies between.
+without a verdict is still to be done, by the next reader of the log: it is done once, whatever dies between.
 """
 
 from __future__ import annotations

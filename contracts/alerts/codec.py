@@ -98,7 +98,7 @@ class StepRecord(Step, omit_defaults=False):
     told_at: int | None = None
     """When it was last told that it lags."""
     seen_levels: list[str] = []
-    """Levels and sectors since it was last opened: whoever heard of one hears of its end."""
+    """Levels and sectors since it was last opened: a subscription that was told of one is told of its end."""
     seen_sectors: list[str] = []
 
 

@@ -4,7 +4,7 @@
 conflict asks for it. See README.md beside this file for each column's meaning.
 
 Version 2 has ids and merchants by SHA-256. Version 1, written before, had them by MurmurHash3;
-`decode` makes them anew from `sent`, so that nobody behind it meets an old one.
+`decode` computes the ids of today from `sent`, so that its callers never meet an old one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Records of version 1: their ids were MurmurHash3, so they are made anew from what was sent. Pure.
+"""Records of version 1: their ids were MurmurHash3, so ids are computed again from what was sent. Pure.
 
 Whatever is read here is proved by the record itself: the old id of what was found must be the one
 that stands in the record. So this reading need not know what ingest refuses, only where the names are.

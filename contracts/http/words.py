@@ -30,7 +30,7 @@ class Errors(TypedDict):
 
 
 class Health(TypedDict):
-    """`waiting_for`: what it needs and lacks, and why; `about`: what else its operator wants to know."""
+    """`waiting_for`: each thing that it lacks, and why; `about`: more for its operator."""
 
     service: str
     status: Literal["live", "ready", "not_ready"]

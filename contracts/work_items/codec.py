@@ -57,7 +57,7 @@ class _Milestone(msgspec.Struct):
 
 
 class _Fields(msgspec.Struct):
-    """What an event may set; whoever reads items relies on these types."""
+    """Fields that an event may set; readers of items rely on these types."""
 
     task: int | None = None
     departments: list[str] = []

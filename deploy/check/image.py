@@ -38,7 +38,7 @@ for service in ("ingest.app", "metrics.worker", "alerts.worker", "gateway.app"):
     importlib.import_module(f"services.{service}")
 import console.warm
 console.warm.main()
-assert sorted(p.name for p in cache.rglob("*.nb*")) == before, "something was compiled anew"
+assert sorted(p.name for p in cache.rglob("*.nb*")) == before, "something was compiled again"
 for tool in ("pip", "pip3", "gcc", "cc", "make"):
     assert shutil.which(tool) is None, f"{tool} is in the image"
 for module in ("pip", "setuptools"):

@@ -217,7 +217,7 @@ def _watching() -> Doc:
 
 
 def inserts() -> list[Doc]:
-    """For whoever inserts by hand; our services ask for the same in every session."""
+    """For inserts by hand; our services ask for the same in every session."""
     return [{"profiles": {"default": INSERTS}}]
 
 

@@ -148,7 +148,7 @@ def _users() -> Doc:
 def _profiles() -> Doc:
     return {
         "default/max_memory_usage": str(QUERY_BYTES),
-        # For whoever inserts by hand; our services ask for the same in every session.
+        # For inserts by hand; our services ask for the same in every session.
         **{f"default/{name}": str(value) for name, value in INSERTS.items()},
         # Settings of a session may be set, nothing may be written.
         "reading/readonly": "2",
@@ -170,7 +170,7 @@ def _settings() -> Doc:
         "prometheus/metrics": "true",
         "prometheus/asynchronous_metrics": "true",
         "prometheus/events": "false",
-        # `DROP` of a full table is refused; what is there is made anew from the log only in hours.
+        # `DROP` of a full table is refused; to rebuild it from the log takes hours.
         "max_table_size_to_drop": "50000000000",
         "openSSL/server/certificateFile": f"{TLS}/tls.crt",
         "openSSL/server/privateKeyFile": f"{TLS}/tls.key",

@@ -1,6 +1,6 @@
 """Serves one data directory: `python -m embedded.store --data-dir DIR --port N`.
 
-Whoever asks names the password that stands in `--password-file`; without the option in `DIR.password`, made at the
+A client gives the password of `--password-file`; without the option in `DIR.password`, made at the
 first start. There is no way to serve without one.
 """
 
@@ -59,7 +59,7 @@ async def _serve(server: _Server) -> None:
 def _keep_freed_memory() -> None:
     """Tells glibc to reuse the buffers of bodies (some 100 kB each) instead of unmapping them.
 
-    Each would be mapped and zeroed anew by the kernel: - 12 % cpu on inserts. The engine itself
+    The kernel would map and zero each again: - 12 % cpu on inserts. The engine itself
     has jemalloc and is not concerned.
     """
     try:

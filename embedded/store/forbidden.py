@@ -1,8 +1,8 @@
 """What no statement may contain, for which the engine has no right that could be withheld.
 
 The function `file()`, a disk described inside a statement, INTO OUTFILE, FROM INFILE, and ATTACH of a directory from
-anywhere. Comments, quotes and escapes can hide these from whoever reads SQL by himself. So a text in which none of
-the words stands in any reading passes at once, and any other is first written anew by the engine's own parser:
+anywhere. Comments, quotes and escapes can hide these words from a scanner of our own. So a text in which none of
+the words stands in any reading passes at once, and any other is first reformatted by the engine's own parser:
 without comments, and with one way to quote.
 """
 

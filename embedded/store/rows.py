@@ -46,7 +46,7 @@ async def _awaited(exchange: Exchange, running: asyncio.Future) -> None:
 
 
 async def _end(exchange: Exchange, running: asyncio.Future) -> None:
-    """Ends what a thread does for a client who has gone; returns when the thread is free."""
+    """Stops a thread's work for a client that has gone; returns when the thread is free."""
     exchange.left = True
     while not running.done():
         await exchange.engine.kill(exchange.mark)
@@ -146,7 +146,7 @@ def _fetch(result: StreamingResult):
 
 
 async def _send_pieces(exchange: Exchange, begun: _Begun, output: str, joiner: Joiner) -> None:
-    """Sends what is ready, and then what is still to come; one is fetched while one is sent."""
+    """Sends blocks as they come; the next is fetched while one is sent."""
     reading, send = exchange.engine.reading, exchange.send
     tag = secrets.token_hex(8).encode()
     headers = exchange.headers(output, exchange.summary())

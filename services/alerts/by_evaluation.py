@@ -23,12 +23,12 @@ from yumai.targets.held import Held
 log = logging.getLogger("yumai.alerts")
 
 FEEDS_SECONDS = 5.0
-FEEDS_SHARE_OF_TIME = 20
-"""Feeds are asked at most so often, and for at most a 20th of the time."""
+HEALTH_RESTS = 20
+"""The health of feeds is kept for 20 times as long as it took to read, and for these seconds at least."""
 
 
 class ByEvaluation:
-    """For one thread at a time. Raises one of STORE_ERRORS and connects anew at the next call."""
+    """For one thread at a time. Raises one of STORE_ERRORS, and reconnects at the next call."""
 
     def __init__(self, dsn: str, rules: str = "severity") -> None:
         self._dsn = dsn
@@ -96,5 +96,5 @@ class ByEvaluation:
             answers = [list(client.query(q.sql, q.parameters).result_rows) for q in queries]
             self._feeds = feeds.health(feeds.Seen(*answers), now)
             took = time.monotonic() - begun
-            self._feeds_due = begun + max(FEEDS_SECONDS, took * FEEDS_SHARE_OF_TIME)
+            self._feeds_due = begun + max(FEEDS_SECONDS, took * HEALTH_RESTS)
         return self._feeds

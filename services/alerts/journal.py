@@ -1,8 +1,8 @@
-"""What the log says, and what follows from it and is not in it yet. Pure.
+"""The journal, and the work that follows from it and is not in the log yet. Pure.
 
 The log is the memory, so a lost disk, a restart and another worker all come to the same state. What follows is found
 by comparing: a told step without its delivery, an explanation without its work item and an action without its verdict
-are work still to be done, whoever left it.
+are work still to be done, whichever worker left it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Journal(fold.Journal):
     def clear(self) -> None:
         super().clear()
         self.changed: set[str] = set()
-        """Districts whose target changed; whoever judges them takes them out."""
+        """Districts whose target changed; the round that judges them clears it."""
         self.caused: dict[str, str] = {}
         """Action -> kind of the last step it caused."""
         self.messages: dict[str, Any] = {}

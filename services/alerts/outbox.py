@@ -78,7 +78,7 @@ def told_of_item(district: str | None, offices: Offices) -> list[str]:
 
 
 def _wants(subscription: Subscription, step: StepRecord) -> bool:
-    """Whoever heard that it lags hears of its end."""
+    """A subscription that was told of the lag is told of its end."""
     ended = step.state in ENDED
     levels = set(step.seen_levels) if ended else {step.level}
     if not levels & set(subscription.levels):

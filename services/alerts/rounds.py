@@ -53,8 +53,8 @@ log = logging.getLogger("yumai.alerts")
 LEAST_SECONDS = 1.0
 """Between the begins of two rounds of judging."""
 MOST_SECONDS = 15.0
-SHARE_OF_TIME = 2
-"""A round may take half of the time: while the store is busy booking, figures wait a little."""
+ROUND_RESTS = 2
+"""From one round's begin to the next: twice as long as it took. While the store is busy booking, figures wait."""
 FOLLOW_MS = 100
 ALL_SECONDS = 60.0
 """Everybody is looked at that often at least."""
@@ -288,10 +288,10 @@ class Rounds:
         telemetry.ALERTS_ROUND_SECONDS.observe(found.took)
         telemetry.ALERTS_ROUNDS.inc(result="guarded" if found.guard else "judged")
         work.note("yumai.guard", found.guard)
-        wait = min(max(found.took * SHARE_OF_TIME, LEAST_SECONDS), MOST_SECONDS)
+        wait = min(max(found.took * ROUND_RESTS, LEAST_SECONDS), MOST_SECONDS)
         self._due = time.monotonic() + max(wait - found.took, 0.0)
         if not found.judged:
-            # Not judged at all: whoever changed is looked at once that is possible.
+            # Nobody was judged: the changed districts are judged as soon as that is possible.
             self._changed |= changed
             self._all |= everyone
             self._causes.again()

@@ -67,7 +67,7 @@ class Sending:
         self._asides.close()
 
     async def look(self) -> None:
-        """Begins what is due; quiet hours begin and end. Raises what `write` raises, later too."""
+        """Begins due attempts, and holds or releases messages by quiet hours. Raises what `write` raises, also of an earlier look."""
         for id_, (_, task) in list(self._busy.items()):
             if task.done():
                 del self._busy[id_]

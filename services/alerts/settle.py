@@ -1,6 +1,6 @@
-"""What follows from the log and is not in it yet: records still to be written. Pure.
+"""Records that follow from the log and are not in it yet. Pure.
 
-Found again at every reading, so that whoever dies between a step and what follows from it loses nothing.
+Every reading of the log finds them again, so that a worker that dies between a step and what follows loses nothing.
 """
 
 from __future__ import annotations

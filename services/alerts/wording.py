@@ -95,7 +95,7 @@ def text(step: StepRecord, language: str, url: str) -> str:
 
 
 def _said(step: StepRecord, english: bool) -> list[str]:
-    """Who acted, what was said, and what will be done until when."""
+    """The person who acted, the text, the measure and its due date."""
     if step.kind not in ACTS:
         return []
     by = _who(step.by, english)

@@ -1,7 +1,7 @@
 """The alerts worker: a Faust app over `commits.v1`; wiring and nothing else.
 
-An event is acknowledged as soon as its districts are noted: whoever begins to judge looks at all
-districts first, so nothing hangs on the group's offset.
+An event is acknowledged as soon as its districts are noted: a worker that begins to judge looks at all
+districts first, so nothing depends on the group's offset.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Worker:
 
         @app.on_before_shutdown.connect
         async def stop(_: faust.App, **__: object) -> None:
-            # What is under way is in the log or will be done again by whoever judges next.
+            # Work in progress is in the log already, or the next worker does it again.
             self.stopping = True
             if self._judging is not None:
                 self._judging.cancel()

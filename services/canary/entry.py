@@ -1,6 +1,6 @@
 """What a round sends: one entry a door, each in a cell of its own. Pure.
 
-A cell is an hour of the last year, drawn anew: the round knows its entry again by what the cell
+A cell is an hour of the last year, drawn by lot: the round knows its entry again by what the cell
 gained, to the fen, although other rounds (of `yumai canary` beside the service) may be under way.
 """
 

@@ -24,9 +24,9 @@ from yumai.sharing.lately import Lately
 
 router = APIRouter(route_class=Direct, tags=["figures"])
 KEPT_SECONDS = 5.0
-SHARE_OF_TIME = 20
+HEALTH_RESTS = 20
 MOST_SECONDS = 120.0
-"""Who judges asks at most so often, and for at most a 20th of the time."""
+"""An answer is given again for 20 times as long as it took, within these bounds: at most a 20th of the time is spent on it."""
 
 
 class Health:
@@ -36,7 +36,7 @@ class Health:
         self._store = store
         self._now: Lately[list[feeds.Feed]] = Lately()
         self._lately: Lately[list[feeds.Feed]] = Lately(
-            share=SHARE_OF_TIME, least=KEPT_SECONDS, most=MOST_SECONDS
+            share=HEALTH_RESTS, least=KEPT_SECONDS, most=MOST_SECONDS
         )
 
     async def now(self) -> list[feeds.Feed]:

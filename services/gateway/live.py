@@ -49,7 +49,7 @@ HEARTBEAT_SECONDS = 10.0
 LOOK_SECONDS = 2.0
 """How soon who is no longer known is cut off."""
 QUEUE_EVENTS = 2_000
-"""A reader that is further behind is dropped; it comes back and reads the figures anew."""
+"""A reader that is further behind is dropped; it connects again and reads the figures first."""
 STREAMS_MOST = 2_000
 """Of one process."""
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

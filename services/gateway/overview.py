@@ -46,7 +46,7 @@ SHARE, LEAST_SECONDS = 10, 1.0
 MOST_SECONDS = 2.5
 """A reading is used again for ten times as long as it took, but never for longer than this."""
 JUDGED_MOST_SECONDS = 5.0
-"""The same for what is judged, which costs more; a target set anew is judged at once."""
+"""The same for judged rows, which cost more; a new target is judged at once."""
 HIDDEN_MOST = 0.05
 """Share of a sector's entries that may be left out and its two years still be compared."""
 

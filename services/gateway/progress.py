@@ -137,7 +137,7 @@ class Evaluations:
         shown: str,
         day: int,
     ) -> list[ProgressRow]:
-        """Rows of one course, for whoever asks now."""
+        """Rows of one course, computed in the current asker's turn."""
         rows = functools.partial(progress_rows, judged, districts, sectors, at=shown, day=day)
         return await self._workers.run(asker(), rows)
 

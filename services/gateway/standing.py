@@ -1,6 +1,6 @@
 """How districts with an alert that goes on stand now: their progress rows, shared by requests for a moment.
 
-A step keeps the figures as they were; whoever looks at the alert itself wants to know how it is today.
+A step keeps the figures of its day; a person who opens the alert wants those of today.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ def _wrong(field: str, detail: str, index: int) -> Refused:
 
 
 def _kept(asked: SubscriptionAsked, known: dict[str, Subscription]) -> Subscription:
-    """As it is kept: what GET shows of an address or tells not of a secret is what it was."""
+    """The subscription to keep: a masked address, or a secret left out, means the one that was there."""
     before = known.get(asked.id)
     address, secret = asked.address, asked.secret
     if before is not None and before.channel == asked.channel and address == shown(before).address:

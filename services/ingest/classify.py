@@ -1,7 +1,7 @@
 """Where a row is booked: district and sector, field by field, and what decided each. Pure.
 
 Registry first (by merchant and Shanghai date of occurrence), else the entry's own code, else
-nobody: 000000 and U00. The division change is applied to whoever named the district.
+nobody: 000000 and U00. The division change is applied to the district, wherever its name came from.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The registry here: histories as `merchants.v1` last said them, and what a PUT makes of them."""
+"""Each merchant's latest history from `merchants.v1`, and the records that a PUT makes of it. Pure."""
 
 from __future__ import annotations
 

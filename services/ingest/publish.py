@@ -43,7 +43,7 @@ class Message:
 
 
 class Publisher:
-    """An idempotent producer that is made anew when it has failed.
+    """An idempotent producer that is replaced when it has failed.
 
     After a failure nobody knows what the old one still delivers. That is harmless: what was not
     acknowledged is sent again under the same receipt and row, and metrics knows it.

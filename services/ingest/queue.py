@@ -1,6 +1,6 @@
 """What waits to be judged, by sender and kind, and which of it makes the next chunk. Pure.
 
-Group commit: small requests of one kind share a chunk, whoever sent them. The chunk's first sender is the
+Group commit: small requests of one kind share a chunk, also of several senders. The chunk's first sender is the
 one that had the fewest rows; of the others each adds at most SHARE, so that nobody's rows make
 its neighbours wait. What is larger than a SHARE goes with its own sender's only.
 """

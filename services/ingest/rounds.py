@@ -162,7 +162,7 @@ class Rounds:
                 while (record := await self._workers.run(sender, next, refusals, None)) is not None:
                     chunk.dead.append(record)
                 if self._publisher.epoch != epoch:
-                    raise Unavailable("the log was made anew meanwhile")
+                    raise Unavailable("the log was re-created meanwhile")
                 await self._publisher.send(messages(chunk, epoch.epoch, requests, work))
             outcomes, refused = chunk.outcomes, chunk.refused
         judged = iter(outcomes)

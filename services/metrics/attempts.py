@@ -92,7 +92,7 @@ def _read(path: Path) -> dict:
 
 
 def _write(path: Path, content: dict) -> None:
-    """Whole or not at all, also for whoever is killed in between."""
+    """Writes the whole file or nothing, also when the process is killed in between."""
     fresh = path.with_suffix(".new")
     fresh.write_text(json.dumps(content))
     fresh.replace(path)

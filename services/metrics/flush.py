@@ -44,7 +44,7 @@ class Stopping(Exception):
 
 
 class StoreReplaced(Exception):
-    """The store came back without what this worker wrote: start again from what it holds."""
+    """The store came back without this worker's rows: the worker starts again from what the store holds."""
 
 
 class Flush:

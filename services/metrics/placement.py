@@ -24,7 +24,7 @@ from yumai.store.layout import Layout
 log = logging.getLogger("yumai.metrics.placement")
 
 FIRST_EPOCH = 1
-"""Before a log was made anew or enlarged, a partition's ids are its own: one shard is asked."""
+"""While the log has one epoch, a partition's ids lie on one shard, and only that one is asked."""
 LITERAL_IDS = 500
 _LITERALS = {"max_query_size": 4_000_000, "max_ast_elements": 100_000}
 

@@ -96,7 +96,7 @@ def verdicts_batch(round_: Round) -> pa.RecordBatch:
 
 
 def letter_batches(round_: Round) -> Iterator[pa.RecordBatch]:
-    """Conflicts with what was sent, and foreign records, each cut to what is kept; a record of the topic each."""
+    """Records for the dead letters: conflicts with the bytes sent, and foreign records, each cut to the kept length."""
     recorded = {(v.receipt, v.row): v.recorded_at for _, v in round_.verdicts}
     waiting: list[dict[str, Any]] = []
     size = 0

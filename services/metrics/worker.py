@@ -120,7 +120,7 @@ class Worker:
 
         @app.on_before_shutdown.connect
         async def flush(_: faust.App, **__: object) -> None:
-            # Nothing would be lost without it: whoever takes over would read the round again.
+            # Nothing would be lost without it: the next worker would read the round again.
             if self.pump is not None:
                 done = await self.pump.drain(DRAIN_SECONDS)
                 log.info("stopping: %s", "all is written" if done else "a round was left unwritten")
@@ -268,7 +268,7 @@ class Worker:
             older = placement.older_epoch_of_old_ids(client, epoch.epoch)
             gone = placement.missing(start, self._log_start(part), older)
             if gone:
-                # Nothing is removed that can't be made anew.
+                # Only what can be made again is removed.
                 return start, Filter(), gone
             layout = Layout(Dsn.parse(self.settings.clickhouse_dsn).cluster)
             if placement.drop_foreign_function(client, layout, epoch.epoch, part, start.offset):

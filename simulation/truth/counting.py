@@ -141,7 +141,7 @@ def result(cities: Sequence[Counted]) -> Result:
         "alerts_from_silent_feed": sum(c.silent_feed for c in cities),
         "alerts_from_joining_platform": sum(c.joining_platform for c in cities),
         "hidden_by_joining_platform": sum(c.hidden for c in cities),
-        # No bar: whoever stands at even chances moves between green and blue by any estimate.
+        # No bar: a district with even chances moves between green and blue with any estimate.
         "blue_from_silent_feed": sum(c.blue_silent_feed for c in cities),
     }
 

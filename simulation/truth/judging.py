@@ -18,7 +18,7 @@ Levels = np.ndarray
 
 
 class Office:
-    """Whoever looks at a city: each look judges the whole year so far, by what was known that day."""
+    """Judges one city again and again: each look judges the whole year so far by what was known that day."""
 
     def __init__(self, city: City) -> None:
         self.city = city

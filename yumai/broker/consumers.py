@@ -12,7 +12,7 @@ async def let_go(consumer: AIOKafkaConsumer, seconds: float) -> None:
     """Stops it, whatever it still waits for; raises nothing but the caller's own cancellation.
 
     aiokafka's `stop` awaits the fetches that it has just cancelled, and so raises their CancelledError
-    into whoever called it: without a task of its own the caller would end as if it had been cancelled.
+    into its caller: without a task of its own the caller would end as if it had been cancelled.
     """
     stopping = asyncio.ensure_future(consumer.stop())
     await asyncio.wait([stopping], timeout=seconds)

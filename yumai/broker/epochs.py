@@ -28,7 +28,7 @@ _PATIENCE = {"reconnect_backoff_max_ms": 1_000}
 
 
 class NoEpoch(NotYet):
-    """The log has no epoch yet, or the topic was made anew since: run the set-up step."""
+    """The log has no epoch yet, or the topic was re-created since: run the set-up step."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Reading small topics, of one partition each: from where one stands to their ends, and on. Without a group.
 
-Whoever keeps state reads here: the gateway's register, alerts, the merchants of ingest, epochs. `take` gets every
-record once and in its topic's order; a record that it can't read is named, counted and passed over.
+The gateway's register, alerts, ingest's merchants and epochs are read by it. `take` gets every record once, in its
+topic's order. A record that `take` can't read is logged, counted and passed over.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ AWAY: tuple[type[Exception], ...] = (AioKafkaError, ConsumerStoppedError, OSErro
 RETRY_SECONDS = 1.0
 PROBE_SECONDS = 2.0
 STEP_SECONDS = 8.0
-"""What one question may take, and how long nothing may come of what is there: then the consumer is made anew."""
+"""A question to the broker may take so long, and waiting records may stay away so long. Then the consumer is replaced."""
 STOP_SECONDS = 1.0
 POLL_MS = 200
 
@@ -36,10 +36,10 @@ def _nothing() -> None:
 
 
 class Reader:
-    """`take`: each record. `anew`: a topic was made anew, so nothing that was taken holds any more.
+    """`take` gets each record. `anew` is called where a topic was re-created: nothing taken before holds any more.
 
-    `back`: at first only so many offsets before each end are read; None: everything.
-    `since_ms`: at first only what was written since then.
+    `back`: the first reading begins so many offsets before each end; None: at the start.
+    `since_ms`: the first reading leaves out records written earlier.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Reader:
     # -- one step at a time; each raises one of AWAY --------------------------------------------------
 
     async def open(self) -> None:
-        """Goes on where it was; at first where `back` and `since_ms` say."""
+        """Connects, and goes on after the last record taken; the first time where `back` and `since_ms` say."""
         await self.close()
         consumer = AIOKafkaConsumer(
             **client_options(self._bootstrap),
@@ -132,7 +132,7 @@ class Reader:
             await self._tell()
 
     async def poll(self, milliseconds: int) -> bool:
-        """What comes within that time; returns as soon as something has. Whether something has."""
+        """Takes the records that come within that time; returns with the first ones. True if there were any."""
         consumer = self._open()
         found = await consumer.getmany(timeout_ms=milliseconds)
         for tp, records in found.items():
@@ -200,7 +200,7 @@ class Reader:
             if any(self.next[topic] > end for topic, end in ends.items()):
                 raise TimeoutError("a topic ends before what was read of it")
 
-    # -- for those who wait for what `run` reads ------------------------------------------------------
+    # -- waiting for what `run` reads -----------------------------------------------------------------
 
     async def reach_end(self, seconds: float) -> None:
         """Until everything is taken that was written before the call. Raises one of AWAY."""

@@ -18,7 +18,7 @@ ASK_SECONDS = 0.5
 
 
 class NotYet(Exception):
-    """Kafka answers, and has not yet what is asked for; the text says what."""
+    """Kafka answers, and lacks something that the caller needs; the text names it."""
 
 
 class _Health(BaseHTTPRequestHandler):

@@ -26,7 +26,7 @@ from yumai.store.figures import Query
 _SERIALS = itertools.count()
 
 DAYS_MOST = 62
-"""A year of which more has changed is read anew."""
+"""A year with more changed days than this is read again as a whole."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What every process says of its health. One shape, whoever asks:
+"""The answer of every process to a question about its health, in one shape:
 
     {"service", "status": "live" | "ready" | "not_ready", "waiting_for": {what: why}, "about": {…}}
 

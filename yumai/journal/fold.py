@@ -1,4 +1,4 @@
-"""Targets, alerts and all that follows from them, as their topics tell them: one fold for whoever reads them. Pure.
+"""One fold of the topics of targets, alerts and what follows from them: each record changes the state. Pure.
 
 The gateway shows from it and alerts acts on it, so that what is shown is what is acted on. Small: a city has some
 dozens of alerts a year.

@@ -62,7 +62,7 @@ def _resource(service: str, instance: str) -> Any:
         "service.namespace": "yumai",
         "service.instance.id": f"{instance}@{socket.gethostname()}",
     }
-    # The SDK puts what it is given before what the environment says, so the latter is given again.
+    # For the SDK arguments come before the environment, so the environment's values are passed as arguments.
     return Resource.create({**ours, **OTELResourceDetector().detect().attributes})
 
 

@@ -160,7 +160,7 @@ INGEST_RECORDS = Counter(
 INGEST_PRODUCER_LOST = Counter(
     "yumai_ingest_producer_lost_total",
     "{producer}",
-    "Producers given up after a failure and made anew.",
+    "Producers that failed and were replaced.",
     _INGEST,
 )
 INGEST_MERCHANTS = Gauge(
@@ -175,7 +175,7 @@ INGEST_HELD_BYTES = Gauge(
 INGEST_DECODERS_REPLACED = Counter(
     "yumai_ingest_decoders_replaced_total",
     "{process}",
-    "Decoders of Arrow and Parquet ended and started anew: a body killed it, or took too long or too much.",
+    "Decoder processes of Arrow and Parquet that were replaced: a body killed one, or took too much time or memory.",
     _INGEST,
     {"reason": ("died", "time", "memory", "cancelled")},
 )

@@ -60,7 +60,7 @@ class Work:
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """What whoever goes on with this names as its parents."""
+        """The parents that the next piece of work names."""
         return tuple(_traceparent(span) for span in self._spans.values())
 
     def parents_of(self, traces: Collection[str]) -> tuple[str, ...]:

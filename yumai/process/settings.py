@@ -311,7 +311,7 @@ def _problem(given: Mapping[str, str], fault: Any) -> str:
 
 
 def _with_files(environment: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The environment with what stands in `…_FILE`, and what is wrong with these."""
+    """The environment, completed from the files that `…_FILE` names, and the problems with these files."""
     found, problems = dict(environment), []
     for variable in _FILES:
         path = environment.get(f"{variable}_FILE")

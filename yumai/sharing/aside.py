@@ -1,6 +1,6 @@
 """A thread with an event loop and a pool of its own: what hangs in it hangs nobody outside.
 
-Name look-ups and blocking libraries can't be cancelled: whoever waits for them can go on, but their thread
+Name look-ups and blocking libraries can't be cancelled: their caller can go on, but their thread
 is taken until they end. So each party that may name an address has an Aside, and uses up its own threads.
 """
 

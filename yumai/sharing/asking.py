@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from yumai.access import Principal
 
 ALL = "all"
-"""Whoever reads what many then share: a queue of its own, so that nobody waits in another's."""
+"""The asker of readings that many share. It has a queue of its own, so that nobody waits in another's."""
 _asker: ContextVar[str] = ContextVar("asker", default=ALL)
 
 

@@ -27,8 +27,8 @@ class Lately(Generic[T]):
     """The last answer of each key.
 
     It is given again for `share` times as long as it took to make (at least `least`, at most `most` seconds).
-    After that it is made anew while the asker waits; but where it took more than `slow` seconds, the last one is
-    given at once, if it is not older than `stale` seconds, and made anew for whoever asks next.
+    After that the next asker waits for a new one; but where it took more than `slow` seconds, the last one is
+    given at once, if it is not older than `stale` seconds, and a new one is made for the next asker.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Lately(Generic[T]):
             if made.took > self._slow and now - made.began <= self._stale:
                 self._begin(key, make)
                 return made.value
-        # Whoever waits may be gone before it is done; others wait for the same.
+        # One asker may leave before it is done; others wait for the same answer.
         return await asyncio.shield(self._begin(key, make))
 
     def _begin(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:

@@ -16,7 +16,7 @@ _REMEMBERED = 1_024
 class Turns:
     """What each sender has had, in any one unit (rows, seconds).
 
-    Who was away gains no credit by it: it begins at the level of whoever was served last.
+    A sender that was away gains no credit by it: it begins at the level of the sender served last.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Spent(Exception):
 
 class Budget:
     """Amounts held by each sender and in all. Nobody may take more than `each`, nor the last half
-    of what is free: so there is room for whoever comes next, however many senders are at their worst.
+    of what is free: so there is room for the next sender, however many send as much as they can.
     """
 
     def __init__(self, total: int, each: int) -> None:

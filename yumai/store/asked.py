@@ -44,7 +44,7 @@ class Queries:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[int]:
-        """For whoever asks now; which of its queries at once this is, from 1 on. Raises TooMuch."""
+        """Counts a query of the current asker; its number among the asker's running ones, from 1. Raises TooMuch."""
         asker = asking.asker()
         try:
             begun = await self._slots.take(asker)

@@ -204,7 +204,7 @@ def _ledger_in_short(
 
 
 def _recount_by_cell(client: Client, days: Days, block: Block, report: Report) -> None:
-    """Adds to the report what differs in a block, each attempt with what is announced by then."""
+    """Adds a block's differences to the report. Each attempt compares what is announced by then."""
     for attempt in range(_ATTEMPTS):
         if attempt:
             time.sleep(_PAUSE_SECONDS)

@@ -58,7 +58,7 @@ class Statements:
     to: str
 
     def _tables(self) -> list[str]:
-        """POSITIONS as they lie: a sharded one is two tables."""
+        """Names of the tables behind POSITIONS: a sharded one is two tables."""
         clustered = self.layout.cluster is not None
         local = [f"{t}_local" for t in POSITIONS if clustered and t in SHARDED]
         return [*POSITIONS, *local]
@@ -112,7 +112,7 @@ class Holdings:
     blocks: dict[tuple[int, int, int], tuple[int, int]] = field(default_factory=dict)
     """Complete blocks: (epoch, part, block) -> (entries, net fen)."""
     old_ids: set[tuple[int, int, int]] = field(default_factory=set)
-    """Of these the ones that are written anew from the log: the backup does not stand for it."""
+    """Those of them that the workers write again from the log: the backup need not hold them."""
     rows: dict[str, int] = field(default_factory=dict)
 
     @property

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from yumai.store.address import Cluster
 
-# By the table's UUID, which ON CLUSTER makes the same everywhere: a table that is made anew, or
+# By the table's UUID, which ON CLUSTER makes the same everywhere: a table that is re-created, or
 # restored under another name, never meets the Keeper's memory of an older one.
 _SHARD_PATH = "'/clickhouse/tables/{uuid}/{shard}', '{replica}'"
 _ALL_PATH = "'/clickhouse/tables/{uuid}/all', '{shard}-{replica}'"

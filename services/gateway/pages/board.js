@@ -233,7 +233,7 @@ export class Board {
     $("lagging-title").textContent = t("lagging_title");
     const open = data.alerts.filter((alert) => ["open", "acknowledged", "explained"].includes(alert.state));
     const told = new Map(open.map((alert) => [alert.district, alert]));
-    // The pace is of now, the alert tells since when; whoever lags before it is told stands there too.
+    // The pace is of now, the alert tells since when; a district that lags before its alert opens stands here too.
     const rows = data.districts
       .filter((d) => d.pace !== null && (told.has(d.code) || (!d.guards.length && d.level !== null && d.level !== "green")))
       .sort((a, b) => a.pace - b.pace);

@@ -34,7 +34,7 @@ _LINE = 4_096
 
 def main() -> int:
     channel = socket.socket(fileno=int(sys.argv[1]))
-    # Whoever started it tells it to end, by closing the socket.
+    # The parent ends this process by closing the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     pa.set_cpu_count(1)

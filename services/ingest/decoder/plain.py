@@ -55,7 +55,7 @@ def plain(array: pa.Array, said: Said, known: LastDictionary | None = None) -> p
 
 
 class LastDictionary:
-    """The dictionary that stood last in a column, checked: it comes with every batch anew."""
+    """A column's last dictionary, checked: the same one comes again with every batch."""
 
     def __init__(self) -> None:
         self._of: tuple[object, ...] = ()

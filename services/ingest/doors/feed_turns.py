@@ -26,7 +26,7 @@ TURN_BYTES = 16 * 1024 * 1024
 """Unpacked; the batch that passes it ends the turn."""
 TURN_ROWS = 20_000
 FETCH_BYTES = 1024 * 1024
-"""A turn's bytes as they lie in the log; a larger batch comes whole, by itself."""
+"""Bytes of the log (compressed) that one turn takes; a larger batch is a turn by itself."""
 WAIT_SECONDS = 5.0
 """What a partition that can't be fetched is left alone for."""
 

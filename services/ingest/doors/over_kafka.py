@@ -216,7 +216,7 @@ class KafkaDoor(threading.Thread):
         return lot
 
     def _whole(self, turn: Turn) -> Turn:
-        """The turn, and where it does not begin at what was read before: what is gone between."""
+        """The turn; where it begins later than the last one ended, also the offsets lost in between."""
         expected = self._next.get(turn.partition, turn.begin)
         self._next[turn.partition] = turn.end
         if turn.begin > expected:
@@ -325,7 +325,7 @@ class KafkaDoor(threading.Thread):
                     return
                 epoch = self._publisher.epoch
                 if epoch is None or epoch.epoch != lot.epoch:
-                    raise ValueError("the log was made anew meanwhile") from error
+                    raise ValueError("the log was re-created meanwhile") from error
                 sent = self._send(lot)
         lot.work.end()
         for chunk, _ in lot.chunks:

@@ -10,7 +10,7 @@ from services.ingest.columns import Columns, concat
 
 @dataclass(frozen=True)
 class Read:
-    """`pieces` begins anew at every call. Nothing that refuses a body is found in a later piece."""
+    """Every call of `pieces` begins with the first. What refuses a whole body is found before the first piece."""
 
     rows: int
     pieces: Callable[[], Iterator[Columns]]
