@@ -47,7 +47,7 @@ STEP = 10
 
 @dataclass(frozen=True)
 class Size:
-    """For so many entries a day, the busiest second `peak` times the day's busiest hour."""
+    """A deployment for so many entries a day; the busiest second has `peak` times the busiest hour's rate."""
 
     entries_a_day: float
     peak: float = 3.0

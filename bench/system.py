@@ -72,7 +72,7 @@ class System:
 
     @property
     def dsn(self) -> str:
-        """With the password that `up` has made."""
+        """The store's address, with the password that `up` has made."""
         return addresses.of(self.state.directory).dsn
 
     def kafka(self) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class System:
         return {c["name"]: c["pid"] for c in written.get("children", ()) if c.get("pid")}
 
     def pids(self) -> dict[str, int]:
-        """As `children`, and `up` itself."""
+        """Process ids of `children`, and of `up` itself."""
         return self.children() | ({"up": self.up.pid} if self.up is not None else {})
 
     def log(self, name: str, size: int = 3000) -> str:
@@ -188,7 +188,7 @@ class System:
         return self.json("status", seconds=20)  # type: ignore[no-any-return]
 
     def why(self) -> str:
-        """What `status` says of a system that does not do what it should."""
+        """The output of `yumai status`, for the message of a failure."""
         status = self.status()
         return json.dumps({k: status[k] for k in ("processes", "lag", "problems")}, indent=1)
 

@@ -41,7 +41,7 @@ def show(answer: dict[str, Any]) -> None:
 
 
 def _lines(answer: dict[str, Any]) -> Iterator[str]:
-    """What is told beside the books; a line of each that is known."""
+    """Lines beside the books' figures, one for each figure that is known."""
     if answer.get("rejects"):
         yield f"rejects    拒绝 (24 h) {_flat(answer['rejects'])}"
     flush, seen = answer.get("flush") or {}, answer.get("seen") or {}

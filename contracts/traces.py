@@ -52,7 +52,7 @@ def of_kafka(headers: Headers) -> tuple[str, ...]:
 
 
 def bounded(parents: Iterable[str]) -> list[str]:
-    """Of these, once each, those of the first TRACES_MOST traces."""
+    """These parents without repetitions, for at most the first TRACES_MOST traces."""
     kept: list[str] = []
     known: set[str] = set()
     for one in dict.fromkeys(parents):

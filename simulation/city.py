@@ -160,7 +160,7 @@ class City:
 
     @cached_property
     def mean_ticket_fen(self) -> float:
-        """Of one sale of the city."""
+        """Mean amount of one sale, in fen."""
         return float((self.cell_entries * self.sector_ticket_fen[self.cell_sector]).sum())
 
     @cached_property

@@ -34,7 +34,7 @@ def mix(number: int) -> int:
 
 
 def _mix(numbers: UInts) -> UInts:
-    """As `mix`, in place."""
+    """Does `mix` in place."""
     numbers ^= numbers >> _S30
     numbers *= np.uint64(_M1)
     numbers ^= numbers >> _S27

@@ -145,7 +145,7 @@ class Flow:
         return midnight + np.minimum(time, DAY_MS - 1) - days_late * DAY_MS, chance
 
     def _links(self, day: int | draws.UInts, row: draws.UInts) -> tuple[Any, Any, Any, Any]:
-        """Of slot rows: kind (0 = a sale after all), the day and row referred to, bits left over."""
+        """For slot rows: their kind (0: a sale after all), the day and row that they refer to, and unused random bits."""
         chance = draws.draw(self.seed, _LINK, day, row)
         reversals = self.reversals * 8
         u = draws.unit(draws.draw(self.seed, _SPOIL + 1, day, row))
@@ -257,7 +257,7 @@ class Flow:
 
     @cached_property
     def _platform_share(self) -> Floats:
-        """Of the entries, each platform's."""
+        """Each platform's share of the entries."""
         slots = self.city.slots
         platform = self.city.columns["platform"][slots]
         share = [

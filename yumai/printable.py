@@ -28,7 +28,7 @@ def line(text: str, most: int | None = None) -> str:
 
 
 def lines(text: str) -> str:
-    """As `line`; line breaks and tabs stay."""
+    """Makes a text printable as `line` does, and keeps line breaks and tabs."""
     return _LINES.sub(_escaped, text)
 
 

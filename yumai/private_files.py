@@ -25,7 +25,7 @@ def replace(path: Path, text: str) -> None:
 
 
 def make_once(path: Path, text: Callable[[], str]) -> None:
-    """Of several processes at once the first makes it: all read one text."""
+    """Makes the file unless it is there. Of several processes at once the first makes it, and all read one text."""
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)

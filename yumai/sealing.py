@@ -50,7 +50,7 @@ class Sealer:
         )
 
     def opened(self, one: Subscription) -> Subscription:
-        """What another key has sealed stays as it is: `is_sealed`."""
+        """Opens address and secret. A value that another key has sealed stays sealed (`is_sealed`)."""
         return msgspec.structs.replace(
             one, address=self._open(one.address), secret=one.secret and self._open(one.secret)
         )
@@ -84,7 +84,7 @@ def is_sealed(text: str) -> bool:
 
 
 def shown(one: Subscription) -> Subscription:
-    """As an office may read it again: without what only the channel needs."""
+    """A subscription as its office may read it again: without secrets."""
     return msgspec.structs.replace(one, address=_shown(one), secret=None)
 
 

@@ -106,7 +106,7 @@ class Path:
         self._book(self._records(sent))
 
     def traced(self) -> None:
-        """As the services do it: middleware, group commit, sending, round, steps, announcement, event."""
+        """Takes one request through every traced step of the services: middleware, group commit, sending, round, steps, announcement, event."""
         with tracing.work("POST", (), "server", root=True) as post:
             requests = [self._read(post.parents)]
             parents = (parent for request in requests for parent in request.parents)

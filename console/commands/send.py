@@ -130,7 +130,7 @@ def _deliver(
 
 
 def idempotency_key(body: bytes, media_type: str, recorded_on: date | None) -> str:
-    """Of a piece's content and what it means; not of its file's name, place or compression."""
+    """A key made of a piece's content and meaning; its file's name, place and compression change nothing."""
     meaning = f"{media_type}\x1f{recorded_on or ''}\x1f".encode()
     return hashlib.sha256(meaning + hashlib.sha256(body).digest()).hexdigest()
 

@@ -277,7 +277,7 @@ def _date_styles(book: zipfile.ZipFile) -> frozenset[str]:
 
 
 def _text(element: ElementTree.Element) -> str:
-    """Of all runs, without phonetic hints."""
+    """The text of all runs of a cell, without phonetic hints."""
     hints = {id(t) for hint in element.iter(f"{_SHEET}rPh") for t in hint.iter(f"{_SHEET}t")}
     return "".join(t.text or "" for t in element.iter(f"{_SHEET}t") if id(t) not in hints)
 

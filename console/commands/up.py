@@ -115,7 +115,7 @@ def fetch_engines() -> None:
 
 
 def tell(text: str) -> None:
-    """Who listened to us may have gone; that is no reason to stop."""
+    """Prints a line. The terminal may have gone: that is no reason to stop."""
     with contextlib.suppress(OSError, ValueError):
         print(text, flush=True)
 

@@ -84,7 +84,7 @@ def administrator_properties(state: State, internal: str) -> str:
 
 @contextlib.contextmanager
 def administrator(state: State, internal: str) -> Iterator[KafkaAdminClient]:
-    """Who makes users and ACLs, by certificate. Raises KafkaError, OSError."""
+    """A client with the administrator's certificate: it makes users and ACLs. Raises KafkaError, OSError."""
     from kafka.admin import KafkaAdminClient
 
     admin = KafkaAdminClient(
@@ -124,7 +124,7 @@ def _unknown(admin: KafkaAdminClient, users: Mapping[KafkaUser, str]) -> bool:
 
 
 def _set_quotas(admin: KafkaAdminClient, users: Sequence[KafkaUser]) -> None:
-    """What each may ask of a broker. Raises NotInForce."""
+    """Sets each user's quotas on the broker. Raises NotInForce."""
     from kafka.protocol.admin import AlterClientQuotasRequest
 
     entries = [

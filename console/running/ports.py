@@ -21,7 +21,7 @@ def taken(port: int) -> bool:
 
 
 def holder(port: int) -> str:
-    """Who listens on it, where the system lets us know."""
+    """The process that listens on a port, where the operating system tells it."""
     with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
             listens = connection.status == psutil.CONN_LISTEN and connection.laddr

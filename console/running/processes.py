@@ -163,7 +163,7 @@ class Plan:
         return (sys.executable, "-m", module, *arguments)
 
     def _kafka(self, user: KafkaUser) -> dict[str, str]:
-        """Who a process is in Kafka. What is empty is as if it were not set: `up`'s own environment is not meant."""
+        """Environment that makes a process a Kafka user. Empty values override the environment of `up` itself."""
         return {
             "KAFKA_BOOTSTRAP": self.bootstrap,
             "KAFKA_SECURITY_PROTOCOL": kafka_users.protocol(self.tls),

@@ -84,7 +84,7 @@ class Step(msgspec.Struct, omit_defaults=False):
 
 
 class StepRecord(Step, omit_defaults=False):
-    """With what its writer remembers by."""
+    """The whole record of `alerts.v1`: a Step, and the fields that only alerts itself reads."""
 
     tell: list[str] = []
     """Whom it is told: `office/subscription`. The outbox is made from this."""
@@ -107,7 +107,7 @@ def alert_id(year: int, district: str) -> str:
 
 
 def district_of(alert: str) -> str:
-    """Of an alert's id."""
+    """The district in an alert's id."""
     return alert.partition("-")[2]
 
 

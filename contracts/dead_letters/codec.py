@@ -39,7 +39,7 @@ def encode(batch: pa.RecordBatch) -> pa.Buffer:
 
 
 def decoded_bytes(value: bytes | pa.Buffer) -> int:
-    """What `decode` will take, as the record itself says. Raises pa.ArrowException or ValueError.
+    """Bytes that `decode` will allocate, by the record's own header. Raises pa.ArrowException or ValueError.
 
     A compressed buffer begins with its size once decoded (Arrow columnar format, "Compression"); where
     the buffers are stands in each message's flatbuffer: Message.header is field 2, RecordBatch.buffers too,

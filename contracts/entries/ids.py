@@ -1,4 +1,4 @@
-"""Who an entry is: SHA-256 over platform 0x1F entry_id, its first 16 bytes. Pure.
+"""An entry's id: the first 16 bytes of SHA-256 over platform 0x1F entry_id. Pure.
 
 Nobody can make an entry that has a given id, nor two that share one. The same function over
 `merchant_id` gives a merchant's key; the ledger carries its first 8 bytes. ClickHouse:

@@ -27,7 +27,7 @@ class AlertSector(TypedDict):
 
 
 class Alert(TypedDict):
-    """As its last step left it; while it goes on, `sectors` and `figures` (a row of `/v1/progress`) are of now."""
+    """An alert after its last step. While it goes on, `sectors` and `figures` (a row of `/v1/progress`) are those of now."""
 
     id: str
     district: District

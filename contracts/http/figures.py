@@ -50,7 +50,7 @@ class Today(TypedDict):
 
 
 class Year(TypedDict):
-    """Of all services; `service_share`: of services and goods. What is left out is said to a district alone."""
+    """Sums of all services; `service_share` is their share of services and goods. Only a district is told of suppressed parts."""
 
     net_fen: Fen
     entries: int

@@ -73,7 +73,7 @@ class ReceiptRows(TypedDict):
 
 
 class ControlTotals(TypedDict):
-    """Of the day on which it occurred."""
+    """Control totals by the day of occurrence."""
 
     date: Day
     platform_id: str

@@ -28,7 +28,7 @@ HEALTH_RESTS = 20
 
 
 class ByEvaluation:
-    """For one thread at a time. Raises one of STORE_ERRORS, and reconnects at the next call."""
+    """The judge of alerts, for one thread at a time. Raises one of STORE_ERRORS, and reconnects at the next call."""
 
     def __init__(self, dsn: str, rules: str = "severity") -> None:
         self._dsn = dsn

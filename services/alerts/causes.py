@@ -20,7 +20,7 @@ ByDistrict = dict[str, list[str]]
 
 
 class Causes:
-    """Of one round of judging at a time."""
+    """The traces behind the changes that one round judges."""
 
     def __init__(self) -> None:
         self._heard: ByDistrict = {}
@@ -66,5 +66,5 @@ class Causes:
 
 
 def _fair(parents: Mapping[str, Sequence[str]]) -> list[str]:
-    """Of many districts all have their share."""
+    """Traces of all districts in turn, so that each district has its share."""
     return bounded(p for row in zip_longest(*parents.values()) for p in row if p is not None)

@@ -61,7 +61,7 @@ class Log:
             await self._reader.catch_up()
 
     async def follow(self, milliseconds: int) -> None:
-        """What comes within that time; returns as soon as something has."""
+        """Takes the records that come within that time; returns with the first ones."""
         async with asyncio.timeout(AWAY_SECONDS):
             await self._reader.poll(milliseconds)
 
@@ -72,7 +72,7 @@ class Log:
                     await part.close()
 
     def seq(self, alert: str) -> int:
-        """What an alert's state rests on."""
+        """The number of an alert's last step; 0: it has none."""
         known = self.journal.alerts.get(alert)
         return known.seq if known is not None else 0
 
@@ -123,7 +123,7 @@ class Log:
             step.figures, step.sectors = judged.figures, list(judged.sectors)
 
     async def settle(self) -> None:
-        """What follows from the log and is not in it."""
+        """Writes the deliveries and work items that follow from the log and are not in it yet."""
         made: list[Delivery] = []
         for source in list(self.journal.untold):
             if not self._aside.has("message", source):

@@ -18,7 +18,7 @@ from yumai.targets.held import Held
 
 @dataclass(frozen=True)
 class Looked:
-    """What one look has found."""
+    """Result of one look."""
 
     events: list[Judged] = field(default_factory=list)
     feeds: list[dict] = field(default_factory=list)
@@ -28,7 +28,7 @@ class Looked:
 
 
 class Looks:
-    """For one thread at a time."""
+    """Looks at districts and turns the judge's rows into events, for one thread at a time."""
 
     def __init__(self, judge: Judge, aside: SetAside) -> None:
         self._judge, self._aside = judge, aside

@@ -97,7 +97,7 @@ def feed_source(platform: str, seq: int) -> str:
 
 
 def item_source(event: str) -> str:
-    """Of `item/overdue/day`."""
+    """The source of messages about a work item's event (`item/overdue/day`)."""
     return f"item/{event}"
 
 

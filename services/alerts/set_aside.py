@@ -1,4 +1,4 @@
-"""What fails twice is left alone, named, and everything else goes on.
+"""A unit of work that fails twice is set aside and named, and everything else goes on.
 
 A unit of work is an action, an alert, a message, a work item or a district's judging. It is tried again when what
 it rests on is another (`of`), after an hour, and by whoever judges next. A store or a broker that is away is no
@@ -55,7 +55,7 @@ class SetAside:
     def guard(
         self, kind: SetAsideKind, id_: str, of: Hashable = None, *, whole: bool = True
     ) -> Iterator[None]:
-        """What is done within counts for this unit; `whole`: with it the unit is done.
+        """Counts a failure inside the block against this unit; `whole`: the block is all of the unit's work.
 
         Raises AWAY and Ended; nothing else goes through.
         """

@@ -91,7 +91,7 @@ def step_for(journal: Journal, action: Action) -> StepRecord | None:
 
 
 def verdict(journal: Journal, action: Action, now: int) -> Verdict:
-    """Of an action that brings no further step."""
+    """The verdict on an action that brings no further step."""
     alert = journal.alerts.get(action.alert_id or "")
     result: Result = (
         "applied" if action.kind == "test" or action.id in journal.caused else "unchanged"
@@ -110,7 +110,7 @@ def verdict_record(found: Verdict) -> ProducerRecord:
 
 
 def escalation(journal: Journal, id_: str, today: str, now: int) -> items.Event | None:
-    """Of an overdue item, once for each day that it missed."""
+    """The escalation of an overdue item, once for each due day that it missed."""
     item = journal.items.items[id_]
     if not items.is_overdue(item, today):
         return None

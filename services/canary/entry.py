@@ -59,7 +59,7 @@ class Sent:
         }
 
     def body(self) -> bytes:
-        """As its door wants it."""
+        """The entry as the body that its door takes."""
         fields = self.fields()
         if self.door in ("csv", "file"):
             text = io.StringIO()

@@ -118,7 +118,7 @@ async def _act(request: Request, step: Step, kind: Kind, **asked: Any) -> Respon
 
 
 async def verdict_of(request: Request, register: Register, action: str) -> Verdict | None:
-    """What came of an action; None while alerts is away."""
+    """The verdict on an action; None while alerts is away."""
     deadline = time.monotonic() + LONGEST_SECONDS
     while not await register.until(lambda: action in register.journal.verdicts, SOON_SECONDS):
         if time.monotonic() > deadline or await _is_away(request):

@@ -71,7 +71,7 @@ async def one(request: Request, id_: AlertId, _: Annotated[Asked, FROM_QUERY]) -
 
 
 async def meta(request: Request) -> dict[str, Any]:
-    """As everywhere; that the store is away keeps nobody from alerts."""
+    """The `meta` of every answer. Alerts are also answered while the store is away."""
     store: Store = request.app.state.store
     try:
         freshness = await store.freshness()
@@ -141,7 +141,7 @@ def alert_of(journal: Journal, step: Step) -> dict[str, Any]:
 
 
 def coarse(alert: Mapping[str, Any]) -> dict[str, Any]:
-    """What an alert remembers in figures, as its district is told it: of all `figures` and `sectors` there are."""
+    """An alert's figures and sectors, rounded as its district may see them."""
     found: dict[str, Any] = {}
     if "figures" in alert:
         digits = SECTOR_DIGITS if alert["figures"].get("sector") else MOST_DIGITS

@@ -44,7 +44,7 @@ class Health:
         return await self._now.of(None, self._read)
 
     async def lately(self) -> list[feeds.Feed]:
-        """As it was some seconds ago. Raises Unavailable."""
+        """The health of feeds, at most some seconds old. Raises Unavailable."""
         return await self._lately.of(None, self._read)
 
     async def _read(self) -> list[feeds.Feed]:

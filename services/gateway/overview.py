@@ -82,7 +82,7 @@ class Overviews:
         }
 
     async def _alerts(self, principal: Principal, year: int) -> list[dict[str, Any]]:
-        """As they are now: what is read of the store may be some seconds old. Raises Unavailable."""
+        """Alerts as of now; the rest of an overview may be some seconds old. Raises Unavailable."""
         if principal.role == "platform":
             return []
         await self._register.ready()
@@ -193,7 +193,7 @@ def _sums_until(within: Filter, at: datetime) -> Query:
 
 
 def _shown_sums(within: Filter, today: date, closed: disclosure.Closed) -> Query:
-    """As `_sums`, of what a district may be shown; then the entries that were left out, and today's of them."""
+    """As `_sums`, restricted to what a district may see; then the number of suppressed entries, and of today's among them."""
     inner = disclosure.atoms(within, closed, "year")
     # Of an atom of several days, no part: today's are the base cells that stand for themselves.
     own = f"number >= {disclosure.LEAST}"
@@ -239,7 +239,7 @@ def _by_district(sums: Any) -> dict[str, int]:
 
 
 def _totals(sums: Any) -> dict[str, Any]:
-    """Of all services; `entries` too. A district's with `suppressed`: something was left out."""
+    """Sums of all services, and their entries. A district's sums say with `suppressed` that something was left out."""
     services = [row for row in sums if _is_service(row)]
     goods = [row for row in sums if row[1] == "G00"]
     service_fen = sum(int(row[2]) for row in services)

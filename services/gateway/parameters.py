@@ -62,7 +62,7 @@ def as_of_of(day: date | None) -> date | None:
 
 
 class CellsParameters(Asked):
-    """Of `/v1/cells`; by default this year, by day, not grouped by any dimension."""
+    """Parameters of `/v1/cells`. Default: this year, by day, not grouped by any dimension."""
 
     from_: Annotated[Day | None, Field(alias="from", description="First day, inclusive")] = None
     to: Annotated[Day | None, Field(description="Last day, inclusive")] = None

@@ -282,7 +282,7 @@ def _year(asked: ProgressParameters, today: date) -> int:
 async def shown_sums(
     store: Store, district: str, year: int, last: date, as_of: date | None
 ) -> dict[str | None, Sums]:
-    """What a district is shown of its year until then. Raises Unavailable."""
+    """Sums of a district's year up to a day, as far as it may see them. Raises Unavailable."""
     closed = disclosure.Closed((await store.freshness()).as_of_closed)
     within = Filter(date(year, 1, 1), last, [district], SECTORS, None, as_of)
     query = disclosure.sums(disclosure.atoms(within, closed, "year"))
@@ -297,7 +297,7 @@ def _sectors(asked: Sequence[str] | None) -> Sequence[str | None] | None:
 
 
 def moment_of(year: int, at: date | None, here: datetime, booked: datetime) -> tuple[Moment, str]:
-    """What is judged, and how the answer calls it. The end of today lies ahead: as far as it has gone."""
+    """The moment to judge, and its name in the answer. Today is judged up to now."""
     today = here.date()
     day = min(at or today, cells.last_day(year))
     if day < today:

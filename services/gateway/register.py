@@ -117,7 +117,7 @@ class Register:
         return await self.write_all(topic, [(key, value)])
 
     async def write_all(self, topic: topics.Topic, records: Iterable[tuple[str, bytes]]) -> int:
-        """As one batch, so all or none, durable; the first one's offset.
+        """Writes records as one batch, all or none, durable; the offset of the first.
 
         Raises Unavailable, and then it is not known whether they were written; Refused where they are too many.
         """

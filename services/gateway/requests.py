@@ -89,7 +89,7 @@ class Milestone(Body):
 
 
 class WorkItemChange(Body):
-    """What is left out stays as it is."""
+    """A change of a work item: fields left out stay as they are."""
 
     task: Annotated[int, Field(ge=1, le=TASKS)] | None = None
     departments: Annotated[list[Department] | None, AfterValidator(_once)] = None

@@ -219,7 +219,7 @@ def new_secret() -> str:
 async def _judge(
     subscription: Subscription, index: int, allowed: Sequence[webhooks.Network]
 ) -> Refused | None:
-    """Where it points. A name that has no address now is judged when something is sent."""
+    """Judges where a webhook points. A name without an address now is judged again at each sending."""
     if is_sealed(subscription.address):
         return _wrong("address", "it can't be read any more: set it anew", index)
     if subscription.channel == "webhook":

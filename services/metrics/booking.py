@@ -75,7 +75,7 @@ class Place(NamedTuple):
 
 
 class Booked(NamedTuple):
-    """What becomes of a record's rows."""
+    """Results of booking one record."""
 
     verdicts: np.ndarray
     """uint8[rows]."""
@@ -117,7 +117,7 @@ BOOKED = group(
 
 @njit(inline="always")
 def _verdict(known, first, record, i, receipt_low):
-    """Of a row whose id was booked before, at the place `first` of `known`."""
+    """The verdict on a row whose id was booked before, at place `first` of `known`."""
     if known.receipt_low[first] == receipt_low and known.receipt_row[first] == record.row[i]:
         return REDELIVERED
     return DUPLICATE if known.content[first] == record.content[i] else CONFLICT

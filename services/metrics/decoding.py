@@ -63,7 +63,7 @@ class Decoded:
 def decode(
     record: EntriesRecord, epoch: int, slot_function: str, number_of: Callable[[str], int]
 ) -> Decoded:
-    """Of a log of this epoch and slot function; `number_of`: a platform's number.
+    """Decodes a record of a log with this epoch and slot function; `number_of` gives a platform's number.
 
     Raises codec.ForeignRecord, codec.UnreadableRecord, StopPartition.
     """

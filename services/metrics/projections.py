@@ -196,7 +196,7 @@ class Projections(threading.Thread):
         pa.default_memory_pool().release_unused()
 
     def _insert(self, client: Client, topic: str, messages: list[Message]) -> None:
-        """As one insert; what can't be read or kept is found by halves, and passed over."""
+        """Inserts messages at once. A message that can't be read or kept is found by halving, and passed over."""
         table, rows = PROJECTED[topic]
         try:
             batch = rows(messages)

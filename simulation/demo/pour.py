@@ -108,7 +108,7 @@ def _put_registry(
 
 
 def demo_targets(flow: Flow, per_day: float, first: date, today: date) -> list[dict[str, Any]]:
-    """For each year from the second on: a target of all services a district, from the year before."""
+    """Targets of all services for each district and each year from the second on, made from the year before."""
     years = tuple(range(first.year + 1, today.year + 1))
     counts = {}
     day = first

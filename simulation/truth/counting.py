@@ -38,7 +38,7 @@ Result = dict[str, float | int]
 
 @dataclass(frozen=True)
 class Counted:
-    """Of one city. By way of judging: lagging districts found by the two dates, on-target ones ever red.
+    """Counts of one city. By way of judging: lagging districts found by two dates, and on-target ones that were ever red.
 
     `inside` of `intervals`: at month-ends, the year-end lies in the 80 % interval; the rest are districts.
     """
@@ -63,7 +63,7 @@ def count(seed: int, every: int) -> Counted:
 
 
 def counted(of: City, days: Sequence[int]) -> Counted:
-    """Of looks on `days` (numbers, ascending); what lies behind the last one was not seen."""
+    """Counts what looks on `days` (numbers, ascending) have seen."""
     office = Office(of)
     seen = said(office, days)
     lagging, on_target = of.short >= SHORT, of.short <= 0

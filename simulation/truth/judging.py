@@ -45,7 +45,7 @@ class Office:
 
 @dataclass(frozen=True)
 class Said:
-    """What was said of districts, every array `[days, districts]`, from 1 March on.
+    """Levels and figures that the looks gave for districts, every array `[days, districts]`, from 1 March on.
 
     Of a day: by the first look that reached it. So a day that was looked at is judged by what was known
     on it, another one by what was known some days later.
@@ -70,7 +70,7 @@ def first_day(year: int, month: int = FIRST_JUDGED[0]) -> int:
 def said(
     office: Office, days: Sequence[int], *, silence: bool = True, joining: bool = True
 ) -> Said:
-    """Of looks on `days`, ascending."""
+    """Judges on `days` (ascending) and keeps of each look the days since the one before."""
     city = office.city
     begin = first = first_day(city.year)
     found: list[tuple[np.ndarray, ...]] = []

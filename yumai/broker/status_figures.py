@@ -136,7 +136,7 @@ def _ask_store(store: _Store, dsn: str, timeout: float) -> None:
 
 
 def _ask_progress(store: _Store, client: Any) -> None:
-    """Of the newest epoch: how far every partition is booked, and which ones stand still."""
+    """How far every partition of the newest epoch is booked, and which ones have stopped."""
     rows = client.query("SELECT epoch, part, through, stopped FROM progress FINAL ORDER BY part")
     newest = max((epoch for epoch, *_ in store.epochs), default=0)
     mine = [row for row in rows.result_rows if int(row[0]) == newest]

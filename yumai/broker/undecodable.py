@@ -68,7 +68,7 @@ class Batch:
 
 
 class Batches:
-    """What a fetch has brought of one partition."""
+    """The record batches that a fetch has brought of one partition."""
 
     def __init__(self, records: Any, topic: str) -> None:
         self._records, self._topic = records, topic

@@ -133,7 +133,7 @@ class Feed:
         }
 
     def of_district(self, code: str) -> Feed:
-        """As it is in one district: where else it is in trouble is not for its neighbours to see."""
+        """The feed as one district sees it: without its troubles in other districts."""
         own = tuple(district for district in self.districts if district == code)
         return replace(self, state=self.state if own else "ok", districts=own)
 
@@ -238,7 +238,7 @@ def usual_lag(on_day: Mapping[int, Mapping[int, int]]) -> int:
 
 
 def _is_silent(platform: _Platform, lag: int, now: datetime) -> bool:
-    """Of the platform as a whole, to the hour."""
+    """Whether the platform as a whole is silent, judged by the hour."""
     active = sorted(platform.hours)
     if not active or int(np.count_nonzero(platform.days)) < SEEN_LEAST:
         return False
@@ -275,14 +275,14 @@ def _silent_districts(platform: _Platform, lag: int) -> tuple[str, ...]:
 
 
 def _ratio(platform: _Platform) -> float | None:
-    """Of the last day that is over and due; None where too little is usual."""
+    """Volume against the usual one, of the last day that is over and due; None where the usual one is too small."""
     end = WINDOW_DAYS - usual_lag(platform.on_day)
     found = float(ratios(platform.days[None, :end])[0, -1])
     return None if math.isnan(found) else found
 
 
 def _is_late(platform: _Platform, lag: int, until: int = WINDOW_DAYS) -> bool:
-    """Of what was recorded in the three days up to day number `until`."""
+    """Whether most entries of the three days up to day number `until` came late."""
 
     def punctual(recorded: int) -> int:
         return sum(n for of, n in platform.on_day.get(recorded, {}).items() if of <= lag + 1)
@@ -338,7 +338,7 @@ def affected(feeds: Iterable[Feed]) -> dict[str, list[Feed]]:
 
 
 def doubts(feeds: Iterable[Feed]) -> dict[str, Doubt]:
-    """What an evaluation of the present is to know beyond the days, by platform."""
+    """By platform: lags and troubles that an evaluation of the present can't see in daily sums."""
     return {
         feed.platform_id: Doubt(feed.lag, feed.since, frozenset(feed.districts))
         for feed in feeds

@@ -71,7 +71,7 @@ def progress_rows(
     at: str,
     day: int = -1,
 ) -> list[ProgressRow]:
-    """Of a day (default: the moment); None: all districts and the city, all sectors."""
+    """Progress rows of a day (default: the moment); None means all districts and the city, or all sectors."""
     return [
         _row(judged, number, district, sector, day, at)
         for number, (district, sector) in enumerate(judged.frame.keys())

@@ -38,7 +38,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Ground:
-    """What all runs of one judgement stand on.
+    """Inputs that all runs of one judgement share.
 
     `target[cells]`, NaN without one; `last`: number of the moment's day, of which `fraction` has gone;
     before `known_from` nothing is known.

@@ -32,7 +32,7 @@ class ShownRow(ProgressRow):
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Of a year so far. `hidden`: entries that are left out."""
+    """Sums of a year so far. `hidden`: the number of suppressed entries."""
 
     fen: int = 0
     entries: int = 0

@@ -1,1 +1,1 @@
-"""What the topics of targets, alerts and all that follows from them say."""
+"""The state that the topics of targets, alerts, actions, work items, offices, deliveries and feeds add up to."""

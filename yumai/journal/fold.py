@@ -44,7 +44,7 @@ Fact = (
 
 
 class ConsumerRecord(Protocol):
-    """As a consumer brings it; `timestamp` in epoch ms."""
+    """A record as a Kafka consumer returns it; `timestamp` in epoch ms."""
 
     topic: str
     offset: int
@@ -106,7 +106,7 @@ class Journal:
         return self.targets.take(key, target, record.timestamp)
 
     def _step(self, record: ConsumerRecord) -> alerts_codec.StepRecord | None:
-        """Of two records with one name the first in the log holds."""
+        """Takes a step. Of two records with the same alert and number the first in the log holds."""
         if record.value is None:
             return None
         step = alerts_codec.decode_whole(record.value)

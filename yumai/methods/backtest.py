@@ -58,7 +58,7 @@ def forecasts(
     first_year: int,
     moving_festival: bool = False,
 ) -> Iterator[Forecast]:
-    """Of `sales[n, years, 12]` (NaN unknown) up to `last` (year number, month); `targets[n, years]`, NaN none."""
+    """Forecasts from `sales[n, years, 12]` (NaN: unknown) up to `last` (year number, month); `targets[n, years]`, NaN: none."""
     dates = first_year if moving_festival else None
     for end in month_ends(sales, sector, first_year=dates, last=last):
         now = sales[:, end.year, : end.month]

@@ -22,7 +22,7 @@ WEEKS_KNOWN = 3
 
 
 def ratios(counted: Counts | Ints | Floats) -> Floats:
-    """Of `counted[platforms, days]`: each day's ratio, NaN where too little is usual. No later day counts."""
+    """Each day's ratio to the usual volume of `counted[platforms, days]`; NaN where that is too small. No later day counts."""
     platforms, days = counted.shape
     before = np.full((WEEKS, platforms, days), np.nan)
     for week in range(WEEKS):

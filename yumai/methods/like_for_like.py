@@ -60,7 +60,7 @@ class PanelDays:
 
 
 def first_days(sold: Bools) -> Ints:
-    """Of `[…, days]`: the first day on which there were sales; the number of days where there were none."""
+    """First day with sales of `sold[…, days]`; the number of days where there were none."""
     return np.where(sold.any(axis=-1), sold.argmax(axis=-1), sold.shape[-1])
 
 

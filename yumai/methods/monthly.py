@@ -14,7 +14,7 @@ RATIO_LEAST, RATIO_MOST = 0.5, 2.0
 
 
 def is_monthly(daily: Floats) -> Bools:
-    """Of a whole year `[n, days]`; so is a cell without sales."""
+    """Which cells of a whole year `[n, days]` come by the month; a cell without sales counts as one."""
     return (daily != 0).sum(axis=1) <= SPARSE_DAYS
 
 

@@ -98,7 +98,7 @@ def nowcasts(
     sector: Ints,
     alphas: Floats = ALPHAS,
 ) -> Nowcasts:
-    """Of every cell for every α. `gone`: τ; the others as in `seasons`."""
+    """Nowcasts of every cell for every α. `gone` is τ; the other arguments are as in `seasons`."""
     found = seasons(past, now, done, same, sector)
     return carried(found, drift(found, past, now, done), past, now, done, gone, alphas)
 

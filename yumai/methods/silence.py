@@ -44,7 +44,7 @@ class Silence:
 
 
 def silences(counted: Counts | Ints, fen: Ints, alive: Bools | None = None) -> Silence:
-    """Of `counted[pairs, days]` (entries) and `fen`, from the first day to the last that is over.
+    """Silences in `counted[pairs, days]` (entries) and `fen`, from the first day to the last that is over.
 
     `alive[days]`: when a silence may begin; without it, when anybody sent anything.
     """

@@ -40,7 +40,7 @@ class MonthEnd:
 def month_ends(
     sales: Floats, sector: Ints, *, first_year: int | None = None, last: tuple[int, int]
 ) -> Iterator[MonthEnd]:
-    """Of `sales[n, years, 12]` (NaN unknown), every month-end of years 1, 2, … up to `last` (year, month).
+    """Every month-end of years 1, 2, … of `sales[n, years, 12]` (NaN: unknown), up to `last` (year, month).
 
     `first_year`: the calendar year of year number 0, where Spring Festival moves between January and
     February: then the two are judged as one period (as the National Bureau publishes them), and January's end

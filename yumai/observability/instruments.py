@@ -122,7 +122,7 @@ class Gauge(Metric[_Gauge]):
         return _Gauge(*self._arguments())
 
     def begin(self) -> None:
-        """With labels it has no series until they are set: 0 would be a claim."""
+        """Starts the metric. One with labels has no series until it is set: a 0 would be a claim."""
         if not self.labels:
             self.made.set(math.nan)
 

@@ -26,7 +26,7 @@ class TooMuch(Exception):
 
 
 class Brake:
-    """Who is over its budget has its answer a second later, so that asking again in a loop costs us little.
+    """Delays the refusal of a sender over its budget by a second, so that asking again in a loop costs us little.
 
     Of one sender `each` at most wait so: they hold connections. Others are told at once.
     """

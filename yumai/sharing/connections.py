@@ -33,7 +33,7 @@ _TOO_LARGE = (
 
 
 class Connections:
-    """Of one process. `refused` counts by `reason`: head, slow_head, crowd, slow_reader."""
+    """The HTTP connections of one process. `refused` counts by `reason`: head, slow_head, crowd, slow_reader."""
 
     def __init__(self, most: int, refused: Counter) -> None:
         self._most, self._refused = most, refused
@@ -164,7 +164,7 @@ class Bounded(HttpToolsProtocol):
         super().on_header(name, value)
 
     def _measure(self, more: int) -> None:
-        """Of a head, and of the trailer that may follow a body."""
+        """Counts the bytes of a head, and of the trailer that may follow a body."""
         self._head_bytes += more
         if self._head_bytes > HEAD_MAX_BYTES or len(self.headers) > HEADERS_MOST:
             raise _TooLarge
@@ -228,5 +228,5 @@ class Bounded(HttpToolsProtocol):
 
 
 def bounded(most: int, refused: Counter) -> Any:
-    """For `uvicorn.Config(http=…)`."""
+    """A protocol class for `uvicorn.Config(http=…)` that keeps these bounds."""
     return partial(Bounded, Connections(most, refused))

@@ -24,7 +24,7 @@ class Turns:
         self._level = 0.0
 
     def next(self, waiting: Iterable[str]) -> str | None:
-        """Who is next; of equals the first named. None: nobody waits."""
+        """The sender whose turn it is; of equals the first named. None: nobody waits."""
         best: str | None = None
         least = 0.0
         for sender in waiting:

@@ -61,7 +61,7 @@ class Dsn:
         )
 
     def masked(self) -> str:
-        """As it was written, the password hidden."""
+        """The address as it was written, with the password hidden."""
         user = "" if self.username is None else quote(self.username, safe="")
         secret = ":***" if self.password else ""
         at = f"{user}{secret}@" if user or secret else ""

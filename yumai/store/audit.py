@@ -165,7 +165,7 @@ def _cells_in_short(client: Client, days: Days) -> dict[Block, _Short]:
 def _ledger_in_short(
     client: Client, days: Days, blocks: dict[Block, Announced]
 ) -> dict[Block, _Short]:
-    """Of each partition the rows that `blocks` announces: one range of the ledger."""
+    """Sums of the ledger's announced rows by block; one query over one range a partition."""
     found = {}
     for epoch, part in sorted({(block.epoch, block.part) for block in blocks}):
         mine = {b.block: a for b, a in blocks.items() if (b.epoch, b.part) == (epoch, part)}

@@ -41,7 +41,7 @@ class Closed:
     day: date | None
 
     def known(self, as_of: date | None) -> Closed:
-        """As it was at the end of `as_of`."""
+        """The days closed by the end of `as_of`."""
         return self if self.day is None or as_of is None else Closed(min(self.day, as_of))
 
     def parameters(self) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def slices(within: Filter, sliced: Sequence[str], more: str = "") -> Query:
 
 
 def cells(within: Filter, grain: str, group_by: Sequence[str], closed: Closed) -> Query:
-    """As `figures.cells`, for a district: sums of what may be shown, null where nothing may.
+    """As `figures.cells`, for a district: sums of what it may see, null where it may see nothing.
 
     Column `suppressed`: something was left out.
     """

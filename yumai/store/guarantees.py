@@ -46,7 +46,7 @@ SEQUENTIAL: Settings = {
 
 
 def writing(cluster: Cluster) -> Settings:
-    """For inserts: a 200 means that a quorum of the right shard has the rows."""
+    """Settings of inserts: a 200 means that a quorum of the right shard has the rows."""
     return {
         # Not queued on the node that took the request: the shard itself has it.
         "distributed_foreground_insert": 1,
@@ -63,7 +63,7 @@ def writing(cluster: Cluster) -> Settings:
 
 
 def schema_changes() -> Settings:
-    """For DDL: done when every replica has done it, an error when one has not."""
+    """Settings of DDL: it returns when every replica is done, with an error where one is not."""
     return {
         "distributed_ddl_output_mode": "throw",
         "distributed_ddl_task_timeout": 180,

@@ -94,7 +94,7 @@ def next_version(
 
 
 def base_of(asked: Asked, booked: Booked) -> Base | None:
-    """What was booked the year before; None: nothing."""
+    """The base of a growth: the sum booked the year before; None: nothing was booked."""
     codes, approximate = base_districts(asked.district, asked.year)
     fen = sum(
         fen

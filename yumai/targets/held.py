@@ -81,7 +81,7 @@ class Held:
         return plan_shares().get(year) if version is None else float(version.value)
 
     def copy(self) -> Held:
-        """As they are now, for another thread."""
+        """A copy of the present state, for another thread."""
         return self._kept(lambda version: True)
 
     def as_set_by(self, instant: datetime) -> Held:

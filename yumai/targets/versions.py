@@ -39,7 +39,7 @@ def target_fen(form: str, value: Decimal, base_fen: int | None) -> int | None:
 
 
 def stored(value: Decimal) -> int | float:
-    """As the record carries it; `target_fen` is what counts, and is exact."""
+    """A value as the record stores it. `target_fen` is the exact amount."""
     return int(value) if value == value.to_integral_value() else float(value)
 
 

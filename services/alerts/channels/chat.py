@@ -50,7 +50,7 @@ def _attempted(attempt: tuple[int, str], *given: Any) -> None:
 
 
 async def _judge_mail(address: str, allowed: Sequence[webhooks.Network]) -> None:
-    """Of every server that Apprise would connect to: the address may name another with `smtp=`."""
+    """Judges every server that Apprise would connect to: the address may name another with `smtp=`."""
     server = getattr(_plugin(address), "smtp_host", None)
     if not server:
         raise Failed("the address names no mail server")
@@ -73,7 +73,7 @@ def _plugin(address: str):  # type: ignore[no-untyped-def]
 def _notify(
     channel: str, address: str, title: str, body: str, allowed: Sequence[webhooks.Network]
 ) -> None:
-    """What Apprise logs is the only reason it gives."""
+    """Sends through Apprise. Its log is the only place where it gives a reason, so the log becomes the error."""
     from apprise import Apprise, NotifyFormat
 
     sender = Apprise()
