@@ -10,13 +10,12 @@ from importlib.resources import files
 import numpy as np
 import numpy.typing as npt
 
-from contracts.days import DAY_MS
+from contracts.days import DAY_MS, SHANGHAI_MS
 from simulation.draws import bits, draw, unit
 
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-ZONE_MS = 8 * 3_600_000
 DIVISION_CHANGE_MS = 1_767_196_800_000
 """2026-01-01T00:00+08:00: from then on 500105 and 500112 are 500157."""
 
@@ -120,7 +119,7 @@ class Rows:
         after = self.occurred_ms >= DIVISION_CHANGE_MS
         moved = np.where(np.isin(district, _OLD) & after, _NEW, district)
         moved = np.where((district == _NEW) & ~after, 0, moved)
-        return (self.occurred_ms + ZONE_MS) // DAY_MS, moved, _SECTOR_INDEX[mcc]
+        return (self.occurred_ms + SHANGHAI_MS) // DAY_MS, moved, _SECTOR_INDEX[mcc]
 
 
 def registry(platform: Ints, merchant: Ints) -> tuple[Ints, Ints]:

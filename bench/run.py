@@ -11,9 +11,10 @@ from bench import lag, push, recount
 from bench.cpu import Sampler
 from bench.expected import Expected
 from bench.report import Result
-from bench.rows import DAY_MS, ZONE_MS, Plan
+from bench.rows import Plan
 from bench.sizes import Sizes
 from bench.system import HOST, System
+from contracts.days import DAY_MS, SHANGHAI_MS
 
 HISTORY_DAYS = 730
 SLOWEST = 20_000
@@ -38,7 +39,7 @@ class Run:
     columnar: float = 0.0
 
     def __post_init__(self) -> None:
-        today = (self.now_ms + ZONE_MS) // DAY_MS
+        today = (self.now_ms + SHANGHAI_MS) // DAY_MS
         self.expected = Expected(today - HISTORY_DAYS - 1, today + 1)
 
     def plan(self, first_ms: int, last_ms: int, **more: bool) -> Plan:

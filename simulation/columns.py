@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from contracts.days import DAY_MS
+from contracts.days import DAY_MS, SHANGHAI_MS
 from simulation import draws
 from simulation.city import PLATFORMS, SECTORS, City, day_of
 from yumai.districts import CHANGE_MS
+from yumai.entry import SIGNS as SIGN_OF
 
-ZONE_MS = 8 * 3_600_000
-"""Shanghai's midnight is so much before UTC's."""
+SIGNS = np.array([SIGN_OF[kind] for kind in sorted(SIGN_OF)])
+"""By a row's kind, from 0: sale, refund, and the reversals of both."""
 
 SCHEMA = pa.schema(
     [
@@ -94,7 +95,7 @@ def batch(city: City, salt: bytes, scale: float, rows: Rows) -> pa.RecordBatch:
     channel = np.where(c["online"][merchant] * 64 > draws.bits(chance, 50, 6), 0, 1)
     silent = (platform == 0) & (draws.bits(chance, 56, 3) == 0)
 
-    hour = (rows.occurred_ms + ZONE_MS) % DAY_MS // 3_600_000
+    hour = (rows.occurred_ms + SHANGHAI_MS) % DAY_MS // 3_600_000
     night = ((sector == _DINING) | (sector == _TOURISM)) & (hour >= 18)
     night &= draws.bits(chance, 59, 2) == 0
     tags = np.stack([c["digital"][merchant], c["green"][merchant], night], axis=1)
@@ -108,7 +109,9 @@ def batch(city: City, salt: bytes, scale: float, rows: Rows) -> pa.RecordBatch:
         & (chance >> np.uint64(61) == 7)
     )
     funded = funded[draws.bits(chance[funded], 16, 2) == 1]
-    month = (rows.occurred_ms[funded] + ZONE_MS).astype("datetime64[ms]").astype("datetime64[M]")
+    month = (
+        (rows.occurred_ms[funded] + SHANGHAI_MS).astype("datetime64[ms]").astype("datetime64[M]")
+    )
     month_of_year = month.astype(np.int64) % 12 + 1
     funded = funded[np.isin(month_of_year, _FUNDED_MONTHS)]
     is_funded = np.zeros(n, bool)

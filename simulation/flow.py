@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from contracts.days import DAY_MS, SHANGHAI_MS
 from simulation import draws, seasons
 from simulation.city import (
     CITY_YEAR_FEN,
@@ -26,11 +27,10 @@ from simulation.city import (
     day_of,
 )
 from simulation.city import city as city_of
-from simulation.columns import DAY_MS, ZONE_MS, Rows, batch
+from simulation.columns import Rows, batch
 
 Floats = npt.NDArray[np.float64]
 
-_SIGNS = np.array([1, -1, -1, 1])
 _CELL, _TRADE, _KIND, _LINK, _SPOIL = range(5)
 _SLOT = 7
 """Every eighth row may be something else than a sale; the seven others never are."""
@@ -138,7 +138,7 @@ class Flow:
         quantile = draws.bits(chance, 0, 16)
         time = seasons.hours().ravel()[(profile << seasons.TIME_BITS) + quantile]
         time = time + draws.bits(chance, 16, 10)
-        midnight = np.asarray(day, dtype=np.int64) * DAY_MS - ZONE_MS
+        midnight = np.asarray(day, dtype=np.int64) * DAY_MS - SHANGHAI_MS
         late = draws.bits(chance, 26, 16) < round(self.late * 65_536)
         spread = draws.bits(chance, 42, 8)
         days_late = np.where(late, 1 + (spread * spread * self.late_days >> 16), 0)
@@ -198,8 +198,8 @@ class Flow:
             time[undone] = refund.occurred_ms
         # never late themselves, and on the day of the sale later than it
         sent = rows.day if isinstance(rows.day, int) else rows.day[linked]
-        today = np.asarray(sent, dtype=np.int64) * DAY_MS - ZONE_MS
-        own = today + (rows.occurred_ms[linked] + ZONE_MS) % DAY_MS
+        today = np.asarray(sent, dtype=np.int64) * DAY_MS - SHANGHAI_MS
+        own = today + (rows.occurred_ms[linked] + SHANGHAI_MS) % DAY_MS
         after = time + ((today + DAY_MS - 1 - time) * draws.bits(bits, 46, 8) >> 8)
         rows.occurred_ms[linked] = np.where(own > time, own, after)
         rows.merchant[linked], rows.amount[linked] = merchant, amount

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from simulation.columns import DAY_MS, SCHEMA, ZONE_MS
+from contracts.days import DAY_MS, SHANGHAI_MS
+from simulation.columns import SCHEMA
 
 MEDIA_TYPES = {
     "json": "application/json",
@@ -80,7 +81,7 @@ def _instants(batch: pa.RecordBatch, quote: str) -> pa.Array:
     """Every third row as epoch ms, the others in RFC 3339 at +08:00 or in UTC: all mean the same."""
     ms = batch.column("occurred_at").cast(pa.int64()).to_numpy()
     form = np.arange(len(ms)) % 3
-    local = ms + np.where(form == 1, 0, ZONE_MS)
+    local = ms + np.where(form == 1, 0, SHANGHAI_MS)
     days, which = np.unique(local // DAY_MS, return_inverse=True)
     of_day = local % DAY_MS
     text = np.empty(len(ms), _RFC3339)

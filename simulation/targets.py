@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from contracts.days import DAY_MS, SHANGHAI_MS
 from simulation.city import EDGE, SECTORS, SERVICES, day_number, place_codes, places
-from simulation.columns import DAY_MS, ZONE_MS
+from simulation.columns import SIGNS
 from simulation.flow import Flow
-
-_SIGNS = np.array([1, -1, -1, 1])
 
 
 def net_by_place(
@@ -27,17 +26,20 @@ def net_by_place(
     """
     c, net = flow.city.columns, np.zeros(len(places()), dtype=np.int64)
     wanted = np.isin(SECTORS, sectors)
-    low, high = day_number(first) * DAY_MS - ZONE_MS, (day_number(last) + 1) * DAY_MS - ZONE_MS
+    low, high = (
+        day_number(first) * DAY_MS - SHANGHAI_MS,
+        (day_number(last) + 1) * DAY_MS - SHANGHAI_MS,
+    )
     day = first
     while day <= last:
         rows = flow.facts(day_number(day), np.arange(counts[day], dtype=np.uint64))
-        occurred = (rows.occurred_ms + ZONE_MS) // DAY_MS
+        occurred = (rows.occurred_ms + SHANGHAI_MS) // DAY_MS
         place = np.where(
             occurred >= c["moved"][rows.merchant],
             c["move_to"][rows.merchant],
             c["place"][rows.merchant],
         )
-        signed = rows.amount * _SIGNS[rows.kind]
+        signed = rows.amount * SIGNS[rows.kind]
         signed[(rows.occurred_ms < low) | (rows.occurred_ms >= high)] = 0
         signed[~wanted[c["sector"][rows.merchant]]] = 0
         # float64 is exact below 2^53 fen a day and place

@@ -22,8 +22,9 @@ from bench.bodies import MEDIA_TYPES, ndjson
 from bench.clients import Answer, Job
 from bench.clients import run as run_clients
 from bench.parts.doors import of_platform, prepare, receipts_ok
-from bench.rows import DAY_MS, DISTRICTS, PLATFORMS, ZONE_MS, Rows
+from bench.rows import DISTRICTS, PLATFORMS, Rows
 from bench.run import Run
+from contracts.days import DAY_MS, SHANGHAI_MS
 
 REQUEST_ROWS = 200
 MARKED = 20
@@ -51,7 +52,7 @@ def freshness(run: Run) -> None:
     prepare(run)
     warm_up(run)
     ledger = run.expected.entries
-    day = (run.now_ms + ZONE_MS) // DAY_MS - MARKER_DAYS
+    day = (run.now_ms + SHANGHAI_MS) // DAY_MS - MARKER_DAYS
     there = _entries(run, day)
     markers: dict[tuple[int, int], Marker] = {}
     jobs, bad = [], 0
@@ -144,7 +145,7 @@ def _marked(run: Run, client: int, day: int, hour: int, place: int) -> Rows:
     marked = np.flatnonzero(~part.bad)[:MARKED]
     part.merchant[:] += 50_000_000
     part.occurred_ms[:] = run.now_ms - part.number % 60_000
-    part.occurred_ms[marked] = day * DAY_MS - ZONE_MS + hour * 3_600_000 + 1_000
+    part.occurred_ms[marked] = day * DAY_MS - SHANGHAI_MS + hour * 3_600_000 + 1_000
     part.district[marked] = place
     return part
 

@@ -27,7 +27,7 @@ _START_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
 
 
-class Unavailable(Exception):
+class NotDurable(Exception):
     """Kafka has not acknowledged: nothing may be promised. Try again."""
 
 
@@ -113,15 +113,15 @@ class Publisher:
             self._broken.set()
 
     async def ready(self, seconds: float) -> None:
-        """Waits for an open producer. Raises Unavailable."""
+        """Waits for an open producer. Raises NotDurable."""
         try:
             async with asyncio.timeout(seconds):
                 await self._opened.wait()
         except TimeoutError as error:
-            raise Unavailable(self.problem) from error
+            raise NotDurable(self.problem) from error
 
     async def send(self, messages: Sequence[Message], seconds: float = ACK_SECONDS) -> None:
-        """Raises Unavailable unless Kafka has acknowledged every message in time."""
+        """Raises NotDurable unless Kafka has acknowledged every message in time."""
         if not messages:
             return
         with contextlib.ExitStack() as sending:
@@ -175,11 +175,11 @@ class Publisher:
         except TimeoutError as error:
             if producer is not None:
                 self._lost(producer, error)
-            raise Unavailable(self.problem or "Kafka has not acknowledged in time") from error
+            raise NotDurable(self.problem or "Kafka has not acknowledged in time") from error
         except (KafkaError, OSError) as error:
             if producer is not None:
                 self._lost(producer, error)
-            raise Unavailable(f"Kafka: {str(error) or type(error).__name__}") from error
+            raise NotDurable(f"Kafka: {str(error) or type(error).__name__}") from error
 
 
 def _sending(message: Message) -> tracing.Work:

@@ -20,7 +20,7 @@ from contracts.receipts.codec import Receipt
 from services.ingest import batches
 from services.ingest.classify import MerchantIndex
 from services.ingest.judging import Chunk, Outcome, Request, judge
-from services.ingest.publish import ACK_SECONDS, Message, Publisher, Unavailable
+from services.ingest.publish import ACK_SECONDS, Message, NotDurable, Publisher
 from services.ingest.queue import Chunk as Taken
 from services.ingest.queue import Queue
 from yumai.observability import telemetry, tracing
@@ -66,7 +66,7 @@ class Rounds:
         size: int,
         receipt_of: Callable[[Outcome], Receipt] | None,
     ) -> tuple[Outcome, Receipt | None]:
-        """The outcome, when all of it is durable, receipt included. Raises Unavailable."""
+        """The outcome, when all of it is durable, receipt included. Raises NotDurable."""
         done: asyncio.Future = asyncio.get_running_loop().create_future()
         waiting = Waiting(request, receipt_of, done, time.monotonic())
         kind, rows = (request.kind, request.columns.rows) if request else (None, 0)
@@ -123,13 +123,13 @@ class Rounds:
     async def _round(self, sender: str, waiting: list[Waiting]) -> None:
         try:
             await self._write(sender, waiting)
-        except Unavailable as error:
+        except NotDurable as error:
             _fail(waiting, error)
         except Exception as error:
             # A bug in one request must not take its neighbours along.
             log.exception("round_failed requests=%d", len(waiting))
             if len(waiting) == 1:
-                _fail(waiting, Unavailable(f"not processed: {type(error).__name__}"))
+                _fail(waiting, NotDurable(f"not processed: {type(error).__name__}"))
                 return
             for one in waiting:
                 await self._round(sender, [one])
@@ -162,7 +162,7 @@ class Rounds:
                 while (record := await self._workers.run(sender, next, refusals, None)) is not None:
                     chunk.dead.append(record)
                 if self._publisher.epoch != epoch:
-                    raise Unavailable("the log was re-created meanwhile")
+                    raise NotDurable("the log was re-created meanwhile")
                 await self._publisher.send(messages(chunk, epoch.epoch, requests, work))
             outcomes, refused = chunk.outcomes, chunk.refused
         judged = iter(outcomes)
@@ -227,7 +227,7 @@ def messages(
     return entries + dead
 
 
-def _fail(waiting: list[Waiting], error: Unavailable) -> None:
+def _fail(waiting: list[Waiting], error: NotDurable) -> None:
     for one in waiting:
         if not one.done.done():
             one.done.set_exception(error)

@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from contracts.days import SHANGHAI_MS
 from simulation import door, seasons
 from simulation.city import CITY_YEAR_FEN, city
-from simulation.columns import SCHEMA, ZONE_MS
+from simulation.columns import SCHEMA
 from simulation.demo.bar import Print
 from simulation.demo.pour import COVERAGE
 from simulation.demo.progress import SEED, day_at, midnight_ms, present_ms, write
@@ -40,7 +41,7 @@ class LiveStream:
 
     def _scaled(self, now_ms: int) -> Flow:
         """Amounts follow the hour and the day, at a constant number of entries a second."""
-        hour = (now_ms + ZONE_MS) // 3_600_000
+        hour = (now_ms + SHANGHAI_MS) // 3_600_000
         if hour != self._hour:
             self._hour = hour
             pace = self._flow.intensity(day_at(now_ms)) * seasons.hour_share(hour % 24)

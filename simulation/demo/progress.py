@@ -10,8 +10,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from contracts.days import SHANGHAI
-from simulation.columns import DAY_MS, ZONE_MS
+from contracts.days import DAY_MS, SHANGHAI, SHANGHAI_MS
 
 SEED = 20_260
 
@@ -25,7 +24,7 @@ def day_at(ms: int) -> date:
 
 
 def midnight_ms(day: date) -> int:
-    return (day - date(1970, 1, 1)).days * DAY_MS - ZONE_MS
+    return (day - date(1970, 1, 1)).days * DAY_MS - SHANGHAI_MS
 
 
 Segment = tuple[str, int | None, int | None]

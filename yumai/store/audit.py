@@ -24,6 +24,7 @@ from clickhouse_connect.driver.client import Client
 from yumai.entry import BLOCK_OFFSETS
 from yumai.store import audit_block
 from yumai.store.audit_block import KINDS, LISTED, SPILL, Announced, Block, Days
+from yumai.store.figures import LEDGER_NET
 
 IDS_AT_ONCE = 4_000_000
 TWICE_LISTED = 100
@@ -181,7 +182,7 @@ def _ledger_in_short(
         rows = client.query(
             f"""
             SELECT intDiv(off, {BLOCK_OFFSETS}) AS block, count(),
-                sum(if(kind IN ('sale', 'refund_reversal'), toInt128(amount_fen), -toInt128(amount_fen))),
+                sum({LEDGER_NET}),
                 sum({_LEDGER_HASH.format(of="kind")} * amount_fen + {_LEDGER_HASH.format(of=0)})
             FROM entries FINAL
             WHERE epoch = {{epoch:UInt16}} AND part = {{part:UInt16}} AND off < {{next:UInt64}}

@@ -10,6 +10,7 @@ from typing import Any
 from clickhouse_connect.driver.client import Client
 
 from yumai.entry import BLOCK_OFFSETS
+from yumai.store.figures import LEDGER_NET
 
 LISTED = 1000
 """Differing cells are counted to the last, and listed up to here."""
@@ -153,7 +154,7 @@ def recount(client: Client, block: Block, announced: Announced) -> Announced:
     row = client.query(
         f"""
         SELECT count(),
-            sum(if(kind IN ('sale', 'refund_reversal'), toInt128(amount_fen), -toInt128(amount_fen)))
+            sum({LEDGER_NET})
         FROM entries FINAL
         WHERE epoch = {{epoch:UInt16}} AND part = {{part:UInt16}}
             AND off >= {{block:UInt64}} * {BLOCK_OFFSETS}

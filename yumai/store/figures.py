@@ -23,6 +23,8 @@ SERVICE_SECTORS = tuple(code for n, code in SECTOR_CODES.items() if 1 <= n <= 12
 """All services: S01 to S12 and S99; neither goods, nor excluded, nor unresolved."""
 
 # Net is the signed sum: sale and refund_reversal +, refund and sale_reversal −.
+LEDGER_NET = "if(kind IN ('sale', 'refund_reversal'), toInt128(amount_fen), -toInt128(amount_fen))"
+"""Of a row of the ledger."""
 NET = "toInt128(sales_fen) - refunds_fen - sale_reversals_fen + refund_reversals_fen"
 
 BUCKETS = {
@@ -155,7 +157,7 @@ def ledger_changes(epoch: int, part: int, after: int, last: int, platforms: Sequ
     """
     return Query(
         "SELECT toString(platform) AS of, district, toString(sector) AS code,"
-        " sum(if(kind IN ('sale', 'refund_reversal'), toInt128(amount_fen), -toInt128(amount_fen)))"
+        f" sum({LEDGER_NET})"
         " AS net_fen, count() AS entries FROM entries FINAL"
         " WHERE epoch = {epoch:UInt16} AND part = {part:UInt16} AND off > {after:Int64}"
         " AND off <= {last:Int64} AND platform IN {platforms:Array(String)}"

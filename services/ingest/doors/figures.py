@@ -23,7 +23,7 @@ from services.ingest.doors.parameters import (
 )
 from services.ingest.formats import compression
 from services.ingest.merchants import Registry, TooManySpans, read_rows
-from services.ingest.publish import Publisher, Unavailable
+from services.ingest.publish import NotDurable, Publisher
 from services.ingest.receipts import RecentReceipts
 from services.ingest.refused import BodyRefused
 from yumai import printable
@@ -262,7 +262,7 @@ class MerchantsDoor:
                     )
                     async with asyncio.timeout(_MERCHANTS_SECONDS):
                         await self._applied(end)
-                except (Unavailable, TimeoutError) as error:
+                except (NotDurable, TimeoutError) as error:
                     raise Refused("unavailable", None, str(error)) from error
         return answer(
             {

@@ -24,7 +24,7 @@ from services.ingest.dead_letters import Allowance
 from services.ingest.decoder.pool import Decoders
 from services.ingest.formats import DECODED, MEDIA_TYPES, Read, arrow_table, compression, read
 from services.ingest.judging import BUREAU, ERRORS_SHOWN, Outcome, Request
-from services.ingest.publish import Unavailable
+from services.ingest.publish import NotDurable
 from services.ingest.receipts import RecentReceipts, RequestIdentity, identify
 from services.ingest.refused import BodyRefused
 from services.ingest.rounds import Rounds, count_entries
@@ -172,7 +172,7 @@ class EntriesDoor:
         if running is not None:
             try:
                 return await asyncio.shield(running)
-            except Unavailable as error:
+            except NotDurable as error:
                 raise Refused("unavailable", None, str(error)) from error
         if self._known.of_key(who.key_hash) or who.key_hash in self._keys_in_work:
             raise Refused("key_reused", "idempotency-key")
@@ -190,13 +190,13 @@ class EntriesDoor:
             future.set_result(receipt)
             return receipt
         except BaseException as error:
-            if isinstance(error, Unavailable):
+            if isinstance(error, NotDurable):
                 self._note(who.receipt.hex(), said.sender)
             if not future.done():
-                waiting = error if isinstance(error, Exception) else Unavailable("cancelled")
+                waiting = error if isinstance(error, Exception) else NotDurable("cancelled")
                 future.set_exception(waiting)
                 future.exception()
-            if isinstance(error, Unavailable):
+            if isinstance(error, NotDurable):
                 raise Refused("unavailable", None, str(error)[:300]) from error
             raise
         finally:

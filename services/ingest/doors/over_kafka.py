@@ -35,7 +35,7 @@ from services.ingest.doors.feed_pieces import SEGMENT, by_segment, halves, joine
 from services.ingest.doors.feed_turns import Aside, FeedConsumer, Turn
 from services.ingest.formats import json_rows
 from services.ingest.judging import Chunk, Request, judge
-from services.ingest.publish import Message, Publisher, Unavailable
+from services.ingest.publish import Message, NotDurable, Publisher
 from services.ingest.receipts import feed_receipt
 from services.ingest.rounds import count_entries, count_refused, messages
 from yumai.broker.epochs import Epoch
@@ -319,7 +319,7 @@ class KafkaDoor(threading.Thread):
             try:
                 sent.result()
                 break
-            except Unavailable as error:
+            except NotDurable as error:
                 log.warning("feeds_wait %s", error)
                 if self._ending.wait(_RETRY_SECONDS):
                     return
