@@ -157,8 +157,8 @@ def csv_end(text: bytes, limit: int, start: int = 0) -> int:
 
 
 def _end(pattern: re.Pattern[bytes], text: bytes, start: int) -> int:
-    found = pattern.match(text, start)
-    return found.end() if found else start
+    match = pattern.match(text, start)
+    return match.end() if match else start
 
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'

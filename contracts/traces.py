@@ -25,10 +25,10 @@ _PARENT = re.compile(
 
 def parent(text: str | None) -> str | None:
     """The traceparent as version 00 knows it, None where it is not one."""
-    found = _PARENT.fullmatch(text or "")
-    if found is None or (found[1] and found[0].startswith("00")):
+    match = _PARENT.fullmatch(text or "")
+    if match is None or (match[1] and match[0].startswith("00")):
         return None
-    return found[0][:55]
+    return match[0][:55]
 
 
 def to_kafka(parents: Sequence[str]) -> list[tuple[str, bytes]]:

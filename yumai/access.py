@@ -252,17 +252,17 @@ KEY_NAME = 12
 
 
 def _keys_of(raw: bytes) -> dict[str, str]:
-    found = json.loads(raw)
-    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
+    decoded = json.loads(raw)
+    if not isinstance(decoded, dict) or not all(isinstance(name, str) for name in decoded.values()):
         raise ValueError("want an object of hashes and platform ids")
-    return found
+    return decoded
 
 
 def _revoked_of(raw: bytes) -> dict[str, int]:
-    found = json.loads(raw)
-    if not isinstance(found, dict) or not all(type(until) is int for until in found.values()):
+    decoded = json.loads(raw)
+    if not isinstance(decoded, dict) or not all(type(until) is int for until in decoded.values()):
         raise ValueError("want an object of roles and epoch seconds")
-    return found
+    return decoded
 
 
 def _signing_of(raw: bytes) -> str:

@@ -163,10 +163,10 @@ def _values(path: Path, columns: tuple[str, ...], when: Any) -> Iterator[tuple[A
 
 
 def _month(text: str, line: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([0-9]{4})-([0-9]{2})", text.strip())
-    if not found or int(found[1]) not in YEARS or not 1 <= int(found[2]) <= 12:
+    match = re.fullmatch(r"([0-9]{4})-([0-9]{2})", text.strip())
+    if not match or int(match[1]) not in YEARS or not 1 <= int(match[2]) <= 12:
         raise Refusal(f"{line}: month {text!r}: want YYYY-MM")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def _year(text: str, line: str) -> tuple[int, int]:

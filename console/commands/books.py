@@ -174,11 +174,11 @@ def receipts(args: argparse.Namespace) -> int:
         raise Refusal(f"no receipt {args.id}", exit_code=1)
     if answer.status_code >= 300:
         raise Refusal(f"{answer.request.url}: HTTP {answer.status_code}: {answer.text[:300]}")
-    found = answer.json()
+    decoded = answer.json()
     if args.id:
-        print(json.dumps(found, ensure_ascii=False, indent=None if args.json else 1))
+        print(json.dumps(decoded, ensure_ascii=False, indent=None if args.json else 1))
         return 0
-    listed = found["data"] if isinstance(found, dict) else found
+    listed = decoded["data"] if isinstance(decoded, dict) else decoded
     if args.json:
         print(json.dumps(listed, ensure_ascii=False))
     else:

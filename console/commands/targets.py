@@ -67,21 +67,21 @@ def import_file(args: argparse.Namespace) -> int:
         raise Refusal(f"{args.file}: no rows")
     body = "[" + ",".join(as_json(cells) for _, cells in lines) + "]"
     answer = gateway.call(args, "PUT", "/v1/targets", body=body.encode())
-    found = answer.json()
+    decoded = answer.json()
     if answer.status_code == 422:
         if args.json:
-            print(json.dumps(found, ensure_ascii=False))
-        for error in found["errors"]:
+            print(json.dumps(decoded, ensure_ascii=False))
+        for error in decoded["errors"]:
             where = "" if error["index"] is None else f", line {lines[error['index']][0]}"
             gateway.complain(f"{args.file}{where}: {error['field'] or ''} {error['message']}")
         gateway.complain("nothing was set")
         return 1
     if args.json:
-        print(json.dumps(found, ensure_ascii=False))
+        print(json.dumps(decoded, ensure_ascii=False))
         return 0
-    for row in found["data"]:
+    for row in decoded["data"]:
         print(_line(row))
-    print(f"{len(found['data'])} targets, {found['meta']['set']} of them new or changed")
+    print(f"{len(decoded['data'])} targets, {decoded['meta']['set']} of them new or changed")
     return 0
 
 

@@ -42,10 +42,10 @@ class State:
     def read_up(self) -> dict[str, Any] | None:
         """What the last `up` wrote, whether it still runs or not."""
         try:
-            found = json.loads(self.up_file.read_text())
+            decoded = json.loads(self.up_file.read_text())
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) else None
+        return decoded if isinstance(decoded, dict) else None
 
     def write_up(self, content: dict[str, Any]) -> None:
         """At once and whole: `status` may read at any moment."""

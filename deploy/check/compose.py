@@ -89,7 +89,7 @@ def _mounts(
         if source.startswith(".") and not (root / "deploy" / source).exists():
             yield ("volumes",), f"{source}: no such file"
     used = [
-        (path, found[1]) for path, text in _texts(service, given) if (found := _PATH.search(text))
+        (path, match[1]) for path, text in _texts(service, given) if (match := _PATH.search(text))
     ]
     for path, wanted in [*used, *((("volumes",), at) for at in LOOKS.get(name, ()))]:
         # A folder of state is mounted whole, so a path may lie below a mount, never above.

@@ -49,6 +49,6 @@ def listed(names: Iterable[object]) -> str:
 
 def seconds(text: object) -> float:
     """Of a duration such as `1m30s`; NaN for none."""
-    found = _SECONDS.fullmatch(str(text))
-    parts = zip(found.groups(), (3600, 60, 1, 0.001), strict=True) if found else ()
-    return sum(int(n) * unit for n, unit in parts if n) if found and text else float("nan")
+    match = _SECONDS.fullmatch(str(text))
+    parts = zip(match.groups(), (3600, 60, 1, 0.001), strict=True) if match else ()
+    return sum(int(n) * unit for n, unit in parts if n) if match and text else float("nan")

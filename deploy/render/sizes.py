@@ -16,10 +16,10 @@ _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|[kMGT]|[KMGT]i)?")
 
 def amount(text: object) -> float:
     """Kubernetes' quantities: `500m`, `2`, `3Gi`. Raises ValueError for what is none."""
-    found = _QUANTITY.fullmatch(str(text))
-    if not found:
+    match = _QUANTITY.fullmatch(str(text))
+    if not match:
         raise ValueError(f"{text!r} is no quantity: want 500m, 2, 512Mi, 3Gi")
-    return float(found[1]) * _UNITS[found[2] or ""]
+    return float(match[1]) * _UNITS[match[2] or ""]
 
 
 HEAP_SHARE = 0.75

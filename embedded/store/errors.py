@@ -44,10 +44,10 @@ def from_engine(error: Exception, version: str) -> EngineError:
     if isinstance(error, EngineError):
         return error
     text = str(error).strip()
-    found = _CODE.search(text)
-    if not found:
+    match = _CODE.search(text)
+    if not match:
         return EngineError(1002, f"Code: 1002. DB::Exception: {text}. (UNKNOWN_EXCEPTION)")
-    text = text[found.start() :]
+    text = text[match.start() :]
     if "(version " not in text:
         text += f" (version {version})"
-    return EngineError(int(found[1]), text)
+    return EngineError(int(match[1]), text)

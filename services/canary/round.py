@@ -161,8 +161,8 @@ def _cells(http: httpx.Client, target: Target, sent: Iterable[Sent]) -> dict[str
 def _answer(answer: httpx.Response) -> dict[str, Any]:
     if answer.status_code != 200:
         raise NotTaken(f"HTTP {answer.status_code}: {answer.text[:200]}")
-    found = answer.json()
-    return found if isinstance(found, dict) else {}
+    decoded = answer.json()
+    return decoded if isinstance(decoded, dict) else {}
 
 
 def _since(began: float) -> float:

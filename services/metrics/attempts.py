@@ -86,8 +86,8 @@ class Attempts:
 
 def _read(path: Path) -> dict:
     with suppress(OSError, ValueError):
-        found = json.loads(path.read_text())
-        return found if isinstance(found, dict) else {}
+        decoded = json.loads(path.read_text())
+        return decoded if isinstance(decoded, dict) else {}
     return {}
 
 

@@ -173,14 +173,14 @@ class Projections(threading.Thread):
                 consumer.seek(tp, max(stands.get(tp.topic, 0), first[tp]))
             self.problem = ""
             while self.active:
-                found = consumer.poll(timeout_ms=500)
-                for tp, records in found.items():
+                polled = consumer.poll(timeout_ms=500)
+                for tp, records in polled.items():
                     self._project(
                         client,
                         tp.topic,
                         [Message(r.offset, r.key, r.value, r.timestamp) for r in records],
                     )
-                if found and sum(map(len, found.values())) < POLL_RECORDS:
+                if polled and sum(map(len, polled.values())) < POLL_RECORDS:
                     # A part a table a second, not one a request.
                     time.sleep(PAUSE_SECONDS)
         finally:
@@ -242,5 +242,5 @@ _CODE = re.compile(r"[Cc]ode: (\d+)")
 
 def _code(error: BaseException) -> int | None:
     """ClickHouse's number of an error that it answered; None: nobody answered."""
-    found = _CODE.search(str(error))
-    return int(found[1]) if found else None
+    match = _CODE.search(str(error))
+    return int(match[1]) if match else None

@@ -134,8 +134,8 @@ class Reader:
     async def poll(self, milliseconds: int) -> bool:
         """Takes the records that come within that time; returns with the first ones. True if there were any."""
         consumer = self._open()
-        found = await consumer.getmany(timeout_ms=milliseconds)
-        for tp, records in found.items():
+        polled = await consumer.getmany(timeout_ms=milliseconds)
+        for tp, records in polled.items():
             for record in records:
                 try:
                     self._take(record)
@@ -145,9 +145,9 @@ class Reader:
         async with asyncio.timeout(STEP_SECONDS):
             for tp in self._parts:
                 self.next[tp.topic] = await consumer.position(tp)
-        if found:
+        if polled:
             await self._tell()
-        return bool(found)
+        return bool(polled)
 
     async def close(self) -> None:
         if self._consumer is not None:

@@ -47,11 +47,11 @@ _DURATION = re.compile(
 
 def duration(text: str) -> float:
     """Seconds of an ISO 8601 duration without years and months. Raises ValueError."""
-    found = _DURATION.fullmatch(text.strip())
-    if not found:
+    match = _DURATION.fullmatch(text.strip())
+    if not match:
         raise ValueError("not an ISO 8601 duration in weeks, days, hours, minutes and seconds")
     units = (7 * 86_400, 86_400, 3_600, 60, 1)
-    return float(sum(float(n) * unit for n, unit in zip(found.groups(), units, strict=True) if n))
+    return float(sum(float(n) * unit for n, unit in zip(match.groups(), units, strict=True) if n))
 
 
 def networks(text: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:

@@ -41,11 +41,11 @@ class MaintenanceRun:
 
 def last(rows: Iterable[Sequence[Any]]) -> dict[str, MaintenanceRun]:
     """Rows of LAST by kind."""
-    found = [
+    decoded = [
         MaintenanceRun(kind, name, int(at), bool(ok), json.loads(report or "{}"), int(good_at))
         for kind, name, at, ok, report, good_at in rows
     ]
-    return {run.kind: run for run in found}
+    return {run.kind: run for run in decoded}
 
 
 def record(

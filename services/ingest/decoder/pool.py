@@ -86,11 +86,11 @@ class Child:
 
     def kill(self) -> int:
         """Ends it, whatever it does; the signal that had ended it before, or 0."""
-        found = self.process.poll()
+        polled = self.process.poll()
         self.process.kill()
-        code = self.process.wait() if found is None else found
+        code = self.process.wait() if polled is None else polled
         self.channel.close()
-        return -code if found is not None and code < 0 else 0
+        return -code if polled is not None and code < 0 else 0
 
 
 class Decoders:
