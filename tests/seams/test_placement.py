@@ -45,12 +45,12 @@ def _ledger(
     client: Client, ids: np.ndarray, *, epoch: int, part: int, off: int, platform: str = "unipay"
 ) -> None:
     buffer = LedgerBuffer(len(ids))
-    for array in buffer.arrays:
+    for array in buffer.columns:
         array[:] = 1
-    buffer.id[:] = ids
-    buffer.content[:] = np.arange(len(ids))
-    buffer.row[:] = np.arange(len(ids))
-    buffer.platform[:] = 0
+    buffer.columns.id[:] = ids
+    buffer.columns.content[:] = np.arange(len(ids))
+    buffer.columns.row[:] = np.arange(len(ids))
+    buffer.columns.platform[:] = 0
     buffer.rows = len(ids)
     buffer.segments = [Segment(epoch, part, off, 20_000, len(ids))]
     body = memoryview(stream_bytes(buffer.batch([platform])))
