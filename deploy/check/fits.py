@@ -58,7 +58,7 @@ def _memory(cluster: Cluster) -> Iterator[Finding]:
     """At rest, and what the settings let it hold of requests."""
     for obj, path, container in cluster.containers():
         name, most = container["name"], container["resources"]["limits"]["memory"]
-        told = cluster.environment(container).get("YUMAI_HELD_BYTES") or Settings.held_bytes
+        told = cluster.environment(container).get("YUMAI_HELD_BYTES") or Settings().held_bytes
         least = AT_REST.get(name, AT_REST_OTHERS) * MB + (int(told) if name == "ingest" else 0)
         if amount(most) < least:
             text = f"{most}: {name} needs {least / MB:.0f} Mi (resources.limits.memory)"
