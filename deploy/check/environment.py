@@ -19,8 +19,7 @@ KNOWN = settings.variables() | OTEL | {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"}
 """Every variable that a process of ours reads."""
 UNREAD = ("KAFKA_SSL_CAFILE", "YUMAI_MAP_FILE", "YUMAI_SUBSCRIPTIONS_KEY")
 """Files that are not here, and a secret that has a form."""
-SECONDS = {
-    # The broker's own bounds are 6 s and half an hour; a minute is long for a worker that is gone.
+SECONDS = {  # the broker's own bounds of a session are 6 s and half an hour
     "session_timeout": (6, 60),
     "drain_seconds": (0, 60),
     "alerts_escalate_after": (86_400, 60 * 86_400),
@@ -29,8 +28,7 @@ SECONDS = {
 }
 """What is plausible: milliseconds, or minutes, are not."""
 _ADDRESS = re.compile(r"(?:^|[@/=,])([a-z][\w.-]*):(\d{2,5})\b")
-_APART = ("YUMAI_GATEWAY_URL", "YUMAI_WORKER")
-"""The first is the public name, where people come in."""
+_APART = ("YUMAI_GATEWAY_URL", "YUMAI_WORKER")  # the first is the public name
 
 
 def problems(

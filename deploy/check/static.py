@@ -15,10 +15,12 @@ def check(root: File, kubectl: str | None) -> list[Finding]:
     for overlay in tree.OVERLAYS if kubectl else ():
         try:
             cluster = Cluster(tree.build(root, overlay, str(kubectl)))
-            for part in (references, fits, environment):
-                found += part.check(cluster)
         except tree.NotBuilt as error:
             found.append(error.args[0])
-        except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
-            found.append(Finding("deploy/k8s", overlay, f"a check could not go on: {error!r}"))
+            continue
+        for part in (references, fits, environment):
+            try:
+                found += part.check(cluster)
+            except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+                found.append(Finding("deploy/k8s", overlay, f"a check could not go on: {error!r}"))
     return sorted(set(found))
